@@ -1,0 +1,1 @@
+"""What travels: money, ids, topics, the envelope and every message. Imports nothing of ours."""

@@ -1,0 +1,92 @@
+"""The roots of all messages: what every message, saga message and event carries."""
+
+from enum import StrEnum
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.topics import Topic
+
+DEFAULT_SHOP = "main"
+
+
+class Value(BaseModel):
+    """A part of messages: immutable; fields that a newer writer added are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Message(Value):
+    """Something that travels: a command (imperative), a reply or an event (past tense).
+
+    `type` is the CloudEvents type with its major version, `topic` where it travels. Within one
+    major version fields are only ever added, with a default.
+    """
+
+    type: ClassVar[str]
+    topic: ClassVar[Topic]
+
+    shop_id: str = DEFAULT_SHOP
+
+    @property
+    def key(self) -> str:
+        """The record key: messages of one key keep their order."""
+        raise NotImplementedError
+
+    @property
+    def subject(self) -> str:
+        """What the message is about (CloudEvents `subject`)."""
+        return self.key
+
+    @property
+    def correlation_id(self) -> str:
+        """What all messages of one story share: the checkout id where there is one."""
+        return self.key
+
+
+class Step(StrEnum):
+    """A step of the checkout saga; with its round it names one question and its answer."""
+
+    START = "start"
+    RESERVE = "reserve"
+    EXTEND = "extend"
+    COMMIT = "commit"
+    RELEASE = "release"
+    CHARGE = "charge"
+    CAPTURE = "capture"
+    CLOSE_PAYMENT = "close_payment"
+    REFUND = "refund"
+    UNLOCK_CART = "unlock_cart"
+    CLOSE_CART = "close_cart"
+    RESTORE_LINES = "restore_lines"
+
+
+class SagaMessage(Message):
+    """A command or reply of one checkout. (checkout id, step, round) names its effect.
+
+    A re-send is a new message with the same three; the round grows only when the same step is
+    done anew, as reserving again after a release is.
+    """
+
+    checkout_id: UUID
+    step: Step
+    round: int = 1
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
+class SagaCommand(SagaMessage):
+    """What the saga asks of a service, and the cart of the saga: answered until acknowledged."""
+
+
+class SagaReply(SagaMessage):
+    """An answer: recorded by its sender, and given again under its first id when asked again."""
+
+
+class Event(Message):
+    """A public fact. `event_seq` counts the events of one aggregate from 1, without gaps."""
+
+    event_seq: int

@@ -1,0 +1,184 @@
+"""Commands that the order service reads, its notes on blocked steps, and its public events."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from contracts.messages.base import Event, Message, SagaCommand, SagaMessage, Step
+from contracts.messages.parts import Address, OrderLine, PaymentMethod, ShippingLine
+from contracts.topics import ORDER_COMMANDS, ORDER_EVENTS, ORDER_REPLIES, Topic
+
+
+class StartCheckout(SagaCommand):
+    """Buy what stands here at these prices; re-sent by the cart until CheckoutAccepted.
+
+    Exactly one of `customer_id` and `guest_token_hash` (hex SHA-256 of the cart token) is set.
+    Without `payment` the order waits, pending payment, for its first attempt. The payment
+    window starts when the stock is reserved.
+    """
+
+    type: ClassVar[str] = "order.start_checkout.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    step: Step = Step.START
+    cart_id: UUID
+    cart_version: int
+    customer_id: str | None = None
+    guest_token_hash: str | None = None
+    email: str
+    shipping_address: Address
+    currency: str
+    lines: tuple[OrderLine, ...] = Field(min_length=1)
+    shipping: tuple[ShippingLine, ...] = ()
+    total_minor: int
+    payment: PaymentMethod | None = None
+    payment_window_seconds: int = Field(ge=1)
+    requested_at: AwareDatetime
+
+
+class PayOrder(Message):
+    """The shopper tries to pay: a first attempt, or another after one that failed.
+
+    `replace` first closes the live attempt, if there is one, at the provider.
+    """
+
+    type: ClassVar[str] = "order.pay_order.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    checkout_id: UUID
+    method: PaymentMethod
+    replace: bool = False
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
+class CancelCheckout(Message):
+    """The shopper or an operator gives the order up, at any point before it is finished."""
+
+    type: ClassVar[str] = "order.cancel_checkout.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    checkout_id: UUID
+    reason: str
+    requested_by: str
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
+class DeadlinePassed(SagaMessage):
+    """A wait of the saga ran out; by the time it is read the wait may be over, and it is stale."""
+
+    type: ClassVar[str] = "order.deadline_passed.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    due_at: AwareDatetime
+
+
+class PaymentWindowClosed(Message):
+    """The time in which the shopper may pay is over."""
+
+    type: ClassVar[str] = "order.payment_window_closed.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    checkout_id: UUID
+    closed_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
+class StepBlocked(SagaMessage):
+    """A command was dead-lettered or parked: its saga neither re-sends nor times out."""
+
+    type: ClassVar[str] = "order.step_blocked.v1"
+    topic: ClassVar[Topic] = ORDER_REPLIES
+
+    service: str
+    dead_letter_id: UUID
+
+
+class StepUnblocked(SagaMessage):
+    """The blocked command was replayed, or discarded (a typed failure): the saga goes on."""
+
+    type: ClassVar[str] = "order.step_unblocked.v1"
+    topic: ClassVar[Topic] = ORDER_REPLIES
+
+    service: str
+    dead_letter_id: UUID
+    outcome: Literal["replayed", "discarded"]
+
+
+class OrderEvent(Event):
+    """A public fact about one order."""
+
+    topic: ClassVar[Topic] = ORDER_EVENTS
+
+    order_id: UUID
+    checkout_id: UUID
+    number: str
+    customer_id: str | None = None
+    currency: str
+    total_minor: int
+    occurred_at: AwareDatetime
+
+    @property
+    def key(self) -> str:
+        return str(self.order_id)
+
+    @property
+    def correlation_id(self) -> str:
+        return str(self.checkout_id)
+
+
+class OrderPlaced(OrderEvent):
+    """The order exists, its stock is held, its payment is pending."""
+
+    type: ClassVar[str] = "order.placed.v1"
+
+    email: str
+    lines: tuple[OrderLine, ...]
+    shipping: tuple[ShippingLine, ...] = ()
+
+
+class OrderPaymentFailed(OrderEvent):
+    """An attempt was declined or cancelled; the shopper may pay again until the window closes."""
+
+    type: ClassVar[str] = "order.payment_failed.v1"
+
+    attempt: int
+    code: str
+    window_closes_at: AwareDatetime
+
+
+class OrderPaid(OrderEvent):
+    """Paid and its stock committed: fulfilment may begin."""
+
+    type: ClassVar[str] = "order.paid.v1"
+
+    email: str
+    shipping_address: Address
+    lines: tuple[OrderLine, ...]
+    shipping: tuple[ShippingLine, ...] = ()
+
+
+class OrderCancelled(OrderEvent):
+    """The order is given up and holds no stock; money that came is being refunded or was."""
+
+    type: ClassVar[str] = "order.cancelled.v1"
+
+    reason: str
+
+
+class OrderRefunded(OrderEvent):
+    """Money of this order went back to the shopper."""
+
+    type: ClassVar[str] = "order.refunded.v1"
+
+    refund_id: UUID
+    amount_minor: int

@@ -1,0 +1,106 @@
+"""Values that several messages share: lines, addresses, payment methods."""
+
+from decimal import Decimal
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from contracts.messages.base import Value
+
+
+class Discount(Value):
+    """A discount's share of one line, with where it came from (a coupon, a sale)."""
+
+    source: str
+    amount_minor: int = Field(ge=0)
+
+
+class Tax(Value):
+    """A tax on one line. `rate` is a fraction (0.2 is 20 %); inclusive tax is inside the price."""
+
+    rate: Decimal = Field(ge=0)
+    inclusive: bool
+    amount_minor: int = Field(ge=0)
+
+
+class PricedLine(Value):
+    """What one line costs, all of it. Goods - discounts = net + inclusive tax; gross is paid.
+
+    net = unit price x quantity - discounts - inclusive taxes; gross = net + all taxes.
+    """
+
+    unit_price_minor: int = Field(ge=0)
+    quantity: int = Field(ge=1)
+    discounts: tuple[Discount, ...] = ()
+    taxes: tuple[Tax, ...] = ()
+    net_minor: int = Field(ge=0)
+    gross_minor: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        goods = self.unit_price_minor * self.quantity - sum(d.amount_minor for d in self.discounts)
+        inclusive = sum(tax.amount_minor for tax in self.taxes if tax.inclusive)
+        taxes = sum(tax.amount_minor for tax in self.taxes)
+        if self.net_minor != goods - inclusive or self.gross_minor != self.net_minor + taxes:
+            raise ValueError("the parts of the line do not add up to its net and gross")
+        return self
+
+
+class OrderLine(PricedLine):
+    """A line of an order: so many pieces of one SKU, under the name the shopper saw."""
+
+    sku: str
+    name: str
+
+
+class ShippingLine(PricedLine):
+    """A shipping cost of an order, priced like any line."""
+
+    method: str
+    name: str
+
+
+class StockLine(Value):
+    """So many pieces of one SKU."""
+
+    sku: str
+    quantity: int = Field(ge=1)
+
+
+class Shortage(Value):
+    """A line that stock cannot serve: `available` is what is left for this shopper."""
+
+    sku: str
+    requested: int
+    available: int
+
+
+class Address(Value):
+    """Where the goods go."""
+
+    name: str
+    line1: str
+    line2: str = ""
+    city: str
+    postal_code: str = ""
+    region: str = ""
+    country: str = Field(min_length=2, max_length=60)
+
+
+class PaymentMethod(Value):
+    """How one attempt is to be paid: a provider, its token for the method, and the flow.
+
+    A token names a method at the provider; a card number never stands here.
+    """
+
+    provider: str = "simulated"
+    token: str = Field(min_length=1, max_length=255)
+    flow: Literal["automatic", "authorize"] = "automatic"
+
+
+class NextAction(Value):
+    """What the shopper must do before the attempt can go on, such as a 3-D Secure challenge."""
+
+    type: str
+    url: str | None = None
+    expires_at: AwareDatetime | None = None
