@@ -163,7 +163,13 @@ def _docker_answers() -> bool:
     return done.returncode == 0
 
 
-async def wait_until(
+@pytest.fixture
+def wait_until() -> Callable[..., Awaitable[None]]:
+    """`await wait_until(condition, seconds=20, what="...")` instead of sleeping."""
+    return _wait_until
+
+
+async def _wait_until(
     condition: Callable[[], Awaitable[bool]], *, seconds: float = 20, what: str = "the condition"
 ) -> None:
     """Waits until `condition()` holds; fails the test after `seconds`."""
