@@ -1,0 +1,87 @@
+"""A service's database: one pool, one way to open a transaction."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_EMITTED = "trolley_outbox_written"
+
+RECYCLE_SECONDS = 1800
+"""Connections are renewed half-hourly, so that a moved database is found without a restart."""
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The URL as SQLAlchemy wants it, from the common `postgresql://` form."""
+    scheme, separator, rest = url.partition("://")
+    if scheme not in {"postgresql", "postgres", "postgresql+asyncpg"} or not separator:
+        raise ValueError("a database URL starts with postgresql://")
+    return f"postgresql+asyncpg://{rest}"
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database, READ COMMITTED throughout."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._after_emit: list[Callable[[], None]] = []
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        pool_connections: int,
+        application_name: str,
+        lock_timeout_ms: int | None = None,
+    ) -> "Database":
+        """A pool of at most `pool_connections`; connects when first used.
+
+        `lock_timeout_ms` bounds every wait for a lock on these connections (requests have it,
+        consumers wait).
+        """
+        server_settings = {"application_name": application_name, "jit": "off"}
+        if lock_timeout_ms is not None:
+            server_settings["lock_timeout"] = str(lock_timeout_ms)
+        engine = create_async_engine(
+            sqlalchemy_url(url),
+            pool_size=pool_connections,
+            max_overflow=0,
+            pool_recycle=RECYCLE_SECONDS,
+            pool_pre_ping=False,
+            connect_args={"server_settings": server_settings, "timeout": 10},
+        )
+        return cls(engine)
+
+    def after_emit(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit of a transaction that wrote to the outbox."""
+        self._after_emit.append(wake)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: commits at the end of the block, rolls back when it raises."""
+        async with self._engine.connect() as connection:
+            info = connection.info
+            info.pop(_EMITTED, None)
+            async with connection.begin():
+                yield connection
+            emitted = info.pop(_EMITTED, False)
+        if emitted:
+            for wake in self._after_emit:
+                wake()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read from; each statement sees what was committed before it."""
+        async with self._engine.connect() as connection:
+            autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield autocommit
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+
+def note_emitted(connection: AsyncConnection) -> None:
+    """Remember that this transaction wrote to the outbox, so that its commit wakes the relay."""
+    connection.info[_EMITTED] = True

@@ -1,0 +1,207 @@
+"""A handler is a fold: lock and load what a batch needs, decide each message, save, emit.
+
+The same fold serves a batch from Kafka (`messaging.consumer`) and a single REST command
+(`apply`), so that both take the same locks and reach the same decisions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.envelope import Envelope
+from contracts.messages.base import Message, SagaCommand, SagaReply
+from messaging import replies
+from messaging.outbox import Outgoing, address, write_outgoing
+from messaging.replies import Question, RecordedReply
+
+M = TypeVar("M", bound=Message)
+
+
+class Row(Protocol):
+    """A frozen dataclass that stands for one row; `key` is unique within its class."""
+
+    @property
+    def key(self) -> Hashable:
+        """What identifies the row among those of its class."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class MissingRow(KeyError):
+    """A row that the handler should have locked or loaded is not there."""
+
+
+class Rows:
+    """What a batch works on: rows by class and key, as of the messages folded so far."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._kinds: dict[type, dict[Hashable, Row]] = {}
+        for row in rows:
+            self._take(row)
+
+    def find(self, kind: type[R], key: Hashable) -> R | None:
+        """The row, or None."""
+        return cast("R | None", self._kinds.get(kind, {}).get(key))
+
+    def get(self, kind: type[R], key: Hashable) -> R:
+        """The row. Raises `MissingRow`."""
+        row = self.find(kind, key)
+        if row is None:
+            raise MissingRow(kind.__name__, key)
+        return row
+
+    def of(self, kind: type[R]) -> Mapping[Hashable, R]:
+        """All rows of one class, read only."""
+        return MappingProxyType(cast("dict[Hashable, R]", self._kinds.get(kind, {})))
+
+    def _take(self, row: Row) -> None:
+        self._kinds.setdefault(type(row), {})[row.key] = row
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one message leads to: new versions of rows, and messages to send.
+
+    `result` is for the caller of a REST command; the consumer ignores it.
+    """
+
+    changed: tuple[Row, ...] = ()
+    messages: tuple[Message, ...] = ()
+    result: object = None
+
+
+class Handler(ABC, Generic[M]):
+    """How one service handles the messages of a topic; holds no state of its own."""
+
+    @abstractmethod
+    async def lock(self, connection: AsyncConnection, messages: Sequence[M]) -> None:
+        """Lock every row that the batch may change, class by class, sorted within a class.
+
+        Rows that do not exist yet are inserted first, on conflict do nothing.
+        """
+
+    @abstractmethod
+    async def load(self, connection: AsyncConnection, messages: Sequence[M]) -> Rows:
+        """Read what the batch needs, set-based, in statements later than the locks."""
+
+    @abstractmethod
+    def decide(self, rows: Rows, message: M, now: datetime) -> Decision:
+        """What this message changes and sends. Pure; a raise dead-letters this message alone."""
+
+    def announce(self, rows: Rows, changed: Sequence[Row], now: datetime) -> Sequence[Message]:
+        """Messages about the batch as a whole, such as one availability per SKU it touched."""
+        return ()
+
+    @abstractmethod
+    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+        """Write the last version of each changed row, in the order of first change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A decoded message with its envelope; REST commands have none."""
+
+    body: Message
+    envelope: Envelope | None = None
+
+
+@dataclass(slots=True)
+class Fold:
+    """The working state of one batch."""
+
+    rows: Rows
+    recorded: dict[Question, RecordedReply]
+    source: str
+    now: datetime
+    changed: dict[tuple[type, Hashable], Row] = field(default_factory=dict)
+    outgoing: list[Outgoing] = field(default_factory=list)
+    answered: dict[Question, RecordedReply] = field(default_factory=dict)
+
+    def step(self, handler: Handler[Any], incoming: Incoming) -> Decision:
+        """Decide one message and take its results over; a raise leaves the fold as it was."""
+        body = incoming.body
+        if isinstance(body, SagaCommand):
+            question = Question.of(body)
+            recorded = self.recorded.get(question)
+            if recorded is not None:
+                self.outgoing.append(
+                    address(
+                        recorded.message,
+                        source=self.source,
+                        now=self.now,
+                        cause=incoming.envelope,
+                        message_id=recorded.reply_id,
+                    )
+                )
+                return Decision()
+        decision = handler.decide(self.rows, body, self.now)
+        outgoing = [
+            address(message, source=self.source, now=self.now, cause=incoming.envelope)
+            for message in decision.messages
+        ]
+        self._take_over(decision, outgoing)
+        return decision
+
+    def _take_over(self, decision: Decision, outgoing: list[Outgoing]) -> None:
+        for row in decision.changed:
+            self.rows._take(row)
+            self.changed[(type(row), row.key)] = row
+        for message, sent in zip(decision.messages, outgoing, strict=True):
+            if isinstance(message, SagaReply):
+                question = Question.of(message)
+                reply = RecordedReply(question, sent.message_id, message)
+                self.recorded[question] = reply
+                self.answered[question] = reply
+        self.outgoing.extend(outgoing)
+
+    async def save(self, connection: AsyncConnection, handler: Handler[Any]) -> None:
+        """Write what changed, what was answered and what is to be sent."""
+        changed = list(self.changed.values())
+        if changed:
+            await handler.save(connection, changed)
+            self.outgoing.extend(
+                address(message, source=self.source, now=self.now)
+                for message in handler.announce(self.rows, changed, self.now)
+            )
+        await replies.record(connection, list(self.answered.values()))
+        await write_outgoing(connection, self.outgoing)
+
+
+async def open_fold(
+    connection: AsyncConnection,
+    handler: Handler[Any],
+    messages: Sequence[Message],
+    *,
+    source: str,
+    now: datetime,
+) -> Fold:
+    """Lock, then load: the beginning of every fold."""
+    await handler.lock(connection, messages)
+    rows = await handler.load(connection, messages)
+    questions = {Question.of(body) for body in messages if isinstance(body, SagaCommand)}
+    recorded = await replies.recorded(connection, questions)
+    return Fold(rows=rows, recorded=recorded, source=source, now=now)
+
+
+async def apply(
+    connection: AsyncConnection,
+    handler: Handler[Any],
+    message: Message,
+    now: datetime,
+    *,
+    source: str,
+) -> Decision:
+    """Decide one command at once, in the caller's transaction: the fold with a batch of one.
+
+    What `decide` raises goes to the caller, whose transaction then rolls back.
+    """
+    fold = await open_fold(connection, handler, [message], source=source, now=now)
+    decision = fold.step(handler, Incoming(message))
+    await fold.save(connection, handler)
+    return decision

@@ -1,0 +1,176 @@
+"""The outbox: what is to be sent is committed with the state that it tells of.
+
+Rows are written after the aggregate's root row is locked, so the order of ids is the order per
+key. Partition, key, headers and payload are fixed here; the relay only carries them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.envelope import Envelope
+from contracts.ids import new_id
+from contracts.messages.base import Event, Message, SagaMessage
+from contracts.partitioning import partition_of
+from contracts.topics import Topic
+from messaging.database import note_emitted
+from messaging.tracing import current_traceparent
+
+HEADER_ALLOWANCE_BYTES = 4096
+"""Reserved for key and headers when a payload is checked against its topic's largest record."""
+
+
+class MessageTooLarge(ValueError):
+    """A message of ours is larger than its topic allows; nothing of its transaction is kept."""
+
+    def __init__(self, topic: str, size_bytes: int, largest_bytes: int) -> None:
+        super().__init__(f"a message of {size_bytes} bytes exceeds {largest_bytes} on {topic}")
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self.largest_bytes = largest_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A row of the outbox: a record as it will stand on Kafka.
+
+    `raw_headers` (see `messaging.dead_letters`) replaces the envelope where a record is passed
+    on with headers that are not ours.
+    """
+
+    message_id: UUID
+    topic: str
+    partition: int
+    key: bytes | None
+    payload: bytes | None
+    time: datetime
+    envelope: Envelope | None = None
+    raw_headers: bytes | None = None
+
+
+def address(
+    message: Message,
+    *,
+    source: str,
+    now: datetime,
+    cause: Envelope | None = None,
+    message_id: UUID | None = None,
+) -> Outgoing:
+    """Put a message into its envelope. Raises `MessageTooLarge`."""
+    topic = message.topic
+    key = message.key.encode()
+    payload = message.model_dump_json().encode()
+    check_size(topic, payload)
+    saga = message if isinstance(message, SagaMessage) else None
+    envelope = Envelope(
+        id=message_id or new_id(),
+        type=message.type,
+        source=f"/trolley/{source}",
+        time=now,
+        subject=message.subject,
+        shop_id=message.shop_id,
+        correlation_id=message.correlation_id,
+        causation_id=cause.id if cause else None,
+        traceparent=cause.traceparent if cause else current_traceparent(),
+        step=saga.step.value if saga else None,
+        round=saga.round if saga else None,
+        event_seq=message.event_seq if isinstance(message, Event) else None,
+    )
+    return Outgoing(
+        message_id=envelope.id,
+        topic=topic.name,
+        partition=partition_of(key, topic.partitions),
+        key=key,
+        payload=payload,
+        time=now,
+        envelope=envelope,
+    )
+
+
+def check_size(topic: Topic, payload: bytes) -> None:
+    """Refuse a payload that its topic could not carry. Raises `MessageTooLarge`."""
+    size = len(payload) + HEADER_ALLOWANCE_BYTES
+    if size > topic.largest_record_bytes:
+        raise MessageTooLarge(topic.name, size, topic.largest_record_bytes)
+
+
+_COLUMNS = (
+    ("message_id", "uuid"),
+    ("topic", "text"),
+    ("partition", "int"),
+    ("key", "bytea"),
+    ("payload", "bytea"),
+    ("type", "text"),
+    ("source", "text"),
+    ("time", "timestamptz"),
+    ("subject", "text"),
+    ("shop_id", "text"),
+    ("correlation_id", "text"),
+    ("causation_id", "uuid"),
+    ("traceparent", "text"),
+    ("step", "text"),
+    ("round", "int"),
+    ("event_seq", "bigint"),
+    ("raw_headers", "bytea"),
+)
+
+_NAMES = ", ".join(name for name, _ in _COLUMNS)
+_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS)
+
+# WITH ORDINALITY keeps the order of the batch in the order of the ids.
+_INSERT = text(
+    f"INSERT INTO outbox ({_NAMES}) "  # noqa: S608 - built from the constant above
+    f"SELECT {_NAMES} FROM unnest({_ARRAYS}) WITH ORDINALITY AS o ({_NAMES}, position) "
+    "ORDER BY position"
+)
+
+
+async def write_outgoing(connection: AsyncConnection, outgoing: Sequence[Outgoing]) -> None:
+    """Insert rows, in this order; the commit of this transaction wakes the relay."""
+    if not outgoing:
+        return
+    columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
+    for row in outgoing:
+        envelope = row.envelope
+        columns["message_id"].append(row.message_id)
+        columns["topic"].append(row.topic)
+        columns["partition"].append(row.partition)
+        columns["key"].append(row.key)
+        columns["payload"].append(row.payload)
+        columns["time"].append(row.time)
+        columns["raw_headers"].append(row.raw_headers)
+        columns["type"].append(envelope and envelope.type)
+        columns["source"].append(envelope and envelope.source)
+        columns["subject"].append(envelope and envelope.subject)
+        columns["shop_id"].append(envelope and envelope.shop_id)
+        columns["correlation_id"].append(envelope and envelope.correlation_id)
+        columns["causation_id"].append(envelope and envelope.causation_id)
+        columns["traceparent"].append(envelope and envelope.traceparent)
+        columns["step"].append(envelope and envelope.step)
+        columns["round"].append(envelope and envelope.round)
+        columns["event_seq"].append(envelope and envelope.event_seq)
+    await connection.execute(_INSERT, columns)
+    note_emitted(connection)
+
+
+async def emit(
+    connection: AsyncConnection,
+    messages: Iterable[Message],
+    *,
+    source: str,
+    now: datetime,
+    cause: Envelope | None = None,
+) -> None:
+    """Send messages with this transaction; the root rows they tell of are locked already.
+
+    For sweepers, workers and routes that do not go through a fold. `source` is the service.
+    Raises `MessageTooLarge`.
+    """
+    await write_outgoing(
+        connection,
+        [address(message, source=source, now=now, cause=cause) for message in messages],
+    )
