@@ -1,0 +1,1 @@
+"""What every REST API here has in common: problems, tokens, commands run once, pages, ETags."""

@@ -1,0 +1,272 @@
+"""Unsafe requests run once: key, fingerprint and response are stored with the effect.
+
+`CommandRoute` opens the transaction, takes an advisory lock on the idempotency key, replays a
+stored response, else runs the route in the transaction and stores what it answered. Whatever
+is not a 2xx leaves no trace, so the same key may be used again.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response
+
+from messaging.clock import utc_now
+from messaging.faults import sqlstate_of
+from messaging.http.problems import LOCK_NOT_AVAILABLE, Problem
+from messaging.http.tokens import identity_of
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
+NOT_STORED = frozenset({b"content-length", b"date", b"server"})
+
+_LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
+_FIND = text("SELECT fingerprint, status, headers, body FROM http_idempotency WHERE scope = :scope")
+_STORE = text("""
+    INSERT INTO http_idempotency (scope, fingerprint, status, headers, body, created_at)
+    VALUES (:scope, :fingerprint, :status, CAST(:headers AS jsonb), :body, :now)
+""")
+
+
+def command_connection(request: Request) -> AsyncConnection:
+    """The transaction of this command, opened and committed by its route."""
+    connection = request.state.connection
+    assert isinstance(connection, AsyncConnection)  # noqa: S101 - set by CommandRoute
+    return connection
+
+
+async def read_connection(request: Request) -> AsyncIterator[AsyncConnection]:
+    """A connection for a safe request."""
+    async with request.app.state.api_database.reading() as connection:
+        yield connection
+
+
+def request_time() -> datetime:
+    """When this request is decided."""
+    return utc_now()
+
+
+CommandConnection = Annotated[AsyncConnection, Depends(command_connection)]
+ReadConnection = Annotated[AsyncConnection, Depends(read_connection)]
+Now = Annotated[datetime, Depends(request_time)]
+
+
+class CommandRoute(APIRoute):
+    """A route whose unsafe methods take effect once per Idempotency-Key.
+
+    Subclass to accept other media types or larger bodies: `media_types`, and `body_setting`,
+    the name of the service setting that bounds the body in bytes.
+    """
+
+    media_types: ClassVar[tuple[str, ...]] = ("application/json",)
+    body_setting: ClassVar[str | None] = None
+
+    def get_route_handler(self) -> Callable[[StarletteRequest], Coroutine[Any, Any, Response]]:
+        """The route's handler, wrapped in its transaction."""
+        run = super().get_route_handler()
+
+        async def handle(request: StarletteRequest) -> Response:
+            if request.method in SAFE_METHODS:
+                return await run(request)
+            command = _CommandRequest(request.scope, request.receive)
+            return await self._run_once(command, run)
+
+        return handle
+
+    async def _run_once(
+        self,
+        request: "_CommandRequest",
+        run: Callable[[StarletteRequest], Coroutine[Any, Any, Response]],
+    ) -> Response:
+        key = _key_of(request)
+        await request.read_bounded(self._largest_body(request))
+        self._check_media_type(request)
+        scope = _digest(identity_of(request), request.method, self.path, key)
+        fingerprint = _digest(
+            request.url.path,
+            request.url.query,
+            request.headers.get("if-match", ""),
+            await request.body(),
+        )
+        try:
+            async with request.app.state.api_database.transaction() as connection:
+                await _lock(connection, scope)
+                stored = (await connection.execute(_FIND, {"scope": scope})).one_or_none()
+                if stored is not None:
+                    return _replay(stored, fingerprint)
+                request.state.connection = connection
+                response = await run(request)
+                if not 200 <= response.status_code < 300:
+                    raise _Refused(response)
+                await connection.execute(_STORE, _stored(scope, fingerprint, response))
+        except _Refused as refused:
+            return refused.response
+        return response
+
+    def _largest_body(self, request: StarletteRequest) -> int:
+        settings = request.app.state.settings
+        if self.body_setting is None:
+            return int(settings.http.body_bytes)
+        return int(getattr(settings, self.body_setting))
+
+    def _check_media_type(self, request: "_CommandRequest") -> None:
+        if not request.has_body:
+            return
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in self.media_types:
+            raise Problem(
+                415,
+                "unsupported-media-type",
+                "The body is in a media type that is not accepted here",
+                accepted=list(self.media_types),
+            )
+        if media_type == "application/json":
+            request.parse()
+
+
+class _Refused(Exception):
+    """A response that is no success: rolls its transaction back."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+class _CommandRequest(Request):
+    """A request whose body is read within its bound and parsed strictly, once."""
+
+    _body: bytes
+    _json: Any
+
+    @property
+    def has_body(self) -> bool:
+        return len(self._body) > 0
+
+    async def read_bounded(self, largest_bytes: int) -> None:
+        """Read the body. Raises a 413 problem before more than the bound is kept."""
+        too_large = Problem(
+            413, "body-too-large", "The body is too large", largest_bytes=largest_bytes
+        )
+        declared = self.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:18]) > largest_bytes:
+            raise too_large
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self.stream():
+            size += len(chunk)
+            if size > largest_bytes:
+                raise too_large
+            chunks.append(chunk)
+        self._body = b"".join(chunks)
+
+    def parse(self) -> None:
+        """Parse the JSON body: UTF-8, no NaN, no lone surrogates, bounded depth, no NUL.
+
+        Raises 400 and 422 problems.
+        """
+        try:
+            self._json = orjson.loads(self._body)
+        except orjson.JSONDecodeError:
+            raise Problem(400, "malformed-json", "The body is not valid JSON") from None
+        if b"\\u0000" in self._body and _has_nul(self._json):
+            raise Problem(422, "invalid-request", "Text must not contain the NUL character")
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any("\x00" in name or _has_nul(item) for name, item in value.items())
+    return isinstance(value, list) and any(_has_nul(item) for item in value)
+
+
+def _key_of(request: StarletteRequest) -> str:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        raise Problem(
+            400,
+            "idempotency-key-missing",
+            "The Idempotency-Key header is missing",
+            "Send a fresh random value with each new command and the same one when repeating it.",
+        )
+    if not KEY_PATTERN.fullmatch(key):
+        raise Problem(
+            400,
+            "idempotency-key-invalid",
+            "The Idempotency-Key header must be 8 to 255 visible ASCII characters",
+        )
+    return key
+
+
+def _digest(*parts: str | bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode(errors="surrogateescape") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.digest()
+
+
+async def _lock(connection: AsyncConnection, scope: bytes) -> None:
+    # 64 bits of the scope; the connection's lock_timeout bounds the wait.
+    lock = int.from_bytes(scope[:8], "big", signed=True)
+    try:
+        await connection.execute(_LOCK, {"lock": lock})
+    except DBAPIError as error:
+        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+            raise
+        raise Problem(
+            409,
+            "request-in-progress",
+            "Another request under the same key is still running",
+            headers={"Retry-After": "1"},
+        ) from error
+
+
+def _replay(stored: Any, fingerprint: bytes) -> Response:
+    if stored.fingerprint != fingerprint:
+        raise Problem(422, "idempotency-key-reused", "This key was used for another request before")
+    response = Response(bytes(stored.body), stored.status)
+    response.raw_headers.extend(
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in orjson.loads(stored.headers)
+    )
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _stored(scope: bytes, fingerprint: bytes, response: Response) -> dict[str, Any]:
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in response.raw_headers
+        if name.lower() not in NOT_STORED
+    ]
+    return {
+        "scope": scope,
+        "fingerprint": fingerprint,
+        "status": response.status_code,
+        "headers": orjson.dumps(headers).decode(),
+        "body": bytes(response.body),
+        "now": utc_now(),
+    }
+
+
+_FORGET = text("""
+    DELETE FROM http_idempotency WHERE scope IN (
+        SELECT scope FROM http_idempotency WHERE created_at < :before
+        ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
+""")
+
+
+async def forget_responses(connection: AsyncConnection, before: datetime, most: int) -> int:
+    """Delete at most `most` responses stored before `before`; returns how many."""
+    result = await connection.execute(_FORGET, {"before": before, "most": most})
+    return result.rowcount

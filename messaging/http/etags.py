@@ -1,0 +1,38 @@
+"""ETags of versioned resources, and If-Match (RFC 9110, sections 8.8.3 and 13.1.1)."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from messaging.http.problems import Problem
+
+
+def etag_of(version: int) -> str:
+    """The strong ETag of a version."""
+    return f'"{version}"'
+
+
+def if_match(request: Request) -> int | None:
+    """The version that If-Match names; None without the header or with `*`.
+
+    Raises a 412 problem for an ETag that no version of ours ever had.
+    """
+    header = request.headers.get("if-match")
+    if header is None or header.strip() == "*":
+        return None
+    value = header.strip()
+    digits = value[1:-1]
+    if len(value) < 3 or value[0] != '"' or value[-1] != '"' or not digits.isdecimal():
+        raise stale_etag()
+    if len(digits) > 18:
+        raise stale_etag()
+    return int(digits)
+
+
+IfMatch = Annotated[int | None, Depends(if_match)]
+
+
+def stale_etag(current_version: int | None = None) -> Problem:
+    """412: the resource is not in the version that the client saw."""
+    headers = None if current_version is None else {"ETag": etag_of(current_version)}
+    return Problem(412, "stale-etag", "The resource has changed since it was read", headers=headers)

@@ -1,0 +1,138 @@
+"""Problem documents (RFC 9457): one shape for every error of every API.
+
+`type` is a stable URI ending in the slug; members beyond the standard ones are facts for
+programs. Rejected values are never repeated.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from asyncpg import PostgresConnectionError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from messaging.faults import sqlstate_of
+from messaging.http.rendering import render
+
+TYPE_BASE = "https://trolley.example/problems/"
+MEDIA_TYPE = "application/problem+json"
+
+LOCK_NOT_AVAILABLE = "55P03"
+RETRY_AFTER_SECONDS = 1
+LONGEST_LOCATION = 120
+"""Characters of a location that are repeated; an unknown field's name is the client's own."""
+
+log = structlog.get_logger()
+
+
+class Problem(Exception):
+    """An error that the client is told of. `facts` become members of the document."""
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        title: str,
+        detail: str | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(title)
+        self.status = status
+        self.slug = slug
+        self.title = title
+        self.detail = detail
+        self.headers = headers
+        self.facts = facts
+
+    def response(self) -> Response:
+        """The problem document."""
+        content: dict[str, Any] = {
+            "type": TYPE_BASE + self.slug,
+            "title": self.title,
+            "status": self.status,
+        }
+        if self.detail is not None:
+            content["detail"] = self.detail
+        content.update(self.facts)
+        return Response(render(content), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def unavailable(detail: str) -> Problem:
+    """503: the same request, with the same key, may be sent again."""
+    return Problem(
+        503,
+        "temporarily-unavailable",
+        "The service cannot do this right now",
+        detail,
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def invalid_request(errors: Sequence[dict[str, str]]) -> Problem:
+    """422: the request was understood, and these parts of it cannot be."""
+    return Problem(422, "invalid-request", "The request has invalid parts", errors=list(errors))
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    errors = [
+        {
+            "location": ".".join(str(part) for part in found["loc"])[:LONGEST_LOCATION],
+            "reason": str(found["msg"]),
+        }
+        for found in error.errors()
+    ]
+    if any(found["type"] == "json_invalid" for found in error.errors()):
+        return Problem(400, "malformed-json", "The body is not valid JSON")
+    return invalid_request(errors)
+
+
+_HTTP_SLUGS = {
+    404: ("not-found", "There is nothing here"),
+    405: ("method-not-allowed", "This method is not allowed here"),
+    400: ("bad-request", "The request cannot be understood"),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Turn every exception of `app` into a problem document."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> Response:
+        return _of_validation(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> Response:
+        slug, title = _HTTP_SLUGS.get(error.status_code, ("http-error", "The request failed"))
+        headers = dict(error.headers) if error.headers else None
+        return Problem(error.status_code, slug, title, headers=headers).response()
+
+    @app.exception_handler(DBAPIError)
+    async def _database(_: Request, error: DBAPIError) -> Response:
+        if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
+            return unavailable("Another request is changing the same thing.").response()
+        log.error("database error in a request", error=type(error.orig).__name__)
+        return unavailable("The database did not answer as it should.").response()
+
+    async def _away(_: Request, error: Exception) -> Response:
+        log.error("a dependency is away", error=type(error).__name__)
+        return unavailable("A dependency is away.").response()
+
+    for kind in (PoolTimeout, PostgresConnectionError, OSError, asyncio.TimeoutError):
+        app.add_exception_handler(kind, _away)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_: Request, error: Exception) -> Response:
+        log.error("unexpected error in a request", error=type(error).__name__, exc_info=error)
+        return Problem(500, "internal-error", "Something went wrong on our side").response()

@@ -1,0 +1,158 @@
+"""Who is asking: customers by signed token, guests by the token of their cart.
+
+A customer token is a JWT (RFC 7519, HS256) with `sub`, `roles`, `shop` and `exp`. A customer id
+in a body is never trusted. The same key signs small capabilities (accept tokens, checkout
+links), each for one purpose only.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import jwt
+from fastapi import Depends, Request
+from pydantic import SecretStr
+
+from contracts.messages.base import DEFAULT_SHOP
+from messaging.http.problems import Problem
+
+ALGORITHM = "HS256"
+CUSTOMER_PURPOSE = "customer"
+GUEST_TOKEN_BYTES = 32
+LONGEST_TOKEN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A signed-in caller: a shopper, or a person or program with roles."""
+
+    sub: str
+    roles: frozenset[str]
+    shop: str
+
+
+def sign(key: SecretStr, purpose: str, payload: Mapping[str, Any]) -> str:
+    """A token for one purpose that `verify` accepts; put `exp` in for an end."""
+    return jwt.encode({**payload, "aud": purpose}, key.get_secret_value(), algorithm=ALGORITHM)
+
+
+def verify(key: SecretStr, purpose: str, token: str) -> dict[str, Any] | None:
+    """The payload of a token that `sign` made for this purpose and that has not expired."""
+    if len(token) > LONGEST_TOKEN:
+        return None
+    try:
+        return jwt.decode(token, key.get_secret_value(), algorithms=[ALGORITHM], audience=purpose)
+    except jwt.InvalidTokenError:
+        return None
+
+
+def customer_token(
+    key: SecretStr,
+    *,
+    sub: str,
+    roles: frozenset[str] = frozenset(),
+    shop: str = DEFAULT_SHOP,
+    now: datetime,
+    valid_for: timedelta,
+) -> str:
+    """A customer token; `trolley token` issues them until there is an identity service."""
+    payload = {
+        "sub": sub,
+        "roles": sorted(roles),
+        "shop": shop,
+        "iat": int(now.timestamp()),
+        "exp": int((now + valid_for).timestamp()),
+    }
+    return sign(key, CUSTOMER_PURPOSE, payload)
+
+
+def new_guest_token() -> str:
+    """An unguessable token for a guest's cart."""
+    return secrets.token_urlsafe(GUEST_TOKEN_BYTES)
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a guest token: its SHA-256 in hex."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+def _unauthenticated(detail: str) -> Problem:
+    return Problem(
+        401,
+        "unauthenticated",
+        "A valid customer token is needed",
+        detail,
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def optional_customer(request: Request) -> Customer | None:
+    """The signed-in caller, or None without an Authorization header.
+
+    Raises a 401 problem for a token that is malformed, expired or not ours.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise _unauthenticated("The Authorization header is no bearer token.")
+    payload = verify(request.app.state.settings.signing_key, CUSTOMER_PURPOSE, token.strip())
+    if payload is None:
+        raise _unauthenticated("The token is malformed, expired or not ours.")
+    sub, roles, shop = payload.get("sub"), payload.get("roles", []), payload.get("shop")
+    well_formed = (
+        isinstance(sub, str)
+        and sub != ""
+        and isinstance(shop, str)
+        and isinstance(roles, list)
+        and all(isinstance(role, str) for role in roles)
+    )
+    if not well_formed:
+        raise _unauthenticated("The token's claims are not as they should be.")
+    return Customer(str(sub), frozenset(roles), str(shop))
+
+
+OptionalCustomer = Annotated[Customer | None, Depends(optional_customer)]
+
+
+def required_customer(customer: OptionalCustomer) -> Customer:
+    """The signed-in caller. Raises a 401 problem without one."""
+    if customer is None:
+        raise _unauthenticated("There is no Authorization header.")
+    return customer
+
+
+RequiredCustomer = Annotated[Customer, Depends(required_customer)]
+
+
+def require_role(*roles: str) -> Callable[[Customer], Customer]:
+    """A dependency: the caller has one of these roles. Raises 401 and 403 problems."""
+
+    def check(customer: RequiredCustomer) -> Customer:
+        if customer.roles.isdisjoint(roles):
+            raise Problem(403, "forbidden", "This needs another role", roles_accepted=sorted(roles))
+        return customer
+
+    return check
+
+
+def guest_token_hash(request: Request) -> str | None:
+    """The hash of the `Cart-Token` header, or None without one."""
+    token = request.headers.get("cart-token")
+    return None if token is None else hash_token(token)
+
+
+GuestTokenHash = Annotated[str | None, Depends(guest_token_hash)]
+
+
+def identity_of(request: Request) -> str:
+    """Whose request this is, for the scope of idempotency keys."""
+    customer = optional_customer(request)
+    if customer is not None:
+        return f"customer/{customer.shop}/{customer.sub}"
+    guest = guest_token_hash(request)
+    return f"guest/{guest}" if guest else "anonymous"
