@@ -4,9 +4,9 @@ Exponents follow ISO 4217. Provider minima and rounding units follow Stripe's pu
 tables ("Minimum and maximum charge amounts", "Zero-decimal and three-decimal currencies").
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +23,10 @@ EXPONENTS: Mapping[str, int] = MappingProxyType(
 
 LARGEST_AMOUNT_MINOR = 10**15
 """No amount of one order is larger: it keeps every sum well inside 64-bit integers."""
+
+_AMOUNT = re.compile(
+    r"(?P<sign>[+-])?(?:(?P<whole>[0-9]+)(?:\.(?P<fraction>[0-9]*))?|\.(?P<only_fraction>[0-9]+))"
+)
 
 
 class MoneyError(ValueError):
@@ -66,19 +70,21 @@ def exponent(currency: str) -> int:
 def parse_minor(text: str, currency: str) -> int:
     """The minor units that a decimal text such as "2.55" stands for.
 
-    Trailing zeros beyond the currency's decimals are harmless ("2.550" GBP is 255); any other
+    ASCII digits with a decimal point, no grouping and no exponent. Trailing zeros beyond the currency's decimals are harmless ("2.550" GBP is 255); any other
     extra decimal is refused rather than rounded. Raises `NotAnAmount`, `UnknownCurrency`.
     """
     places = exponent(currency)
-    try:
-        value = Decimal(text.strip()).scaleb(places)
-    except InvalidOperation:
-        raise NotAnAmount(text, currency) from None
-    if not value.is_finite() or value != value.to_integral_value():
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
         raise NotAnAmount(text, currency)
-    if abs(value) > LARGEST_AMOUNT_MINOR:
+    fraction = (match["fraction"] or match["only_fraction"] or "").rstrip("0")
+    digits = ((match["whole"] or "") + fraction.ljust(places, "0")).lstrip("0")
+    if len(fraction) > places or len(digits) > len(str(LARGEST_AMOUNT_MINOR)):
         raise NotAnAmount(text, currency)
-    return int(value)
+    value = int(digits or "0")
+    if value > LARGEST_AMOUNT_MINOR:
+        raise NotAnAmount(text, currency)
+    return -value if match["sign"] == "-" else value
 
 
 def format_minor(amount_minor: int, currency: str) -> str:
