@@ -1,10 +1,11 @@
 """Where ids come from: fresh ones ordered by time, derived ones that every replica agrees on."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from uuid_utils.compat import uuid7
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP_SHIFT = 80
 
 UNIDENTIFIED_RECORDS = UUID("6f1d5c1e-8a55-5f0b-9a35-3b1f0c2f7d10")
@@ -28,5 +29,5 @@ def unidentified_record_id(topic: str, partition: int, offset: int) -> UUID:
 
 def first_id_at(moment: datetime) -> UUID:
     """The least UUIDv7 of the millisecond of `moment`: a bound for ranges of ids by time."""
-    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
     return UUID(int=(milliseconds << _TIMESTAMP_SHIFT) | (7 << 76) | (0b10 << 62))

@@ -70,8 +70,9 @@ def exponent(currency: str) -> int:
 def parse_minor(text: str, currency: str) -> int:
     """The minor units that a decimal text such as "2.55" stands for.
 
-    ASCII digits with a decimal point, no grouping and no exponent. Trailing zeros beyond the currency's decimals are harmless ("2.550" GBP is 255); any other
-    extra decimal is refused rather than rounded. Raises `NotAnAmount`, `UnknownCurrency`.
+    ASCII digits with a decimal point, no grouping and no exponent. Trailing zeros beyond the
+    currency's decimals are harmless ("2.550" GBP is 255); any other extra decimal is refused
+    rather than rounded. Raises `NotAnAmount`, `UnknownCurrency`.
     """
     places = exponent(currency)
     match = _AMOUNT.fullmatch(text.strip())
