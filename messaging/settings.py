@@ -60,9 +60,6 @@ class ConsumerSettings(BaseSettings):
     )
     retry_first_ms: int = Field(50, ge=1, description="First wait of a retry that time can heal.")
     retry_longest_ms: int = Field(5_000, ge=1, description="Longest wait between such retries.")
-    stuck_seconds: float = Field(
-        60, gt=0, description="A consumer that did not poll for so long ends its process."
-    )
 
 
 class RelaySettings(BaseSettings):

@@ -1,0 +1,65 @@
+"""What surrounds every request: load shedding, metrics, trace context."""
+
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from messaging import metrics
+from messaging.http.problems import unavailable
+from messaging.tracing import enter_traceparent, leave_traceparent
+
+LONGEST_TRACEPARENT = 55
+
+
+class Edge:
+    """ASGI middleware of every service."""
+
+    def __init__(self, app: ASGIApp, *, service: str, requests_at_once: int) -> None:
+        self._app = app
+        self._service = service
+        self._most = requests_at_once
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it at once when too many are in work."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        if path.startswith(("/health", "/metrics")):
+            await self._app(scope, receive, send)
+            return
+        if self._running >= self._most:
+            metrics.REQUESTS_SHED.labels(self._service).inc()
+            await unavailable("Too many requests are in work.").response()(scope, receive, send)
+            return
+        await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 500
+        started = perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        token = enter_traceparent(_traceparent(scope))
+        self._running += 1
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._running -= 1
+            leave_traceparent(token)
+            method = scope["method"]
+            metrics.REQUESTS.labels(self._service, method, str(status)).inc()
+            metrics.REQUEST_SECONDS.labels(self._service, method).observe(perf_counter() - started)
+
+
+def _traceparent(scope: Any) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent" and len(value) <= LONGEST_TRACEPARENT:
+            return str(value.decode("latin-1"))
+    return None

@@ -1,0 +1,63 @@
+"""Background work of a service: loops that survive their faults and stop when asked."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from messaging.database import Database
+from messaging.faults import heals_with_time
+
+log = structlog.get_logger()
+
+RETRY_FIRST_SECONDS = 0.1
+RETRY_LONGEST_SECONDS = 5.0
+
+Run = Callable[[Database, asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundTask:
+    """A named loop: `run(database, stop)` works until `stop` is set."""
+
+    name: str
+    run: Run
+
+
+def every(seconds: float, action: Callable[[Database], Awaitable[int]]) -> Run:
+    """A loop that does `action` every so many seconds, at once again while it found work.
+
+    `action` returns how much it did; 0 means that nothing is due.
+    """
+
+    async def run(database: Database, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if await action(database) > 0:
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), seconds)
+
+    return run
+
+
+async def keep_running(task: BackgroundTask, database: Database, stop: asyncio.Event) -> None:
+    """Run a background task until `stop`; a fault is logged and it starts again, with backoff."""
+    wait = RETRY_FIRST_SECONDS
+    while not stop.is_set():
+        started = asyncio.get_running_loop().time()
+        try:
+            await task.run(database, stop)
+        except Exception as error:
+            log.error(
+                "background task failed",
+                task=task.name,
+                error=type(error).__name__,
+                exc_info=None if heals_with_time(error) else error,
+            )
+            if asyncio.get_running_loop().time() - started > RETRY_LONGEST_SECONDS:
+                wait = RETRY_FIRST_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait)
+            wait = min(2 * wait, RETRY_LONGEST_SECONDS)

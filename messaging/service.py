@@ -1,0 +1,242 @@
+"""A service put together: its database pools, consumers, relay, background loops and REST API."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+import uvicorn
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from starlette.responses import Response
+
+from messaging import inbox, metrics
+from messaging.batch import Subscription
+from messaging.clock import utc_now
+from messaging.consumer import TopicConsumer, make_broker
+from messaging.database import Database
+from messaging.faults import heals_with_time
+from messaging.http import problems
+from messaging.http.commands import forget_responses
+from messaging.http.edge import Edge
+from messaging.http.rendering import JsonResponse
+from messaging.kafka import broker_security
+from messaging.logs import configure_logs
+from messaging.periodic import BackgroundTask, every, keep_running
+from messaging.relay import Relay
+from messaging.settings import ServiceSettings
+from messaging.slots import Slot
+
+log = structlog.get_logger()
+
+HOUSEKEEPING_SECONDS = 600.0
+FORGET_ROWS = 2000
+READY_WAIT_SECONDS = 1.0
+STOP_WAIT_SECONDS = 8.0
+
+
+class Service:
+    """One service process. `app` is its REST API, whose lifespan runs everything else."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        *,
+        title: str,
+        subscriptions: Sequence[Subscription] = (),
+        routers: Sequence[APIRouter] = (),
+        tasks: Sequence[BackgroundTask] = (),
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        url = settings.database_url.get_secret_value()
+        self.database = Database.connect(
+            url, pool_connections=settings.database_connections, application_name=name
+        )
+        self.api_database = Database.connect(
+            url,
+            pool_connections=settings.api_database_connections,
+            application_name=f"{name}-api",
+            lock_timeout_ms=int(settings.http.idempotency_wait_seconds * 1000),
+        )
+        self._relay = Relay(name, url, settings.kafka, settings.relay)
+        for database in (self.database, self.api_database):
+            database.after_emit(self._relay.wake)
+        self._slot = Slot(url, name, settings.instance_slot)
+        self._subscriptions = tuple(subscriptions)
+        self._tasks = (*tasks, BackgroundTask("housekeeping", self._housekeeping()))
+        self._consumers: tuple[TopicConsumer, ...] = ()
+        self._server: uvicorn.Server | None = None
+        self._failed = False
+        self.app = self._make_app(title, routers)
+
+    def _make_app(self, title: str, routers: Sequence[APIRouter]) -> FastAPI:
+        app = FastAPI(title=title, version="1", lifespan=self._lifespan)
+        app.state.settings = self.settings
+        app.state.database = self.database
+        app.state.api_database = self.api_database
+        problems.install(app)
+        for router in routers:
+            app.include_router(router)
+        app.add_api_route("/health/live", self._live, include_in_schema=False)
+        app.add_api_route("/health/ready", self._ready, include_in_schema=False)
+        app.add_api_route("/metrics", self._metrics, include_in_schema=False)
+        app.add_middleware(
+            Edge, service=self.name, requests_at_once=self.settings.http.requests_at_once
+        )
+        return app
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. Exits with 1 after a fatal fault."""
+        configure_logs(self.name, self.settings.instance_slot, self.settings.log_level)
+        config = uvicorn.Config(
+            self.app,
+            host=self.settings.http_host,
+            port=self.settings.http_port,
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=self.settings.http.drain_seconds,
+        )
+        self._server = uvicorn.Server(config)
+        self._server.run()
+        if self._failed or not self._server.started:
+            sys.exit(1)
+
+    def fail(self, error: BaseException) -> None:
+        """End this process: something broke that only a fresh start can mend."""
+        log.critical("service ends", error=type(error).__name__, exc_info=error)
+        self._failed = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        loops = [
+            asyncio.create_task(self._guarded(self._relay.run(stop)), name="relay"),
+            asyncio.create_task(self._guarded(self._consume(stop)), name="consumers"),
+            *(
+                asyncio.create_task(keep_running(task, self.database, stop), name=task.name)
+                for task in self._tasks
+            ),
+        ]
+        try:
+            yield
+        finally:
+            stop.set()
+            _, late = await asyncio.wait(loops, timeout=STOP_WAIT_SECONDS)
+            for task in late:
+                log.warning("stopped while still at work", task=task.get_name())
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            await self.database.close()
+            await self.api_database.close()
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, this process is done
+            self.fail(error)
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        """Consume while the slot is ours, from the first moment Kafka can be reached."""
+        if not self._subscriptions:
+            return
+        if not await self._slot.take(stop):
+            return
+        holding = asyncio.create_task(self._guarded(self._slot.hold(stop)))
+        try:
+            broker = await self._started_broker(stop)
+            if broker is not None:
+                await stop.wait()
+                await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+                await broker.stop()
+        finally:
+            holding.cancel()
+            await self._slot.release()
+
+    async def _started_broker(self, stop: asyncio.Event) -> Any:
+        wait_ms = self.settings.consumer.retry_first_ms
+        while not stop.is_set():
+            kafka = self.settings.kafka
+            broker = make_broker(kafka, broker_security(kafka), f"{self.name}-consumer")
+            consumers = tuple(
+                TopicConsumer(
+                    broker,
+                    subscription,
+                    service=self.name,
+                    slot=self.settings.instance_slot,
+                    database=self.database,
+                    kafka=kafka,
+                    settings=self.settings.consumer,
+                    fail=self.fail,
+                )
+                for subscription in self._subscriptions
+            )
+            try:
+                await broker.start()
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("consumers wait for Kafka", error=type(error).__name__)
+                await broker.stop()
+                await asyncio.wait([asyncio.create_task(stop.wait())], timeout=wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, self.settings.consumer.retry_longest_ms)
+                continue
+            for consumer in consumers:
+                consumer.start_housekeeping()
+            self._consumers = consumers
+            log.info("consumers run", groups=[consumer.group for consumer in consumers])
+            return broker
+        return None
+
+    def _housekeeping(self) -> Any:
+        async def keep(database: Database) -> int:
+            now = utc_now()
+            async with database.transaction() as connection:
+                await inbox.keep_partitions(connection, now, self.settings.inbox_keep_days)
+            before = now - timedelta(seconds=self.settings.http.idempotency_keep_seconds)
+            async with database.transaction() as connection:
+                return await forget_responses(connection, before, FORGET_ROWS)
+
+        return every(HOUSEKEEPING_SECONDS, keep)
+
+    async def _live(self) -> Response:
+        """The process answers."""
+        return JsonResponse({"status": "live"})
+
+    async def _ready(self) -> Response:
+        """The service can do its work: database, relay and Kafka can be reached."""
+        checks = {
+            "database": await self._database_answers(),
+            "relay": self._relay.connected,
+            "kafka": await self._kafka_answers(),
+        }
+        ready = all(checks.values())
+        content = {"status": "ready" if ready else "waiting", "checks": checks}
+        return JsonResponse(content, 200 if ready else 503)
+
+    async def _database_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_WAIT_SECONDS), self.database.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+        except Exception as error:
+            if not heals_with_time(error):
+                raise
+            return False
+        return True
+
+    async def _kafka_answers(self) -> bool:
+        if not self._subscriptions:
+            return True
+        return bool(self._consumers) and await self._consumers[0].reaches_kafka()
+
+    async def _metrics(self) -> Response:
+        """Prometheus metrics."""
+        metrics.RELAY_LEADS.labels(self.name).set(1 if self._relay.leads else 0)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
