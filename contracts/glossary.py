@@ -17,6 +17,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "payment_id": "The one payment of the order, derived from its checkout.",
         "refund_id": "The refund, derived from checkout and refund number.",
         "operation_id": "The call to the provider that this answers.",
+        "report": "Counts the reports of one operation from 1.",
         "movement_id": "The entry of the movements ledger.",
         "dead_letter_id": "The dead letter that keeps the record in question.",
         "customer_id": "The signed-in customer (`sub` of the token); null for a guest.",

@@ -190,7 +190,8 @@ class ProviderReported(Message):
     """What a provider said of one operation: a worker's result or a webhook's news.
 
     Written through the outbox by the worker, read by the same `decide` as every command.
-    `outcome` is the closed set of the provider port, `facts` the fields of that outcome.
+    `outcome` is the closed set of the provider port, `facts` the fields of that outcome;
+    `report` counts the reports of one operation, so that a late or repeated one is stale.
     """
 
     type: ClassVar[str] = "payment.provider_reported.v1"
@@ -200,6 +201,7 @@ class ProviderReported(Message):
     payment_id: UUID
     attempt: int
     operation_id: UUID
+    report: int = 1
     outcome: str
     facts: Mapping[str, Any] = Field(default_factory=dict)
     reported_at: AwareDatetime
