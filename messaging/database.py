@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _EMITTED = "trolley_outbox_written"
+_AFTER_COMMIT = "trolley_after_commit"
 
 RECYCLE_SECONDS = 1800
 """Connections are renewed half-hourly, so that a moved database is found without a restart."""
@@ -63,12 +64,16 @@ class Database:
         async with self._engine.connect() as connection:
             info = connection.info
             info.pop(_EMITTED, None)
+            info.pop(_AFTER_COMMIT, None)
             async with connection.begin():
                 yield connection
             emitted = info.pop(_EMITTED, False)
+            wakes = info.pop(_AFTER_COMMIT, {})
         if emitted:
             for wake in self._after_emit:
                 wake()
+        for wake in wakes:
+            wake()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -85,3 +90,8 @@ class Database:
 def note_emitted(connection: AsyncConnection) -> None:
     """Remember that this transaction wrote to the outbox, so that its commit wakes the relay."""
     connection.info[_EMITTED] = True
+
+
+def after_commit(connection: AsyncConnection, wake: Callable[[], None]) -> None:
+    """Call `wake` once when this transaction has committed, never when it rolls back."""
+    connection.info.setdefault(_AFTER_COMMIT, {})[wake] = None
