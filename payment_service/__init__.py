@@ -1,0 +1,1 @@
+"""Payments: attempts behind a provider port, captures, closes, refunds, and the ledger of facts."""

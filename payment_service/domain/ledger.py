@@ -1,0 +1,96 @@
+"""The ledger of a payment: facts, only ever added, and the amounts that follow from them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class FactKind(StrEnum):
+    """What a ledger entry says happened to an amount."""
+
+    AUTHORIZED = "authorized"
+    """Set aside at the provider; also booked by a charge that captures at once."""
+    VOIDED = "voided"
+    """Set aside before, given back uncaptured."""
+    CAPTURED = "captured"
+    """Taken."""
+    REFUND_REQUESTED = "refund_requested"
+    """Our intent: from here on this amount is not refundable a second time."""
+    REFUNDED = "refunded"
+    """Back with the shopper."""
+    REFUND_FAILED = "refund_failed"
+    """Finally refused: the amount is refundable again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One entry of a payment's ledger; `seq` counts them from 1, without gaps.
+
+    `operation_id` is the operation that brought the fact, `provider_reference` the provider's
+    own id of the payment or refund, where it has given one.
+    """
+
+    payment_id: UUID
+    seq: int
+    attempt: int
+    kind: FactKind
+    amount_minor: int
+    currency: str
+    operation_id: UUID
+    refund_id: UUID | None
+    provider: str
+    provider_reference: str | None
+    recorded_at: datetime
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """The payment and the number of the entry."""
+        return (self.payment_id, self.seq)
+
+
+class AmountsDisagree(ValueError):
+    """The facts break 0 <= refunded + refund pending <= captured <= authorized."""
+
+    def __init__(self, amounts: "Amounts") -> None:
+        super().__init__(f"amounts disagree: {amounts}")
+        self.amounts = amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """The amounts of a payment, in minor units. Raises `AmountsDisagree` for impossible ones."""
+
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    refund_pending_minor: int = 0
+    refunded_minor: int = 0
+
+    def __post_init__(self) -> None:
+        given_back = self.refund_pending_minor + self.refunded_minor
+        parts = (self.refund_pending_minor, self.refunded_minor)
+        if min(parts) < 0 or not given_back <= self.captured_minor <= self.authorized_minor:
+            raise AmountsDisagree(self)
+
+    @property
+    def refundable_minor(self) -> int:
+        """What can still be given back."""
+        return self.captured_minor - self.refund_pending_minor - self.refunded_minor
+
+
+NOTHING = Amounts()
+
+
+def amounts_of(facts: Iterable[Fact]) -> Amounts:
+    """The amounts that these facts add up to. Raises `AmountsDisagree`."""
+    total = dict.fromkeys(FactKind, 0)
+    for fact in facts:
+        total[fact.kind] += fact.amount_minor
+    answered = total[FactKind.REFUNDED] + total[FactKind.REFUND_FAILED]
+    return Amounts(
+        authorized_minor=total[FactKind.AUTHORIZED] - total[FactKind.VOIDED],
+        captured_minor=total[FactKind.CAPTURED],
+        refund_pending_minor=total[FactKind.REFUND_REQUESTED] - answered,
+        refunded_minor=total[FactKind.REFUNDED],
+    )

@@ -1,0 +1,211 @@
+"""What a payment provider can answer: a closed set, the same for every provider.
+
+Every call about a payment answers with the state of that payment at the provider, so a charge,
+a capture, a close and a plain question are read alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, get_args
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The money is captured; `amount_minor` of it."""
+
+    provider_payment_id: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """The money is set aside, to be captured before `capture_before`."""
+
+    provider_payment_id: str
+    amount_minor: int
+    capture_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """The provider is at it, for days with some methods."""
+
+    provider_payment_id: str
+    expected_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequired:
+    """The shopper must act first, until `expires_at`."""
+
+    provider_payment_id: str
+    action_type: str
+    url: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A final no. `provider_payment_id` is None when the provider made no payment of it.
+
+    `retryable`: the same again may work, the trouble passes. `same_method_allowed`: the shopper
+    may use this method again, perhaps after correcting something.
+    """
+
+    provider_payment_id: str | None
+    code: str
+    retryable: bool
+    same_method_allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Given up before any money came, or expired; nothing can come of it any more."""
+
+    provider_payment_id: str | None
+    reason: Literal["cancelled", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class NeverCreated:
+    """The provider's word that this payment does not exist and will not: a late charge fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFailed:
+    """The authorized money could not be taken, and the authorization is gone."""
+
+    provider_payment_id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The provider knows nothing of it yet; a call of ours may still be on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer, or none that says what happened: the effect may be there or not."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPending:
+    """The provider has taken the refund; the money is on its way."""
+
+    provider_refund_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """The money is back with the shopper."""
+
+    provider_refund_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFailed:
+    """A final no to the refund; the provider keeps the money."""
+
+    provider_refund_id: str | None
+    code: str
+
+
+SettledPayment: TypeAlias = Succeeded | Declined | Cancelled | NeverCreated | CaptureFailed
+"""States of a payment that only a refund or a dispute can follow."""
+
+PaymentState: TypeAlias = SettledPayment | Authorized | Processing | ActionRequired
+"""States of a payment at its provider."""
+
+PaymentOutcome: TypeAlias = PaymentState | NotFound | Unknown
+"""What a call about a payment can answer."""
+
+RefundState: TypeAlias = RefundPending | Refunded | RefundFailed
+"""States of a refund at its provider."""
+
+RefundOutcome: TypeAlias = RefundState | NotFound | Unknown
+"""What a call about a refund can answer."""
+
+Outcome: TypeAlias = PaymentOutcome | RefundOutcome
+"""Everything that a provider can answer."""
+
+OUTCOMES: Mapping[str, type[Outcome]] = {
+    "succeeded": Succeeded,
+    "authorized": Authorized,
+    "processing": Processing,
+    "action_required": ActionRequired,
+    "declined": Declined,
+    "cancelled": Cancelled,
+    "never_created": NeverCreated,
+    "capture_failed": CaptureFailed,
+    "not_found": NotFound,
+    "unknown": Unknown,
+    "refund_pending": RefundPending,
+    "refunded": Refunded,
+    "refund_failed": RefundFailed,
+}
+"""Outcomes by the name under which they travel in `ProviderReported` and stand in tables."""
+
+NAMES: Mapping[type[Outcome], str] = {kind: name for name, kind in OUTCOMES.items()}
+
+
+class UnknownOutcomeName(ValueError):
+    """A report names an outcome that is none of the closed set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no outcome is named {name!r}")
+        self.name = name
+
+
+class MalformedOutcome(ValueError):
+    """A report's facts are not those of its outcome."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"malformed {name}: {why}")
+        self.name = name
+
+
+def facts_of(outcome: Outcome) -> dict[str, Any]:
+    """The fields of an outcome as JSON values; times in ISO 8601."""
+    facts = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in facts.items()
+    }
+
+
+def outcome_from(name: str, facts: Mapping[str, Any]) -> Outcome:
+    """The outcome that `NAMES` and `facts_of` took apart; facts a newer writer added are ignored.
+
+    Raises `UnknownOutcomeName`, `MalformedOutcome`.
+    """
+    if name not in OUTCOMES:
+        raise UnknownOutcomeName(name)
+    kind = OUTCOMES[name]
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name not in facts:
+            raise MalformedOutcome(name, f"{field.name} is missing")
+        values[field.name] = _value(name, field.name, field.type, facts[field.name])
+    return kind(**values)
+
+
+def _value(outcome: str, name: str, annotation: Any, value: Any) -> Any:
+    if annotation is datetime:
+        try:
+            return datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise MalformedOutcome(outcome, f"{name} is no time") from None
+    arguments = get_args(annotation)
+    if not arguments:
+        fits = type(value) is annotation
+    elif all(isinstance(argument, str) for argument in arguments):
+        fits = value in arguments
+    else:
+        fits = type(value) in arguments
+    if not fits:
+        raise MalformedOutcome(outcome, f"{name} is out of its type")
+    return value
