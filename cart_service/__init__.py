@@ -1,0 +1,1 @@
+"""Carts: what a shopper wants, at which prices, until a checkout takes it over."""
