@@ -5,12 +5,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trolley.runtime import guardian
 from trolley.runtime.guardian import Rung, Watched
+
+ENDED_POLL_SECONDS = 0.03
+"""How often a running child is looked at; a look costs a few microseconds."""
+
+_TAIL_BYTES = 8192
 
 # The child waits for one line before it becomes the program: it is written only when the guardian
 # knows the child. Should the supervisor die first, the line never comes and the child ends.
@@ -42,6 +48,15 @@ class Child:
     def alive(self) -> bool:
         """True while it runs; reaps it otherwise."""
         return self.process.poll() is None
+
+    async def ended(self, *, seconds: float | None = None) -> bool:
+        """Waits for its end, at most so long; True if it has ended."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while self.alive():
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(ENDED_POLL_SECONDS)
+        return True
 
     def signal(self, number: int) -> None:
         """Sends a signal if it still runs."""
@@ -186,12 +201,17 @@ class Children:
             raise BrokenPipeError
 
 
-def last_line(log: Path) -> str | None:
-    """The last line of a log that says something, for an error sentence."""
+def tail(log: Path, since: int = 0) -> str:
+    """The last words of a log, none from before byte `since`; empty when there is no log."""
     try:
         with log.open("rb") as opened:
-            opened.seek(max(0, os.path.getsize(log) - 8192))
-            lines = opened.read().decode(errors="replace").splitlines()
+            opened.seek(max(since, os.path.getsize(log) - _TAIL_BYTES))
+            return opened.read().decode(errors="replace")
     except OSError:
-        return None
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
+        return ""
+
+
+def last_line(log: Path) -> str | None:
+    """The last line of a log that says something, for an error sentence."""
+    lines = (line.strip() for line in reversed(tail(log).splitlines()))
+    return next((line for line in lines if line), None)

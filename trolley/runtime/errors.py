@@ -109,3 +109,25 @@ class StartFailed(RuntimeStartError):
         self.name, self.reason, self.log, self.last_line = name, reason, log, last_line
         said = f"; it said: {last_line}" if last_line else ""
         super().__init__(f"{name} did not start: {reason}{said} (log: {log}).")
+
+
+class DatabaseUnavailable(RuntimeStartError):
+    """A database can neither be reached nor created; its URL is shown without the password."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(
+            f"The database {url} cannot be used ({reason}): check its address and password, and "
+            f"create it if its user may not."
+        )
+
+
+class KafkaUnavailable(RuntimeStartError):
+    """Kafka cannot be reached, or refuses what is needed of it."""
+
+    def __init__(self, servers: str, reason: str) -> None:
+        self.servers, self.reason = servers, reason
+        super().__init__(
+            f"Kafka at {servers} cannot be used ({reason}): check KAFKA_BOOTSTRAP_SERVERS and the "
+            f"other KAFKA_ settings, and that the broker runs."
+        )

@@ -10,29 +10,18 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
-from trolley.runtime.children import Account, Child, Children, last_line
-from trolley.runtime.errors import (
-    DiskFull,
-    NoReachableDirectory,
-    NoUserForPostgres,
-    PortInUse,
-    StartFailed,
-)
+from trolley.runtime.children import Account, Child, Children
+from trolley.runtime.errors import NoReachableDirectory, NoUserForPostgres
 from trolley.runtime.guardian import Rung
-from trolley.runtime.ports import is_free
+from trolley.runtime.server import SERVERS_PHASE, EmbeddedServer
 from trolley.settings import RuntimeSettings
 
-SERVERS_PHASE = 1
-"""Servers are stopped after the services (phase 0), which still commit while they drain."""
-
-_POLL_SECONDS = 0.02
 _ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
 _MAJOR = 18
 
@@ -46,21 +35,22 @@ class _Place:
     outside: Path | None
 
 
-class EmbeddedPostgres:
-    """One PostgreSQL server of a state directory, on the loopback interface only.
+class EmbeddedPostgres(EmbeddedServer):
+    """One PostgreSQL server of a state directory.
 
     It has no Unix socket, so that the length of no path matters, and a password of its own, since
     every user of the machine can reach the loopback interface.
     """
 
+    title = "PostgreSQL"
+
     def __init__(
         self, home: Path, children: Children, settings: RuntimeSettings, *, port: int
     ) -> None:
-        self.home, self.port = home, port
-        self.log = home / "logs" / "postgres.log"
-        self._children, self._settings = children, settings
+        super().__init__(home, children, settings, port=port, log="postgres.log")
+        self.start_seconds = settings.postgres_start_seconds
         self._account = _account()
-        self._child: Child | None = None
+        self._place: _Place | None = None
 
     @property
     def url(self) -> str:
@@ -71,60 +61,17 @@ class EmbeddedPostgres:
         """The superuser's URL of `database`, which need not exist."""
         return f"postgresql://postgres:{self._password()}@127.0.0.1:{self.port}/{database}"
 
-    @property
-    def child(self) -> Child | None:
-        """The running server process, for its pid; None before `start` and after `stop`."""
-        return self._child
-
-    def alive(self) -> bool:
-        """True while the server process runs."""
-        return self._child is not None and self._child.alive()
-
-    async def start(self) -> None:
-        """Makes the data directory if there is none, starts the server, waits until it answers.
-
-        Raises PortInUse, DiskFull, NoUserForPostgres, NoReachableDirectory or StartFailed.
-        """
-        if not is_free(self.port):
-            raise PortInUse(self.port, "PostgreSQL")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        place = await asyncio.to_thread(self._prepare)
-        deadline = time.monotonic() + self._settings.postgres_start_seconds
-        self._child = self._spawn(place)
-        while not await self._answers():
-            if time.monotonic() > deadline:
-                await self.stop()
-                seconds = self._settings.postgres_start_seconds
-                raise StartFailed("PostgreSQL", f"no answer in {seconds:g} s", self.log)
-            if not self._child.alive():
-                said = last_line(self.log) or ""
-                self._children.forget(self._child)
-                # Sessions of a killed server take a moment to notice that it is gone.
-                if "shared memory block" not in self._tail():
-                    raise self._failure(said)
-                self._child = self._spawn(place)
-            await asyncio.sleep(_POLL_SECONDS)
-
-    async def stop(self) -> None:
-        """Fast shutdown: sessions are ended, everything committed is on disk."""
-        if self._child is not None:
-            await self._children.stop([self._child])
-            self._child = None
-
-    async def kill(self) -> None:
-        """SIGKILL to the server, as a crash would; `start` recovers."""
-        if self._child is not None:
-            self._child.signal(signal.SIGKILL)
-            await asyncio.to_thread(self._child.process.wait)
-            self._children.forget(self._child)
-            self._child = None
-
     def outside_directory(self) -> Path | None:
         """The directory with the data outside the state directory, if there had to be one."""
         place = self._recorded()
         return place.outside if place else None
 
-    def _spawn(self, place: _Place) -> Child:
+    async def _prepare(self) -> None:
+        self._place = await asyncio.to_thread(self._prepared)
+
+    def _spawn(self) -> Child:
+        place = self._place
+        assert place is not None  # noqa: S101 - prepared before every start
         options = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -160,19 +107,9 @@ class EmbeddedPostgres:
         await connection.close()
         return True
 
-    def _tail(self) -> str:
-        with self.log.open("rb") as opened:
-            opened.seek(max(0, self.log.stat().st_size - 4096))
-            return opened.read().decode(errors="replace")
-
-    def _failure(self, said: str) -> StartFailed | DiskFull | PortInUse:
-        tail = self._tail()
-        if "No space left on device" in tail:
-            free = shutil.disk_usage(self.home).free // 2**20
-            return DiskFull(self.home, free, self._settings.smallest_free_mib)
-        if "Address already in use" in tail:
-            return PortInUse(self.port, "PostgreSQL")
-        return StartFailed("PostgreSQL", "the server ended", self.log, said)
+    def _worth_another_try(self) -> bool:
+        # Sessions of a killed server take a moment to notice that it is gone.
+        return "pre-existing shared memory block" in self._said()
 
     def _password(self) -> str:
         secret = self.home / "postgres.password"
@@ -193,7 +130,7 @@ class EmbeddedPostgres:
         outside = Path(value["outside"]) if value["outside"] else None
         return _Place(Path(value["data"]), Path(value["install"]), outside)
 
-    def _prepare(self) -> _Place:
+    def _prepared(self) -> _Place:
         recorded = self._recorded()
         if recorded and (recorded.data / "PG_VERSION").exists() and self._runs(recorded.install):
             return recorded
@@ -284,7 +221,7 @@ class EmbeddedPostgres:
         with self.log.open("a") as log:
             log.write(done.stdout)
         if done.returncode != 0:
-            raise self._failure(last_line(self.log) or "")
+            raise self._failure("its data directory could not be made")
         fresh.rename(place.data)
 
     def _runs(self, install: Path) -> bool:

@@ -1,0 +1,1 @@
+"""The commands of `trolley`, one file each."""

@@ -1,0 +1,62 @@
+"""Every service, declared once: what runs, under which settings, on which databases."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database and the setting that carries its URL."""
+
+    name: str
+    setting: str
+    migrations: str | None
+    """The package whose Alembic migrations make it; None if its owner makes it by itself."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program that runs as `python -m <module>`, as many times as there are replicas."""
+
+    name: str
+    module: str
+    prefix: str
+    """What the names of its settings begin with."""
+    databases: tuple[Database, ...]
+
+    @property
+    def host_setting(self) -> str:
+        """The setting with the address it listens on."""
+        return f"{self.prefix}HTTP_HOST"
+
+    @property
+    def port_setting(self) -> str:
+        """The setting with the port it listens on."""
+        return f"{self.prefix}HTTP_PORT"
+
+    @property
+    def slot_setting(self) -> str:
+        """The setting with the stable index of a replica."""
+        return f"{self.prefix}INSTANCE_SLOT"
+
+
+def _service(name: str, *more: Database) -> Service:
+    package, prefix = f"{name}_service", f"{name.upper()}_"
+    own = Database(name, f"{prefix}DATABASE_URL", package)
+    return Service(name, f"{package}.app", prefix, (own, *more))
+
+
+SERVICES: tuple[Service, ...] = (
+    _service("catalog"),
+    _service("cart"),
+    _service("inventory"),
+    _service("order"),
+    # The simulated provider must outlive a killed payment service: a database of its own.
+    _service("payment", Database("simulated_provider", "PAYMENT_SIMULATED_DATABASE_URL", None)),
+)
+
+
+def databases(services: tuple[Service, ...] = SERVICES) -> Iterator[Database]:
+    """All databases of these services."""
+    for service in services:
+        yield from service.databases

@@ -1,0 +1,191 @@
+"""Topics as declared in `contracts.topics`, brought onto a broker."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.helpers import create_ssl_context
+
+from contracts.topics import TOPICS, Topic
+from messaging.settings import KafkaSettings
+from trolley.runtime.errors import KafkaUnavailable
+
+REQUEST_TIMEOUT_MS = 15_000
+"""How long the broker may take over one request of the admin client."""
+
+_TOPIC_EXISTS = 36
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What `apply_topics` found and did, by full topic name."""
+
+    created: tuple[str, ...]
+    altered: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListedTopic:
+    """A declared topic and what the broker has of it."""
+
+    topic: Topic
+    name: str
+    partitions: int | None
+    """On the broker; None when the topic is missing there."""
+    differing: tuple[str, ...]
+    """The settings in which the broker differs from the declaration."""
+
+
+def kafka_settings(environment: Mapping[str, str]) -> KafkaSettings:
+    """Kafka's settings out of an environment that need not be this process's."""
+    named = {
+        name.removeprefix("KAFKA_").lower(): value
+        for name, value in environment.items()
+        if name.startswith("KAFKA_")
+    }
+    return KafkaSettings.model_validate(named)
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """How any aiokafka client reaches the broker of these settings, TLS and SASL included."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.security_protocol in {"SSL", "SASL_SSL"}:
+        options["ssl_context"] = create_ssl_context(
+            cafile=settings.ssl_cafile, certfile=settings.ssl_certfile, keyfile=settings.ssl_keyfile
+        )
+    if settings.security_protocol.startswith("SASL"):
+        password = settings.sasl_password
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = settings.sasl_username
+        options["sasl_plain_password"] = password.get_secret_value() if password else None
+    return options
+
+
+@asynccontextmanager
+async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client; raises KafkaUnavailable when the broker cannot be used."""
+    admin = AIOKafkaAdminClient(
+        **client_options(settings), client_id="trolley", request_timeout_ms=REQUEST_TIMEOUT_MS
+    )
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise KafkaUnavailable(settings.bootstrap_servers, reason) from error
+    finally:
+        await admin.close()
+
+
+async def apply_topics(environment: Mapping[str, str]) -> Applied:
+    """Creates the missing topics and brings the others to their declared settings; repeatable.
+
+    Partitions are only ever added: to take some away would move keys to other partitions.
+    Raises KafkaUnavailable.
+    """
+    settings = kafka_settings(environment)
+    async with admin_client(settings) as admin:
+        listed = await _listed(admin, settings.topic_prefix)
+        missing = [one for one in listed if one.partitions is None]
+        if missing:
+            answer = await admin.create_topics([_new(one) for one in missing])
+            _raise_for(answer.topic_errors, but=_TOPIC_EXISTS)
+        fewer = [one for one in listed if one.partitions and one.partitions < one.topic.partitions]
+        if fewer:
+            answer = await admin.create_partitions(
+                {one.name: NewPartitions(one.topic.partitions) for one in fewer}
+            )
+            _raise_for(answer.topic_errors)
+        differing = [one for one in listed if one.differing]
+        if differing:
+            for answer in await admin.alter_configs(
+                [
+                    ConfigResource(ConfigResourceType.TOPIC, one.name, _configs(one.topic))
+                    for one in differing
+                ]
+            ):
+                _raise_for((name, code, text) for code, text, _, name in answer.resources)
+        created = {one.name for one in missing}
+        altered = {one.name for one in (*fewer, *differing)}
+        return Applied(
+            tuple(sorted(created)),
+            tuple(sorted(altered)),
+            tuple(sorted({one.name for one in listed} - created - altered)),
+        )
+
+
+async def list_topics(environment: Mapping[str, str]) -> list[ListedTopic]:
+    """Every declared topic and what the broker has of it; raises KafkaUnavailable."""
+    settings = kafka_settings(environment)
+    async with admin_client(settings) as admin:
+        return await _listed(admin, settings.topic_prefix)
+
+
+async def _listed(admin: AIOKafkaAdminClient, prefix: str) -> list[ListedTopic]:
+    present = set(await admin.list_topics())
+    names = {prefix + topic.name: topic for topic in TOPICS}
+    there = [name for name in names if name in present]
+    if not there:
+        return [ListedTopic(topic, name, None, ()) for name, topic in names.items()]
+    described = {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics(there)}
+    configs = await _broker_configs(admin, there)
+    return [
+        ListedTopic(topic, name, described.get(name), _differing(topic, configs.get(name)))
+        for name, topic in names.items()
+    ]
+
+
+async def _broker_configs(
+    admin: AIOKafkaAdminClient, names: list[str]
+) -> dict[str, dict[str, str | None]]:
+    answers = await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    )
+    configs: dict[str, dict[str, str | None]] = {}
+    for answer in answers:
+        for code, text, _, name, entries in answer.resources:
+            _raise_for([(name, code, text)])
+            configs[name] = {entry[0]: entry[1] for entry in entries}
+    return configs
+
+
+def _new(listed: ListedTopic) -> NewTopic:
+    new = NewTopic(
+        listed.name,
+        num_partitions=listed.topic.partitions,
+        replication_factor=1,
+        topic_configs=_configs(listed.topic),
+    )
+    # The broker's own default, which the constructor does not let through.
+    new.replication_factor = -1
+    return new
+
+
+def _configs(topic: Topic) -> dict[str, str]:
+    """The broker's settings of a declared topic."""
+    return {
+        "cleanup.policy": topic.cleanup,
+        "retention.ms": str(-1 if topic.retention_ms is None else topic.retention_ms),
+        "max.message.bytes": str(topic.broker_max_message_bytes),
+    }
+
+
+def _differing(topic: Topic, broker: Mapping[str, str | None] | None) -> tuple[str, ...]:
+    if broker is None:
+        return ()
+    return tuple(name for name, value in _configs(topic).items() if broker.get(name) != value)
+
+
+def _raise_for(answers: Any, but: int | None = None) -> None:
+    for name, code, text in answers:
+        if code not in (0, but):
+            error = for_code(code)
+            raise error(f"{name}: {text or error.description}")
