@@ -19,7 +19,8 @@ from messaging import replies
 from messaging.outbox import Outgoing, address, write_outgoing
 from messaging.replies import Question, RecordedReply
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M")
+"""What a handler decides: messages from Kafka, or the requests of a REST API."""
 
 
 class Row(Protocol):
@@ -105,9 +106,9 @@ class Handler(ABC, Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A decoded message with its envelope; REST commands have none."""
+    """A decoded message with its envelope; REST commands have none, and need not travel."""
 
-    body: Message
+    body: object
     envelope: Envelope | None = None
 
 
@@ -176,7 +177,7 @@ class Fold:
 async def open_fold(
     connection: AsyncConnection,
     handler: Handler[Any],
-    messages: Sequence[Message],
+    messages: Sequence[object],
     *,
     source: str,
     now: datetime,
@@ -191,8 +192,8 @@ async def open_fold(
 
 async def apply(
     connection: AsyncConnection,
-    handler: Handler[Any],
-    message: Message,
+    handler: Handler[M],
+    message: M,
     now: datetime,
     *,
     source: str,
