@@ -101,6 +101,8 @@ class HttpSettings(BaseSettings):
 class ServiceSettings(BaseSettings):
     """What every service needs. Subclasses set the prefix and add their own."""
 
+    model_config = service_settings("")
+
     database_url: SecretStr = Field(
         SecretStr("postgresql://postgres@127.0.0.1:5432/postgres"),
         description="postgresql://user:password@host:port/database",

@@ -1,0 +1,25 @@
+"""The example service on fresh topics and a fresh database."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from messaging.settings import KafkaSettings
+from tests.conftest import Infrastructure
+from tests.messaging.example import Example, create_tables, create_topics
+
+_numbers = count(1)
+
+
+@pytest.fixture
+async def example(infrastructure: Infrastructure) -> AsyncIterator[Example]:
+    """An example service of this test's own; nothing runs yet."""
+    number = next(_numbers)
+    kafka = KafkaSettings(
+        bootstrap_servers=infrastructure.kafka, topic_prefix=f"{infrastructure.prefix}m{number}."
+    )
+    async with infrastructure.database(f"m{number}") as url:
+        await create_tables(url)
+        await create_topics(kafka)
+        yield Example(kafka, url)
