@@ -34,6 +34,9 @@ STANDBY_SECONDS = 0.5
 LARGEST_BATCH_BYTES = 1024 * 1024
 """One producer batch; a single larger record still goes, alone."""
 
+SLOW_SECONDS = 0.2
+"""A partition that takes longer goes on alone, while the others are read and sent again."""
+
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 10
 
@@ -163,24 +166,33 @@ class Relay:
         self, connection: Any, producer: AIOKafkaProducer, stop: asyncio.Event
     ) -> None:
         """Carry batches until stopped or until one fails and the producer must go."""
-        while not stop.is_set():
-            self._woken.clear()
-            resting = self._resting_now()
-            rows = await connection.fetch(
-                _READ,
-                self._settings.batch_rows,
-                self._settings.batch_bytes,
-                [topic for topic, _ in resting],
-                [partition for _, partition in resting],
-            )
-            if rows:
-                if not await self._send_and_delete(connection, producer, rows):
+        sending: dict[Place, asyncio.Task[_Outcome]] = {}
+        try:
+            while not stop.is_set():
+                self._woken.clear()
+                rows = await self._read(connection, left_out=[*self._resting_now(), *sending])
+                for place, group in _by_place(rows).items():
+                    sending[place] = asyncio.create_task(self._send(producer, place, group))
+                if not await self._settle(connection, sending):
                     return
                 if len(rows) >= self._settings.batch_rows // 2:
                     continue
-                await _either(stop, None, self._settings.linger_ms / 1000)
-            elif await _either(stop, self._woken, self._next_look()):
-                await _either(stop, None, self._settings.linger_ms / 1000)
+                if rows or await _either(stop, self._woken, self._next_look()):
+                    await _either(stop, None, self._settings.linger_ms / 1000)
+        finally:
+            for task in sending.values():
+                task.cancel()
+            await asyncio.gather(*sending.values(), return_exceptions=True)
+
+    async def _read(self, connection: Any, *, left_out: Sequence[Place]) -> Sequence[Any]:
+        rows: Sequence[Any] = await connection.fetch(
+            _READ,
+            self._settings.batch_rows,
+            self._settings.batch_bytes,
+            [topic for topic, _ in left_out],
+            [partition for _, partition in left_out],
+        )
+        return rows
 
     def _resting_now(self) -> list[Place]:
         now = monotonic()
@@ -193,28 +205,31 @@ class Relay:
         ends = [until - now for until in self._resting.values()]
         return max(0.0, min([self._settings.poll_seconds, *ends]))
 
-    async def _send_and_delete(
-        self, connection: Any, producer: AIOKafkaProducer, rows: Sequence[Any]
-    ) -> bool:
-        """Send rows partition by partition and delete the confirmed ones; False on a failure."""
-        places: dict[Place, list[Any]] = {}
-        for row in rows:
-            places.setdefault((row["topic"], row["partition"]), []).append(row)
-        outcomes = await asyncio.gather(
-            *(self._send(producer, place, group) for place, group in places.items())
-        )
-        confirmed = [id_ for outcome in outcomes for id_ in outcome.confirmed]
+    async def _settle(self, connection: Any, sending: dict[Place, asyncio.Task[_Outcome]]) -> bool:
+        """Delete what is confirmed by now, leaving slow partitions to go on; False on a failure.
+
+        A failure ends the producer, so the others get the same moment to finish.
+        """
+        if not sending:
+            return True
+        await asyncio.wait(sending.values(), timeout=SLOW_SECONDS)
+        if any(task.done() and task.result().error is not None for task in sending.values()):
+            await asyncio.wait(sending.values(), timeout=SLOW_SECONDS)
+        outcomes = {place: task.result() for place, task in sending.items() if task.done()}
+        for place in outcomes:
+            del sending[place]
+        confirmed = [id_ for outcome in outcomes.values() for id_ in outcome.confirmed]
         if confirmed:
             await connection.execute(_DELETE, confirmed)
             metrics.PUBLISHED.labels(self._service).inc(len(confirmed))
-        for place, outcome in zip(places, outcomes, strict=True):
+        for place, outcome in outcomes.items():
             if outcome.unsendable is not None:
                 await self._flag(connection, outcome.unsendable, outcome.error)
             elif outcome.error is not None:
                 self._rest(place, outcome.error)
             else:
                 self._waits_ms.pop(place, None)
-        return all(outcome.error is None for outcome in outcomes)
+        return all(outcome.error is None for outcome in outcomes.values())
 
     async def _send(
         self, producer: AIOKafkaProducer, place: Place, rows: Sequence[Any]
@@ -265,6 +280,13 @@ class Relay:
         await connection.execute(_FLAG, row_id, f"{type(error).__name__}: {error}"[:500])
         metrics.FLAGGED.labels(self._service).inc()
         log.error("outbox row flagged: it can never be sent", outbox_id=row_id)
+
+
+def _by_place(rows: Sequence[Any]) -> dict[Place, list[Any]]:
+    places: dict[Place, list[Any]] = {}
+    for row in rows:
+        places.setdefault((row["topic"], row["partition"]), []).append(row)
+    return places
 
 
 def _append(batch: Any, row: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +22,7 @@ from messaging.batch import Subscription
 from messaging.fold import Decision, Handler, Row, Rows
 from messaging.migrations.v1 import _STATEMENTS
 from messaging.outbox import Outgoing, address
+from messaging.relay import Relay
 from messaging.service import Service
 from messaging.settings import ConsumerSettings, KafkaSettings, RelaySettings, ServiceSettings
 
@@ -126,21 +128,30 @@ class Example:
         return self.kafka.topic_prefix + topic.name
 
     def service(self, slot: int = 0, **consumer: int) -> Service:
-        """A replica of the service."""
-        settings = ServiceSettings(
-            database_url=self.database_url,
-            signing_key="k" * 32,
-            instance_slot=slot,
-            kafka=self.kafka,
-            consumer=ConsumerSettings(**{"session_timeout_ms": 6000, **consumer}),
-            relay=RelaySettings(poll_seconds=0.2, send_timeout_seconds=5),
-        )
+        """A replica of the service; `consumer` are settings of its consumer."""
+        consumer_settings: dict[str, Any] = {"session_timeout_ms": 6000, **consumer}
+        settings: dict[str, Any] = {
+            "database_url": self.database_url,
+            "signing_key": "k" * 32,
+            "instance_slot": slot,
+            "kafka": self.kafka,
+            "consumer": ConsumerSettings(**consumer_settings),
+            "relay": self.relay_settings(),
+        }
         return Service(
             "inventory",
-            settings,
+            ServiceSettings(**settings),
             title="Example",
             subscriptions=[Subscription(INVENTORY_COMMANDS, CountingHandler())],
         )
+
+    def relay_settings(self) -> RelaySettings:
+        """Short waits, so that faults heal within a test."""
+        return RelaySettings(poll_seconds=0.2, send_timeout_seconds=5, retry_longest_ms=500)
+
+    def relay(self) -> Relay:
+        """The relay of one replica, without its service."""
+        return Relay("inventory", self.database_url, self.kafka, self.relay_settings())
 
     @asynccontextmanager
     async def running(self, slot: int = 0, **consumer: int) -> AsyncIterator[Service]:

@@ -1,0 +1,205 @@
+"""What the relay promises: everything committed reaches Kafka, in order per key."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from contracts.ids import new_id
+from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
+from messaging.database import Database
+from messaging.dead_letters import pack_headers
+from messaging.outbox import Outgoing, write_outgoing
+from messaging.relay import Relay
+from tests.messaging.example import Example, addressed, checkouts_by_partition, reserve
+
+pytestmark = pytest.mark.integration
+WaitUntil = Callable[..., Awaitable[None]]
+
+
+@asynccontextmanager
+async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(relay.run(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        relay.wake()
+        await asyncio.wait([task], timeout=10)
+        task.cancel()
+
+
+async def commit(example: Example, rows: Sequence[Outgoing], *wakes: Relay) -> None:
+    database = Database.connect(example.database_url, pool_connections=1, application_name="test")
+    for relay in wakes:
+        database.after_emit(relay.wake)
+    async with database.transaction() as connection:
+        await write_outgoing(connection, rows)
+    await database.close()
+
+
+def rounds_by_key(records: Sequence[Any]) -> dict[str, list[int]]:
+    rounds: dict[str, list[int]] = {}
+    for record in records:
+        rounds.setdefault(record.key.decode(), []).append(int(dict(record.headers)["ce_round"]))
+    return rounds
+
+
+async def test_rows_arrive_in_order_per_key_with_their_envelope(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    checkouts = checkouts_by_partition(20)
+    sent = [addressed(reserve(c, r)) for r in range(1, 51) for c in checkouts]
+    relay = example.relay()
+    async with relaying(relay):
+        for start in range(0, len(sent), 100):
+            await commit(example, sent[start : start + 100], relay)
+        await wait_until(example.idle)
+    records: list[Any] = await example.read_all(INVENTORY_COMMANDS)
+    assert rounds_by_key(records) == {str(c): list(range(1, 51)) for c in checkouts}
+    by_id = {dict(record.headers)["ce_id"]: record for record in records}
+    for row in sent:
+        assert row.envelope is not None
+        record = by_id[str(row.message_id).encode()]
+        assert list(record.headers) == row.envelope.headers()
+        assert (record.value, record.partition) == (row.payload, row.partition)
+
+
+async def test_a_standby_takes_over_and_passes_wake_ups_on(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    first, second = example.relay(), example.relay()
+
+    async def leads(relay: Relay) -> bool:
+        return relay.leads
+
+    checkout = new_id()
+    async with relaying(first) as leader:
+        await wait_until(lambda: leads(first))
+        async with relaying(second):
+            await commit(example, [addressed(reserve(checkout, 1))], second)
+            await wait_until(example.idle)
+            assert not second.leads
+            leader.cancel()
+            await wait_until(lambda: leads(second), seconds=5)
+            await commit(example, [addressed(reserve(checkout, 2))], second)
+            await wait_until(example.idle)
+    records = await example.read_all(INVENTORY_COMMANDS)
+    assert rounds_by_key(records) == {str(checkout): [1, 2]}
+
+
+async def test_losing_the_connection_that_holds_the_lock_stops_the_relay_until_it_is_back(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    relay = example.relay()
+    checkout = new_id()
+
+    async def leads() -> bool:
+        return relay.leads
+
+    connections = (
+        "FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'inventory-relay'"
+    )
+
+    async with relaying(relay):
+        await wait_until(leads)
+        (lost,) = await example.query(f"SELECT pid, pg_terminate_backend(pid) {connections}")
+
+        async def leads_over_another_connection() -> bool:
+            pids = {row["pid"] for row in await example.query(f"SELECT pid {connections}")}
+            return bool(pids) and lost["pid"] not in pids and relay.leads
+
+        await wait_until(leads_over_another_connection)
+        await commit(example, [addressed(reserve(checkout))])
+        await wait_until(example.idle)
+    assert rounds_by_key(await example.read_all(INVENTORY_COMMANDS)) == {str(checkout): [1]}
+
+
+async def test_a_topic_that_cannot_be_written_holds_up_no_other(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    missing = replace(addressed(reserve(new_id())), topic="order.events")
+    checkouts = checkouts_by_partition(8)
+    relay = example.relay()
+    async with relaying(relay):
+        await commit(example, [missing, *(addressed(reserve(c)) for c in checkouts)], relay)
+
+        async def only_the_missing_one_is_left() -> bool:
+            rows = await example.query("SELECT topic FROM outbox")
+            return [row["topic"] for row in rows] == ["order.events"]
+
+        await wait_until(only_the_missing_one_is_left, seconds=40)
+    assert len(await example.read_all(INVENTORY_COMMANDS)) == 8
+
+
+async def test_a_row_that_can_never_be_sent_is_flagged_with_its_key_and_starves_nobody(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    stuck, other = checkouts_by_partition(INVENTORY_COMMANDS.partitions * 2)[:2]
+    too_large = replace(
+        addressed(reserve(stuck, 1)),
+        payload=b"x" * (INVENTORY_COMMANDS.broker_max_message_bytes + 1),
+    )
+    rows = [
+        addressed(reserve(other, 1)),
+        too_large,
+        addressed(reserve(stuck, 2)),
+        addressed(reserve(other, 2)),
+    ]
+    assert {row.partition for row in rows} == {rows[0].partition}
+    relay = example.relay()
+    async with relaying(relay):
+        await commit(example, rows, relay)
+
+        async def two_left() -> bool:
+            return len(await example.query("SELECT 1 FROM outbox")) == 2
+
+        await wait_until(two_left, seconds=40)
+    left = await example.query("SELECT key, flag_reason FROM outbox ORDER BY id")
+    assert [row["key"].decode() for row in left] == [str(stuck)] * 2
+    assert "TooLarge" in left[0]["flag_reason"]
+    records = await example.read_all(INVENTORY_COMMANDS)
+    assert rounds_by_key(records) == {str(other): [1, 2]}
+
+
+async def test_raw_headers_are_passed_on_as_they_are(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    headers = (("a", b"\xff\xfe"), ("b", b""), ("a", b"again"))
+    raw = Outgoing(
+        message_id=new_id(),
+        topic=ORDER_REPLIES.name,
+        partition=0,
+        key=None,
+        payload=b"\x00bytes",
+        time=datetime.now(UTC),
+        raw_headers=pack_headers(headers),
+    )
+    relay = example.relay()
+    async with relaying(relay):
+        await commit(example, [raw], relay)
+        await wait_until(example.idle)
+    (record,) = await example.read_all(ORDER_REPLIES)
+    assert (record.key, record.value, tuple(record.headers)) == (None, b"\x00bytes", headers)  # type: ignore[attr-defined]
+
+
+async def test_rows_committed_out_of_id_order_are_all_sent(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    early, late = addressed(reserve(new_id())), addressed(reserve(new_id()))
+    database = Database.connect(example.database_url, pool_connections=2, application_name="test")
+    relay = example.relay()
+    async with relaying(relay):
+        async with database.transaction() as slow:
+            await write_outgoing(slow, [early])
+            await commit(example, [late], relay)
+            await wait_until(example.idle)
+        await wait_until(example.idle)
+    await database.close()
+    assert len(await example.read_all(INVENTORY_COMMANDS)) == 2
