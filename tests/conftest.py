@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from trolley.runtime.servers import Servers
+from trolley.topics import admin_client, kafka_settings
 
 SERVERS_START_SECONDS = 180
 """Includes the download of Kafka on a new machine and of images with Docker."""
@@ -72,7 +73,9 @@ def infrastructure() -> Iterator[Infrastructure]:
     kafka = os.environ.get("TROLLEY_TEST_KAFKA")
     postgres = os.environ.get("TROLLEY_TEST_POSTGRES")
     if kafka and postgres:
-        yield Infrastructure(kafka, postgres, prefix)
+        given = Infrastructure(kafka, postgres, prefix)
+        yield given
+        asyncio.run(_sweep(given))
         return
     start = _containers if _docker_answers() else _embedded
     with start(run) as servers:
@@ -90,6 +93,21 @@ async def database(
             return await stack.enter_async_context(infrastructure.database(name))
 
         yield fresh
+
+
+async def _sweep(given: Infrastructure) -> None:
+    """Deletes the topics and databases of this worker from servers that go on without us."""
+    settings = kafka_settings({"KAFKA_BOOTSTRAP_SERVERS": given.kafka})
+    async with admin_client(settings) as admin:
+        if ours := [name for name in await admin.list_topics() if name.startswith(given.prefix)]:
+            await admin.delete_topics(ours)
+    connection = await asyncpg.connect(given.postgres)
+    try:
+        rows = await connection.fetch("SELECT datname FROM pg_database")
+        for name in (row["datname"] for row in rows if row["datname"].startswith(given.prefix)):
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
 
 
 @contextlib.contextmanager

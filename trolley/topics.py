@@ -1,5 +1,7 @@
 """Topics as declared in `contracts.topics`, brought onto a broker."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ REQUEST_TIMEOUT_MS = 15_000
 """How long the broker may take over one request of the admin client."""
 
 _TOPIC_EXISTS = 36
+_LED_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ async def apply_topics(environment: Mapping[str, str]) -> Applied:
         if missing:
             answer = await admin.create_topics([_new(one) for one in missing])
             _raise_for(answer.topic_errors, but=_TOPIC_EXISTS)
+            await _until_led(admin, {one.name: one.topic.partitions for one in missing})
         fewer = [one for one in listed if one.partitions and one.partitions < one.topic.partitions]
         if fewer:
             answer = await admin.create_partitions(
@@ -120,6 +124,25 @@ async def apply_topics(environment: Mapping[str, str]) -> Applied:
             tuple(sorted(altered)),
             tuple(sorted({one.name for one in listed} - created - altered)),
         )
+
+
+async def _until_led(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) -> None:
+    """Waits until the broker shows every partition with a leader.
+
+    A consumer that subscribes before sees no topic, and looks again only minutes later.
+    """
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    while True:
+        described = await admin.describe_topics(list(partitions))
+        led = {
+            one["topic"]: sum(part["leader"] >= 0 for part in one["partitions"])
+            for one in described
+        }
+        if all(led.get(name, 0) >= count for name, count in partitions.items()):
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError("new topics have no leader yet")
+        await asyncio.sleep(_LED_POLL_SECONDS)
 
 
 async def list_topics(environment: Mapping[str, str]) -> list[ListedTopic]:

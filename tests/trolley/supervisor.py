@@ -1,0 +1,66 @@
+"""A supervisor to be killed: `python supervisor.py HOME [--servers]` prints its children and waits.
+
+Without `--servers` its children are plain processes: one polite in each phase, and one that ignores
+SIGTERM. With it, they are the embedded servers and two replicas of the fake service.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from trolley.runtime.children import Children
+from trolley.runtime.guardian import Rung
+from trolley.runtime.stack import Runtime
+from trolley.services import Database, Service
+
+FAKE = Service(
+    "fake", "fake_service", "FAKE_", (Database("fake", "FAKE_DATABASE_URL", migrations=None),)
+)
+LADDER = (Rung(signal.SIGTERM, 1), Rung(signal.SIGKILL, 5))
+POLITE = 'trap "echo $0 >>ended; exit" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
+STUBBORN = 'trap "" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
+
+
+def plain(home: Path) -> None:
+    children = Children(home)
+    pids = {}
+    for name, phase, script in (
+        ("server", 1, POLITE),
+        ("service", 0, POLITE),
+        ("stubborn", 0, STUBBORN),
+    ):
+        child = children.spawn(
+            name,
+            ["/bin/sh", "-c", script, name],
+            environment={"PATH": "/usr/bin:/bin"},
+            directory=home,
+            log=home / "children.log",
+            phase=phase,
+            ladder=LADDER,
+        )
+        pids[name] = child.pid
+    guardian = children.guardian_pid
+    print(json.dumps({"guardian": guardian, **pids}), flush=True)
+    signal.pause()
+
+
+async def servers(home: Path) -> None:
+    async with runtime(home) as running:
+        pids = {process.name: process.pid for process in running.processes()}
+        print(json.dumps(pids), flush=True)
+        await asyncio.Event().wait()
+
+
+def runtime(home: Path, **more: str) -> Runtime:
+    """A whole stack with the fake as its only service, in two replicas."""
+    here = str(Path(__file__).parent)
+    return Runtime(home, replicas=2, services=(FAKE,), environment={"PYTHONPATH": here, **more})
+
+
+if __name__ == "__main__":
+    if "--servers" in sys.argv:
+        asyncio.run(servers(Path(sys.argv[1])))
+    else:
+        plain(Path(sys.argv[1]))
