@@ -210,7 +210,7 @@ def parse_orders(text: str) -> Orders:
             else:
                 sales.append(sale)
     except csv.Error as error:
-        raise OrdersError(f"line {reader.line_num}: {error}") from error
+        raise OrdersError(f"line {reader.reader.line_num}: {error}") from error
     if not sales:
         raise NothingSellable
     return Orders(_invoices(sales), _products(sales), dict(skipped), file_lines)
