@@ -237,7 +237,7 @@ def _replay(stored: Any, fingerprint: bytes) -> Response:
     response = Response(bytes(stored.body), stored.status)
     response.raw_headers.extend(
         (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in orjson.loads(stored.headers)
+        for name, value in stored.headers
     )
     response.headers["Idempotent-Replayed"] = "true"
     return response

@@ -1,0 +1,266 @@
+"""Unsafe requests run once, whatever the client repeats, and every error is a problem document."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import APIRouter
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from messaging.http.bodies import RequestBody, WholeNumber
+from messaging.http.commands import CommandConnection, CommandRoute, ReadConnection
+from messaging.http.etags import IfMatch, etag_of
+from messaging.http.problems import TYPE_BASE, Problem
+from messaging.http.rendering import JsonResponse
+from messaging.http.tokens import RequiredCustomer, customer_token
+from messaging.migrations.v1 import _STATEMENTS
+from messaging.service import Service
+from messaging.settings import HttpSettings, ServiceSettings
+from tests.conftest import Infrastructure
+
+pytestmark = pytest.mark.integration
+KEY = SecretStr("k" * 32)
+router = APIRouter(route_class=CommandRoute)
+
+
+class Deposit(RequestBody):
+    amount: WholeNumber
+    note: str = ""
+
+
+@router.post("/accounts/{name}/deposits", status_code=201)
+async def deposit(name: str, body: Deposit, connection: CommandConnection) -> JsonResponse:
+    await connection.execute(
+        text("INSERT INTO deposits VALUES (:name, :amount)"),
+        {"name": name, "amount": body.amount},
+    )
+    if body.note == "slowly":
+        await connection.execute(text("SELECT pg_sleep(0.5)"))
+    if body.note == "fail":
+        raise RuntimeError("after the effect")
+    if body.amount > 100:
+        raise Problem(409, "too-much", "Too much", most=100)
+    return JsonResponse({"amount": body.amount}, 201, headers={"Location": f"/accounts/{name}"})
+
+
+@router.get("/accounts/{name}")
+async def balance(name: str, connection: ReadConnection) -> JsonResponse:
+    result = await connection.execute(
+        text("SELECT coalesce(sum(amount), 0) FROM deposits WHERE name = :name"), {"name": name}
+    )
+    return JsonResponse({"balance": int(result.scalar_one())}, headers={"ETag": etag_of(1)})
+
+
+@router.delete("/accounts/{name}")
+async def close(name: str, expected: IfMatch, connection: CommandConnection) -> JsonResponse:
+    await connection.execute(text("DELETE FROM deposits WHERE name = :name"), {"name": name})
+    return JsonResponse({"expected": expected})
+
+
+@router.get("/me")
+async def me(customer: RequiredCustomer) -> JsonResponse:
+    return JsonResponse({"sub": customer.sub})
+
+
+@pytest.fixture
+async def client(infrastructure: Infrastructure) -> AsyncIterator[httpx.AsyncClient]:
+    async with infrastructure.database("commands") as url:
+        connection = await asyncpg.connect(url)
+        for statement in (*_STATEMENTS, "CREATE TABLE deposits (name text, amount int)"):
+            await connection.execute(statement)
+        await connection.close()
+        settings: dict[str, Any] = {
+            "database_url": url,
+            "signing_key": KEY,
+            "http": HttpSettings(body_bytes=2000, idempotency_wait_seconds=0.2),
+        }
+        service = Service("example", ServiceSettings(**settings), title="Example", routers=[router])
+        transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
+            yield client
+        await service.api_database.close()
+        await service.database.close()
+
+
+async def put(client: httpx.AsyncClient, key: str | None, **body: Any) -> httpx.Response:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await client.post("/accounts/ann/deposits", json=body, headers=headers)
+
+
+async def balance_of(client: httpx.AsyncClient) -> int:
+    return int((await client.get("/accounts/ann")).json()["balance"])
+
+
+async def test_the_same_request_under_the_same_key_takes_effect_once(
+    client: httpx.AsyncClient,
+) -> None:
+    first = await put(client, "key-00001", amount=5)
+    again = await put(client, "key-00001", amount=5)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert again.headers["location"] == first.headers["location"] == "/accounts/ann"
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert await balance_of(client) == 5
+
+
+async def test_another_request_under_the_same_key_is_refused(client: httpx.AsyncClient) -> None:
+    await put(client, "key-00001", amount=5)
+    other = await put(client, "key-00001", amount=6)
+    assert other.status_code == 422
+    assert other.json()["type"] == TYPE_BASE + "idempotency-key-reused"
+    assert await balance_of(client) == 5
+
+
+async def test_keys_belong_to_who_uses_them(client: httpx.AsyncClient) -> None:
+    await put(client, "key-00001", amount=5)
+    for token in ("one", "two"):
+        response = await client.post(
+            "/accounts/ann/deposits",
+            json={"amount": 5},
+            headers={"Idempotency-Key": "key-00001", "Cart-Token": token},
+        )
+        assert response.status_code == 201
+    assert await balance_of(client) == 15
+
+
+@pytest.mark.parametrize("body", [{"amount": 500}, {"amount": 5, "note": "fail"}, {"amount": "5"}])
+async def test_what_is_no_success_leaves_no_trace_and_its_key_can_be_used_again(
+    client: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
+    refused = await put(client, "key-00001", **body)
+    assert refused.status_code >= 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert await balance_of(client) == 0
+    assert (await put(client, "key-00001", amount=7)).status_code == 201
+    assert await balance_of(client) == 7
+
+
+async def test_twins_at_once_take_effect_once(client: httpx.AsyncClient) -> None:
+    responses = await asyncio.gather(*(put(client, "key-00001", amount=5) for _ in range(8)))
+    assert {response.status_code for response in responses} <= {201, 409}
+    assert await balance_of(client) == 5
+
+
+async def test_a_twin_that_waits_too_long_is_told_to_come_back(
+    client: httpx.AsyncClient,
+) -> None:
+    first, second = await asyncio.gather(
+        put(client, "key-00001", amount=5, note="slowly"),
+        put(client, "key-00001", amount=5, note="slowly"),
+    )
+    assert sorted((first.status_code, second.status_code)) == [201, 409]
+    waited = first if first.status_code == 409 else second
+    assert waited.headers["retry-after"] == "1"
+    assert waited.json()["type"] == TYPE_BASE + "request-in-progress"
+    assert await balance_of(client) == 5
+
+
+BAD_REQUESTS = {
+    "no key": ({}, b'{"amount": 1}', 400, "idempotency-key-missing"),
+    "short key": ({"Idempotency-Key": "k"}, b'{"amount": 1}', 400, "idempotency-key-invalid"),
+    "malformed JSON": (None, b'{"amount": 1', 400, "malformed-json"),
+    "not UTF-8": (None, b'{"amount": 1, "note": "\xff"}', 400, "malformed-json"),
+    "NaN": (None, b'{"amount": NaN}', 400, "malformed-json"),
+    "deep nesting": (None, b'{"note": ' + b"[" * 1500, 400, "malformed-json"),
+    "lone surrogate": (None, b'{"amount": 1, "note": "\\ud800"}', 400, "malformed-json"),
+    "NUL": (None, b'{"amount": 1, "note": "a\\u0000b"}', 422, "invalid-request"),
+    "unknown field": (None, b'{"amount": 1, "x": 1}', 422, "invalid-request"),
+    "fraction": (None, b'{"amount": 1.5}', 422, "invalid-request"),
+    "whole fraction": (None, b'{"amount": 1.0}', 422, "invalid-request"),
+    "a boolean": (None, b'{"amount": true}', 422, "invalid-request"),
+    "missing field": (None, b"{}", 422, "invalid-request"),
+    "no body": (None, b"", 422, "invalid-request"),
+    "too large": (None, b'{"note": "' + b"x" * 2000 + b'"}', 413, "body-too-large"),
+    "media type": (
+        {"Idempotency-Key": "key-00001", "Content-Type": "text/plain"},
+        b'{"amount": 1}',
+        415,
+        "unsupported-media-type",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+async def test_bad_requests_get_a_problem_document_and_change_nothing(
+    client: httpx.AsyncClient, case: str
+) -> None:
+    headers, content, status, slug = BAD_REQUESTS[case]
+    response = await client.post(
+        "/accounts/ann/deposits",
+        content=content,
+        headers={
+            "Content-Type": "application/json",
+            **({"Idempotency-Key": "key-00001"} if headers is None else headers),
+        },
+    )
+    assert (response.status_code, response.json()["type"]) == (status, TYPE_BASE + slug)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert await balance_of(client) == 0
+
+
+async def test_a_rejected_value_is_never_repeated(client: httpx.AsyncClient) -> None:
+    response = await put(client, "key-00001", amount="4242 4242 4242 4242")
+    assert response.status_code == 422
+    assert "4242" not in response.text
+    assert response.json()["errors"][0]["location"] == "body.amount"
+
+
+async def test_a_body_larger_than_declared_is_cut_off(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 100
+
+    response = await client.post(
+        "/accounts/ann/deposits",
+        content=endless(),
+        headers={"Content-Type": "application/json", "Idempotency-Key": "key-00001"},
+    )
+    assert response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "expected"),
+    [(None, 200, None), ("*", 200, None), ('"7"', 200, 7), ("7", 412, None), ('"x"', 412, None)],
+)
+async def test_if_match_names_a_version(
+    client: httpx.AsyncClient, header: str | None, status: int, expected: int | None
+) -> None:
+    headers = {"Idempotency-Key": "key-00001"}
+    response = await client.delete(
+        "/accounts/ann", headers=headers if header is None else {**headers, "If-Match": header}
+    )
+    assert response.status_code == status
+    if status == 200:
+        assert response.json() == {"expected": expected}
+
+
+async def test_customers_are_known_only_by_a_valid_token(client: httpx.AsyncClient) -> None:
+    now = datetime.now(UTC)
+
+    def token(key: SecretStr, valid_for: timedelta) -> str:
+        return customer_token(key, sub="ann", now=now, valid_for=valid_for)
+
+    async def status(authorization: str | None) -> int:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return (await client.get("/me", headers=headers)).status_code
+
+    good = token(KEY, timedelta(hours=1))
+    assert await status(f"Bearer {good}") == 200
+    assert await status(None) == 401
+    assert await status(good) == 401
+    assert await status(f"Bearer {good[:-2]}") == 401
+    assert await status(f"Bearer {token(SecretStr('x' * 32), timedelta(hours=1))}") == 401
+    assert await status(f"Bearer {token(KEY, timedelta(hours=-1))}") == 401
+
+
+async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
+    missing = await client.get("/nowhere")
+    wrong = await client.put("/me")
+    assert (missing.status_code, missing.json()["type"]) == (404, TYPE_BASE + "not-found")
+    assert (wrong.status_code, wrong.json()["type"]) == (405, TYPE_BASE + "method-not-allowed")

@@ -1,0 +1,100 @@
+"""The inbox: claims, and partitions that come before their time and go after Kafka's."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from contracts.ids import first_id_at, new_id
+from contracts.topics import TOPICS
+from messaging import inbox
+from messaging.database import Database
+from messaging.migrations.v1 import _STATEMENTS
+from messaging.settings import ServiceSettings
+from tests.conftest import Infrastructure
+
+pytestmark = pytest.mark.integration
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def database(infrastructure: Infrastructure) -> AsyncIterator[Database]:
+    async with infrastructure.database("inbox") as url:
+        connection = await asyncpg.connect(url)
+        for statement in _STATEMENTS:
+            await connection.execute(statement)
+        await connection.close()
+        database = Database.connect(url, pool_connections=2, application_name="test")
+        yield database
+        await database.close()
+
+
+async def claim(database: Database, consumer: str, *ids: UUID) -> set[UUID]:
+    async with database.transaction() as connection:
+        return await inbox.claim(connection, consumer, ids)
+
+
+async def partitions(database: Database) -> dict[str, int]:
+    async with database.reading() as connection:
+        rows = await connection.execute(
+            text(
+                "SELECT tableoid::regclass::text AS name, count(*) AS claims FROM inbox GROUP BY 1"
+            )
+        )
+        return {row.name: row.claims for row in rows}
+
+
+async def test_an_id_is_new_once_per_consumer(database: Database) -> None:
+    one, two = new_id(), new_id()
+    assert await claim(database, "a", one, one) == {one}
+    assert await claim(database, "a", two, one) == {two}
+    assert await claim(database, "b", one) == {one}
+
+
+async def test_a_claim_that_rolled_back_is_free_again(database: Database) -> None:
+    one = new_id()
+
+    async def crash_after_the_claim() -> None:
+        async with database.transaction() as connection:
+            assert await inbox.claim(connection, "a", [one]) == {one}
+            raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError, match="crash"):
+        await crash_after_the_claim()
+    assert await claim(database, "a", one) == {one}
+
+
+async def test_ids_of_our_time_have_their_partition_and_foreign_ones_the_default(
+    database: Database,
+) -> None:
+    now = datetime.now(UTC)
+    async with database.transaction() as connection:
+        await inbox.keep_partitions(connection, now, 9)
+    foreign = uuid4()
+    await claim(database, "a", new_id(), first_id_at(now + 2 * DAY), foreign)
+    found = await partitions(database)
+    assert found.pop("inbox_default") == 1
+    assert found == {f"inbox_{now:%Y%m%d}": 1, f"inbox_{now + 2 * DAY:%Y%m%d}": 1}
+    assert await claim(database, "a", foreign) == set()
+
+
+async def test_a_partition_goes_only_after_everything_that_kafka_may_still_deliver(
+    database: Database,
+) -> None:
+    settings_days = ServiceSettings.model_fields["inbox_keep_days"].default
+    longest_kept = max(
+        topic.retention_ms or 0 for topic in TOPICS if topic.name.endswith((".commands", "replies"))
+    )
+    assert timedelta(days=settings_days) > timedelta(milliseconds=longest_kept) + DAY
+    now = datetime.now(UTC)
+    async with database.transaction() as connection:
+        await inbox.keep_partitions(connection, now, settings_days)
+    old = first_id_at(now)
+    await claim(database, "a", old)
+    for days, is_new in ((settings_days, False), (settings_days + 2, True)):
+        async with database.transaction() as connection:
+            await inbox.keep_partitions(connection, now + timedelta(days=days), settings_days)
+        assert (await claim(database, "a", old) == {old}) is is_new
