@@ -23,6 +23,8 @@ class Service:
     prefix: str
     """What the names of its settings begin with."""
     databases: tuple[Database, ...]
+    links: tuple[tuple[str, str], ...] = ()
+    """Settings that hold the public address of a service, itself or another: (setting, name)."""
 
     @property
     def host_setting(self) -> str:
@@ -40,19 +42,23 @@ class Service:
         return f"{self.prefix}INSTANCE_SLOT"
 
 
-def _service(name: str, *more: Database) -> Service:
+def _service(name: str, *more: Database, links: tuple[tuple[str, str], ...] = ()) -> Service:
     package, prefix = f"{name}_service", f"{name.upper()}_"
     own = Database(name, f"{prefix}DATABASE_URL", package)
-    return Service(name, f"{package}.app", prefix, (own, *more))
+    return Service(name, f"{package}.app", prefix, (own, *more), links)
 
 
 SERVICES: tuple[Service, ...] = (
     _service("catalog"),
-    _service("cart"),
+    _service("cart", links=(("CART_ORDER_BASE_URL", "order"),)),
     _service("inventory"),
     _service("order"),
     # The simulated provider must outlive a killed payment service: a database of its own.
-    _service("payment", Database("simulated_provider", "PAYMENT_SIMULATED_DATABASE_URL", None)),
+    _service(
+        "payment",
+        Database("simulated_provider", "PAYMENT_SIMULATED_DATABASE_URL", None),
+        links=(("PAYMENT_PUBLIC_BASE_URL", "payment"),),
+    ),
 )
 
 

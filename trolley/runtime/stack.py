@@ -446,9 +446,20 @@ class Runtime:
             name = instance_name(service.name, 0)
             written[service.host_setting] = self._given.get(service.host_setting, "127.0.0.1")
             written[service.port_setting] = str(self._ports_by_name[name])
+        addresses = {one.name: self._address(one, written) for one in self.services}
+        for service in self.services:
+            for setting, linked in service.links:
+                address = self._given.get(setting) or addresses.get(linked)
+                if address is not None:
+                    written[setting] = address
         key = self._given.get("TROLLEY_SIGNING_KEY")
         written["TROLLEY_SIGNING_KEY"] = key or self.home.signing_key()
         return written
+
+    @staticmethod
+    def _address(service: Service, written: Mapping[str, str]) -> str:
+        host, port = written[service.host_setting], written[service.port_setting]
+        return f"http://{_ANY_ADDRESS.get(host, host)}:{port}"
 
     # How it is kept
 
