@@ -22,11 +22,13 @@ from contracts.messages.payment import (
 from payment_service.domain.ledger import NOTHING, FactKind
 from payment_service.domain.outcomes import (
     ActionRequired,
+    AttemptState,
     Authorized,
     Cancelled,
     CaptureFailed,
     Declined,
     NeverCreated,
+    NotDue,
     NotFound,
     Outcome,
     PaymentState,
@@ -34,6 +36,7 @@ from payment_service.domain.outcomes import (
     Refunded,
     RefundFailed,
     RefundPending,
+    Requested,
     SettledPayment,
     Succeeded,
     Unknown,
@@ -41,16 +44,13 @@ from payment_service.domain.outcomes import (
 )
 from payment_service.domain.payment import (
     Attempt,
-    AttemptState,
     NextCall,
-    NotDue,
     Operation,
     OperationKind,
     OperationStatus,
     Payment,
     PaymentStatus,
     Refund,
-    Requested,
     capture_of,
     charge_of,
     close_of,

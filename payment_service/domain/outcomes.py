@@ -7,7 +7,7 @@ a capture, a close and a plain question are read alike.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,16 @@ class RefundFailed:
     code: str
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """No outcome yet: the intent is recorded, the provider has not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """No outcome to come: nothing is to be paid, no provider is asked."""
+
+
 SettledPayment: TypeAlias = Succeeded | Declined | Cancelled | NeverCreated | CaptureFailed
 """States of a payment that only a refund or a dispute can follow."""
 
@@ -132,6 +142,14 @@ RefundOutcome: TypeAlias = RefundState | NotFound | Unknown
 Outcome: TypeAlias = PaymentOutcome | RefundOutcome
 """Everything that a provider can answer."""
 
+AttemptState: TypeAlias = Requested | NotDue | Unknown | PaymentState
+"""Where an attempt stands with us."""
+
+RefundProgress: TypeAlias = Requested | Unknown | RefundState
+"""Where a refund stands with us."""
+
+State: TypeAlias = Outcome | Requested | NotDue
+
 OUTCOMES: Mapping[str, type[Outcome]] = {
     "succeeded": Succeeded,
     "authorized": Authorized,
@@ -147,9 +165,12 @@ OUTCOMES: Mapping[str, type[Outcome]] = {
     "refunded": Refunded,
     "refund_failed": RefundFailed,
 }
-"""Outcomes by the name under which they travel in `ProviderReported` and stand in tables."""
+"""Outcomes by the name under which they travel in `ProviderReported`."""
 
-NAMES: Mapping[type[Outcome], str] = {kind: name for name, kind in OUTCOMES.items()}
+STATES: Mapping[str, type[State]] = {**OUTCOMES, "requested": Requested, "not_due": NotDue}
+"""States by the name under which they stand in tables: the status of attempts and refunds."""
+
+NAMES: Mapping[type[State], str] = {kind: name for name, kind in STATES.items()}
 
 
 class UnknownOutcomeName(ValueError):
@@ -168,9 +189,9 @@ class MalformedOutcome(ValueError):
         self.name = name
 
 
-def facts_of(outcome: Outcome) -> dict[str, Any]:
-    """The fields of an outcome as JSON values; times in ISO 8601."""
-    facts = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
+def facts_of(state: State) -> dict[str, Any]:
+    """The fields of an outcome or state as JSON values; times in ISO 8601."""
+    facts = {field.name: getattr(state, field.name) for field in fields(state)}
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in facts.items()
@@ -184,7 +205,20 @@ def outcome_from(name: str, facts: Mapping[str, Any]) -> Outcome:
     """
     if name not in OUTCOMES:
         raise UnknownOutcomeName(name)
-    kind = OUTCOMES[name]
+    return _made(name, OUTCOMES[name], facts)
+
+
+def state_from(name: str, facts: Mapping[str, Any]) -> State:
+    """The state that `NAMES` and `facts_of` took apart. Raises as `outcome_from` does."""
+    if name not in STATES:
+        raise UnknownOutcomeName(name)
+    return _made(name, STATES[name], facts)
+
+
+S = TypeVar("S", bound=State)
+
+
+def _made(name: str, kind: type[S], facts: Mapping[str, Any]) -> S:
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name not in facts:

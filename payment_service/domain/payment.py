@@ -4,54 +4,35 @@ Everything here is immutable. A payment is one value; `Payment.changes_since` te
 parts moved, so that only those are written.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeAlias, TypeVar, assert_never
+from typing import TypeVar, assert_never
 from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.parts import PaymentMethod
 from payment_service.domain.ledger import NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
-    OUTCOMES,
     ActionRequired,
+    AttemptState,
     Authorized,
     Cancelled,
     CaptureFailed,
     Declined,
     NeverCreated,
-    PaymentState,
+    NotDue,
     Processing,
-    RefundState,
+    RefundProgress,
+    Requested,
     Succeeded,
     Unknown,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Requested:
-    """The intent is recorded; the provider has not answered yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotDue:
-    """Nothing is to be paid; no provider is asked."""
-
-
-AttemptState: TypeAlias = Requested | NotDue | Unknown | PaymentState
-RefundProgress: TypeAlias = Requested | Unknown | RefundState
-
 LIVE = (Requested, Processing, ActionRequired, Authorized, Unknown)
 """States in which an attempt may still bring money; at most one attempt of a payment is in one."""
-
-STATE_KINDS: Mapping[str, type] = {**OUTCOMES, "requested": Requested, "not_due": NotDue}
-STATUS_OF: Mapping[type, str] = {kind: name for name, kind in STATE_KINDS.items()}
-"""The status under which a state stands in tables and answers."""
-
-LIVE_STATUSES = tuple(STATUS_OF[kind] for kind in LIVE)
 
 
 @dataclass(frozen=True, slots=True)

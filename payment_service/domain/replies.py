@@ -12,21 +12,21 @@ from payment_service.domain.outcomes import (
     CaptureFailed,
     Declined,
     NeverCreated,
+    NotDue,
     Processing,
     Refunded,
     RefundFailed,
     RefundPending,
+    Requested,
     Succeeded,
     Unknown,
 )
 from payment_service.domain.payment import (
     Attempt,
-    NotDue,
     Operation,
     OperationKind,
     Payment,
     Refund,
-    Requested,
 )
 
 Messages: TypeAlias = tuple[Message, ...]

@@ -1,0 +1,64 @@
+"""The payment service put together: `python -m payment_service.app`."""
+
+import asyncio
+
+from messaging.database import Database
+from messaging.periodic import BackgroundTask, Run, every
+from messaging.service import Service
+from payment_service import api
+from payment_service.consumers import subscriptions
+from payment_service.domain.decisions import Rules
+from payment_service.handlers import PaymentHandler
+from payment_service.providers.port import Provider
+from payment_service.providers.simulated.api import simulated_router
+from payment_service.providers.simulated.bank import Bank
+from payment_service.providers.simulated.provider import SimulatedProvider
+from payment_service.settings import PaymentSettings
+from payment_service.sweeper import resend_reports
+from payment_service.worker import ProviderWorker
+
+
+def build(settings: PaymentSettings | None = None) -> Service:
+    """The service on these settings, by default those of the environment; nothing runs yet."""
+    settings = settings or PaymentSettings()
+    bank = Bank(
+        Database.connect(
+            settings.simulated_database_url.get_secret_value(),
+            pool_connections=settings.simulated_database_connections,
+            application_name="simulated-provider",
+        ),
+        settings.signing_key,
+    )
+    simulated = SimulatedProvider(bank, settings.link_base_url)
+    providers: dict[str, Provider] = {simulated.name: simulated}
+    rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
+    worker = ProviderWorker(providers, rules, settings)
+    return Service(
+        "payment",
+        settings,
+        title="Trolley payments",
+        subscriptions=subscriptions(PaymentHandler(rules, worker.wake)),
+        routers=(api.router, simulated_router(simulated, worker.wake)),
+        tasks=(
+            BackgroundTask("provider-worker", _working(worker, bank)),
+            BackgroundTask(
+                "report-sweeper",
+                every(settings.report_resend_seconds / 2, resend_reports(settings)),
+            ),
+        ),
+    )
+
+
+def _working(worker: ProviderWorker, bank: Bank) -> Run:
+    async def run(database: Database, stop: asyncio.Event) -> None:
+        try:
+            await worker.run(database, stop)
+        finally:
+            # Last: the calls that still drain need it. It opens again when it is used again.
+            await bank.close()
+
+    return run
+
+
+if __name__ == "__main__":
+    build().run()

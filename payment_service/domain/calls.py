@@ -1,0 +1,66 @@
+"""What a worker does with an operation it has leased, and what it makes of the answer."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from contracts.messages.payment import ProviderReported
+from payment_service.domain.outcomes import NAMES, NotFound, Outcome, Unknown, facts_of
+from payment_service.domain.payment import NextCall, OperationKind
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedCall:
+    """An operation under lease: the call to make or the question to ask, and what was known.
+
+    `last` is the outcome reported last; None before the first report.
+    """
+
+    operation_id: UUID
+    lease_token: UUID
+    payment_id: UUID
+    checkout_id: UUID
+    shop_id: str
+    attempt: int
+    kind: OperationKind
+    call: NextCall
+    provider: str
+    idempotency_key: str
+    charge_key: str
+    amount_minor: int
+    currency: str
+    method_token: str
+    flow: Literal["automatic", "authorize"]
+    provider_payment_id: str | None
+    asks: int
+    reports: int
+    last: Outcome | None
+
+    def is_news(self, outcome: Outcome) -> bool:
+        """Whether the outcome is to be reported, or only asked about again.
+
+        An unanswered question changes nothing once the provider's own word is known; it is news
+        only where nothing was known, or not even that the provider has it.
+        """
+        if isinstance(outcome, Unknown):
+            return self.last is None or isinstance(self.last, NotFound)
+        return outcome != self.last or self.call is NextCall.MAKE
+
+    def answers(self, outcome: Outcome) -> bool:
+        """Whether this is the provider's answer to the operation itself."""
+        return self.call is NextCall.MAKE and not isinstance(outcome, Unknown)
+
+    def report(self, outcome: Outcome, number: int, now: datetime) -> ProviderReported:
+        """The report of this outcome, the `number`-th of the operation."""
+        return ProviderReported(
+            shop_id=self.shop_id,
+            checkout_id=self.checkout_id,
+            payment_id=self.payment_id,
+            attempt=self.attempt,
+            operation_id=self.operation_id,
+            report=number,
+            outcome=NAMES[type(outcome)],
+            facts=facts_of(outcome),
+            reported_at=now,
+        )

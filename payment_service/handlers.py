@@ -1,0 +1,63 @@
+"""`payment.commands`: lock and load the payments a batch names, decide each message, save."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.messages.payment import ChargePayment, ClosePayment
+from messaging.database import after_commit
+from messaging.fold import Decision, Handler, Row, Rows
+from payment_service.domain.decisions import PaymentMessage, Rules, decide
+from payment_service.domain.ledger import Fact
+from payment_service.domain.payment import Attempt, Operation, OperationStatus, Payment, Refund
+from payment_service.store import payments as store
+
+
+class PaymentHandler(Handler[PaymentMessage]):
+    """Commands of the saga and reports of providers, one fold for both.
+
+    `wake` tells this process's worker, once the batch is committed, that something is due.
+    """
+
+    def __init__(self, rules: Rules, wake: Callable[[], None]) -> None:
+        self._rules = rules
+        self._wake = wake
+
+    async def lock(self, connection: AsyncConnection, messages: Sequence[PaymentMessage]) -> None:
+        """Payments first, those that a charge or close may open inserted before; then operations.
+
+        Operations are a class of their own because workers change them without the payment.
+        """
+        openings = {
+            store.Opening(message.payment_id, message.shop_id, message.checkout_id)
+            for message in messages
+            if isinstance(message, ChargePayment | ClosePayment)
+        }
+        await store.open_payments(connection, openings)
+        await store.lock_payments(connection, {message.payment_id for message in messages})
+
+    async def load(self, connection: AsyncConnection, messages: Sequence[PaymentMessage]) -> Rows:
+        """The payments of the batch, with all their parts."""
+        ids = {message.payment_id for message in messages}
+        return Rows(await store.load_payments(connection, ids))
+
+    def decide(self, rows: Rows, message: PaymentMessage, now: datetime) -> Decision:
+        """See `payment_service.domain.decisions.decide`."""
+        before = rows.find(Payment, message.payment_id)
+        decided = decide(before, message, now, self._rules)
+        if decided.payment is None:
+            return Decision(messages=decided.messages)
+        changed = tuple(decided.payment.changes_since(before))
+        return Decision(changed, decided.messages, result=decided.payment)
+
+    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+        """Every part by its own statement, parents first."""
+        operations = [row for row in changed if isinstance(row, Operation)]
+        await store.save_payments(connection, [row for row in changed if isinstance(row, Payment)])
+        await store.save_attempts(connection, [row for row in changed if isinstance(row, Attempt)])
+        await store.save_refunds(connection, [row for row in changed if isinstance(row, Refund)])
+        await store.save_operations(connection, operations)
+        await store.save_facts(connection, [row for row in changed if isinstance(row, Fact)])
+        if any(operation.status is OperationStatus.DUE for operation in operations):
+            after_commit(connection, self._wake)

@@ -1,0 +1,119 @@
+"""The port that every payment provider stands behind.
+
+An adapter translates; it decides nothing. Its calls may be made again under the same key at any
+time and then have no second effect. Whatever leaves the effect in doubt (a timeout, a lost
+connection, an error of the provider's own) is the outcome `Unknown`, never an exception.
+
+`tests/payment_service/provider_contract.py` holds what each adapter must keep.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from uuid import UUID
+
+from payment_service.domain.outcomes import PaymentOutcome, RefundOutcome
+
+
+class ProviderError(Exception):
+    """The root of what an adapter raises: mistakes of ours, never the provider's state."""
+
+
+class IdempotencyConflict(ProviderError):
+    """The key was used before, with other parameters."""
+
+    def __init__(self, idempotency_key: str) -> None:
+        super().__init__(f"key {idempotency_key!r} was used with other parameters")
+        self.idempotency_key = idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Get `amount_minor`: captured at once (`automatic`) or set aside (`authorize`).
+
+    The idempotency key names the payment at the provider from before the first call on; the
+    ids are kept there as metadata.
+    """
+
+    idempotency_key: str
+    payment_id: UUID
+    attempt: int
+    amount_minor: int
+    currency: str
+    method_token: str
+    flow: Literal["automatic", "authorize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Take `amount_minor` of an authorization; the rest of it is given back."""
+
+    idempotency_key: str
+    charge_key: str
+    provider_payment_id: str | None
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Make sure that no money comes of this payment any more.
+
+    After an answer of no money, a charge under `charge_key` that is still on its way has no
+    effect either.
+    """
+
+    idempotency_key: str
+    charge_key: str
+    provider_payment_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Give `amount_minor` of a captured payment back."""
+
+    idempotency_key: str
+    charge_key: str
+    provider_payment_id: str | None
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentQuestion:
+    """What became of this payment?"""
+
+    charge_key: str
+    provider_payment_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundQuestion:
+    """What became of this refund?"""
+
+    refund_key: str
+    charge_key: str
+    provider_refund_id: str | None
+
+
+class Provider(Protocol):
+    """A payment provider. All methods may raise `ProviderError`."""
+
+    @property
+    def name(self) -> str:
+        """The name that payment methods carry."""
+
+    async def charge(self, request: Charge) -> PaymentOutcome:
+        """Begin a payment; answers its state."""
+
+    async def capture(self, request: Capture) -> PaymentOutcome:
+        """Capture an authorized payment; answers its state."""
+
+    async def close(self, request: Close) -> PaymentOutcome:
+        """Close a payment; answers its state, which stays as it is where it cannot be closed."""
+
+    async def refund(self, request: Refund) -> RefundOutcome:
+        """Begin a refund; answers its state."""
+
+    async def retrieve(self, question: PaymentQuestion) -> PaymentOutcome:
+        """The state of a payment now; `NotFound` while the provider does not have it."""
+
+    async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
+        """The state of a refund now; `NotFound` while the provider does not have it."""

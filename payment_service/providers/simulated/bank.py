@@ -1,0 +1,435 @@
+"""The simulated provider's books in its own database.
+
+Calls that wait at the same time share a transaction: accounts are locked and loaded in one go,
+each call is decided in order, and everything new is written in one go.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from messaging.clock import utc_now
+from messaging.database import Database
+from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
+from payment_service.providers.port import IdempotencyConflict
+from payment_service.providers.simulated.account import (
+    Account,
+    Answer,
+    ProviderCall,
+    ProviderPayment,
+    ProviderRefund,
+    RefundStatus,
+    Status,
+    answered,
+    call_key,
+    call_kind,
+    charge_key_of,
+    fault_of,
+    opens_account,
+)
+from payment_service.providers.simulated.methods import Call
+
+CALLS_AT_ONCE = 500
+"""Most calls in one transaction."""
+
+SECRET_CHARACTERS = 43
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The call has to wait before it takes effect; it is to be handed in again, as waited."""
+
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The call never arrived: no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call took effect, durably. Its answer comes late, or not at all when it is lost."""
+
+    outcome: Outcome
+    wait_ms: int = 0
+    answer_lost: bool = False
+
+
+Handled = Held | Lost | Done | IdempotencyConflict
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    call: ProviderCall
+    waited: bool
+    handled: "asyncio.Future[Handled]"
+
+
+class Bank:
+    """The books of the simulated provider."""
+
+    def __init__(self, database: Database, secret: SecretStr) -> None:
+        self._database = database
+        self._secret = secret.get_secret_value().encode()
+        self._waiting: list[_Waiting] = []
+        self._clerk: asyncio.Task[None] | None = None
+
+    async def handle(self, call: ProviderCall, *, waited: bool = False) -> Handled:
+        """What the call comes to; committed when this returns.
+
+        A caller that gives up waiting does not undo it. Raises what the database raises.
+        """
+        handled: asyncio.Future[Handled] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(call, waited, handled))
+        if self._clerk is None or self._clerk.done():
+            self._clerk = asyncio.create_task(self._serve(), name="simulated-bank")
+        return await handled
+
+    async def charge_key_of_action(self, secret: str) -> str | None:
+        """The payment whose required action has this secret."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(_ACTION, {"secret": secret})
+            return found.scalar_one_or_none()
+
+    async def ledger(self, payment_id: UUID | None, after: int, most: int) -> list[dict[str, Any]]:
+        """Entries of the ledger in order, those with an id above `after`."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                _LEDGER, {"payment_id": payment_id, "after": after, "most": most}
+            )
+            return [dict(row) for row in found.mappings()]
+
+    async def counts(self) -> dict[str, list[dict[str, Any]]]:
+        """How many calls were made under how many keys, and how many entries of how much."""
+        async with self._database.reading() as connection:
+            calls = await connection.execute(_COUNTED_CALLS)
+            entries = await connection.execute(_COUNTED_ENTRIES)
+            return {
+                "calls": [dict(row) for row in calls.mappings()],
+                "ledger": [dict(row) for row in entries.mappings()],
+            }
+
+    async def close(self) -> None:
+        """Finish what was handed in, then close the database."""
+        if self._clerk is not None:
+            await self._clerk
+        await self._database.close()
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            batch, self._waiting = (
+                self._waiting[:CALLS_AT_ONCE],
+                self._waiting[CALLS_AT_ONCE:],
+            )
+            try:
+                async with self._database.transaction() as connection:
+                    handled = await self._transact(connection, batch, utc_now())
+            except Exception as error:  # noqa: BLE001 - every caller gets it
+                for waiting in batch:
+                    if not waiting.handled.done():
+                        waiting.handled.set_exception(error)
+                continue
+            for waiting, result in zip(batch, handled, strict=True):
+                if not waiting.handled.done():
+                    waiting.handled.set_result(result)
+
+    async def _transact(
+        self, connection: AsyncConnection, batch: Sequence[_Waiting], now: datetime
+    ) -> list[Handled]:
+        loaded = await _load(connection, [waiting.call for waiting in batch])
+        accounts, counts = dict(loaded.accounts), Counter(loaded.counts)
+        handled = [self._decide(waiting, accounts, counts, now) for waiting in batch]
+        await _save(connection, loaded, accounts, counts, now)
+        return handled
+
+    def _decide(
+        self,
+        waiting: _Waiting,
+        accounts: dict[str, Account],
+        counts: Counter[tuple[Call, str, str]],
+        now: datetime,
+    ) -> Handled:
+        call, charge_key = waiting.call, charge_key_of(waiting.call)
+        account = accounts.get(charge_key)
+        fault = fault_of(account, call)
+        if fault.before_ms and not waiting.waited:
+            return Held(fault.before_ms)
+        counted = (call_kind(call), call_key(call), charge_key)
+        counts[counted] += 1
+        nth = counts[counted]
+        if nth <= fault.lost_before_effect:
+            return Lost()
+        try:
+            after, outcome = answered(account, call, now, self._action_secret(charge_key))
+        except IdempotencyConflict as conflict:
+            return conflict
+        if after is not None:
+            accounts[charge_key] = after
+        return Done(outcome, fault.after_ms, nth <= fault.lost_after_effect)
+
+    def _action_secret(self, charge_key: str) -> str:
+        """Unguessable, and the same whenever it is computed."""
+        digest = hmac.new(self._secret, f"simulated-action:{charge_key}".encode(), hashlib.sha256)
+        return digest.hexdigest()[:SECRET_CHARACTERS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    accounts: Mapping[str, Account]
+    counts: Mapping[tuple[Call, str, str], int]
+
+
+_ACTION = text("SELECT charge_key FROM payments WHERE action_secret = :secret")
+
+_LEDGER = text("""
+    SELECT id, payment_id, attempt, charge_key, refund_key, kind, amount_minor, currency, booked_at
+    FROM ledger
+    WHERE id > :after AND payment_id = coalesce(CAST(:payment_id AS uuid), payment_id)
+    ORDER BY id LIMIT :most
+""")
+
+_COUNTED_CALLS = text("""
+    SELECT call, CAST(sum(calls) AS bigint) AS calls, count(*) AS keys
+    FROM calls GROUP BY call ORDER BY call
+""")
+
+_COUNTED_ENTRIES = text("""
+    SELECT kind, currency, count(*) AS entries, CAST(sum(amount_minor) AS bigint) AS amount_minor
+    FROM ledger GROUP BY kind, currency ORDER BY kind, currency
+""")
+
+_OPEN = text("""
+    INSERT INTO payments (charge_key, status, method_token, flow, amount_minor, captured_minor,
+                          currency)
+    SELECT charge_key, 'unknown', '', 'automatic', 0, 0, ''
+    FROM unnest(CAST(:keys AS text[])) AS k (charge_key)
+    ON CONFLICT DO NOTHING
+""")
+
+_LOCK = text("""
+    SELECT charge_key FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))
+    ORDER BY charge_key FOR UPDATE
+""")
+
+_PAYMENTS = text("SELECT * FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_REFUNDS = text("SELECT * FROM refunds WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_ANSWERS = text("SELECT * FROM answers WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_CALLS = text("SELECT * FROM calls WHERE charge_key = ANY(CAST(:keys AS text[]))")
+
+
+async def _load(connection: AsyncConnection, calls: Sequence[ProviderCall]) -> _Loaded:
+    keys = sorted({charge_key_of(call) for call in calls})
+    opened = sorted({charge_key_of(call) for call in calls if opens_account(call)})
+    if opened:
+        await connection.execute(_OPEN, {"keys": opened})
+    await connection.execute(_LOCK, {"keys": keys})
+    refunds: dict[str, dict[str, ProviderRefund]] = {}
+    for row in await connection.execute(_REFUNDS, {"keys": keys}):
+        refunds.setdefault(row.charge_key, {})[row.refund_key] = ProviderRefund(
+            refund_key=row.refund_key,
+            charge_key=row.charge_key,
+            amount_minor=row.amount_minor,
+            status=RefundStatus(row.status),
+            code=row.code,
+            due_at=row.due_at,
+        )
+    answers: dict[str, dict[str, Answer]] = {}
+    for row in await connection.execute(_ANSWERS, {"keys": keys}):
+        answers.setdefault(row.charge_key, {})[row.idempotency_key] = Answer(
+            row.idempotency_key,
+            Call(row.call),
+            row.fingerprint,
+            outcome_from(row.outcome, row.facts),
+        )
+    accounts = {
+        row.charge_key: Account(
+            payment=_payment(row),
+            refunds=refunds.get(row.charge_key, {}),
+            answers=answers.get(row.charge_key, {}),
+        )
+        for row in await connection.execute(_PAYMENTS, {"keys": keys})
+    }
+    counts = {
+        (Call(row.call), row.key, row.charge_key): row.calls
+        for row in await connection.execute(_CALLS, {"keys": keys})
+    }
+    return _Loaded(accounts, counts)
+
+
+def _payment(row: Any) -> ProviderPayment:
+    return ProviderPayment(
+        charge_key=row.charge_key,
+        status=Status(row.status),
+        payment_id=row.payment_id,
+        attempt=row.attempt,
+        method_token=row.method_token,
+        flow=row.flow,
+        amount_minor=row.amount_minor,
+        captured_minor=row.captured_minor,
+        currency=row.currency,
+        code=row.code,
+        action_secret=row.action_secret,
+        due_at=row.due_at,
+    )
+
+
+_SAVE_PAYMENTS = text("""
+    UPDATE payments p SET
+        status = n.status, payment_id = n.payment_id, attempt = n.attempt,
+        method_token = n.method_token, flow = n.flow, amount_minor = n.amount_minor,
+        captured_minor = n.captured_minor, currency = n.currency, code = n.code,
+        action_secret = n.action_secret, due_at = n.due_at
+    FROM unnest(
+        CAST(:charge_key AS text[]), CAST(:status AS text[]), CAST(:payment_id AS uuid[]),
+        CAST(:attempt AS int[]), CAST(:method_token AS text[]), CAST(:flow AS text[]),
+        CAST(:amount_minor AS bigint[]), CAST(:captured_minor AS bigint[]),
+        CAST(:currency AS text[]), CAST(:code AS text[]), CAST(:action_secret AS text[]),
+        CAST(:due_at AS timestamptz[]))
+        AS n (charge_key, status, payment_id, attempt, method_token, flow, amount_minor,
+              captured_minor, currency, code, action_secret, due_at)
+    WHERE p.charge_key = n.charge_key
+""")
+
+_SAVE_REFUNDS = text("""
+    INSERT INTO refunds (refund_key, charge_key, amount_minor, status, code, due_at)
+    SELECT * FROM unnest(
+        CAST(:refund_key AS text[]), CAST(:charge_key AS text[]), CAST(:amount_minor AS bigint[]),
+        CAST(:status AS text[]), CAST(:code AS text[]), CAST(:due_at AS timestamptz[]))
+    ON CONFLICT (refund_key) DO UPDATE
+    SET status = excluded.status, code = excluded.code, due_at = excluded.due_at
+""")
+
+_SAVE_ANSWERS = text("""
+    INSERT INTO answers (idempotency_key, charge_key, call, fingerprint, outcome, facts)
+    SELECT * FROM unnest(
+        CAST(:idempotency_key AS text[]), CAST(:charge_key AS text[]), CAST(:call AS text[]),
+        CAST(:fingerprint AS text[]), CAST(:outcome AS text[]), CAST(:facts AS jsonb[]))
+""")
+
+_SAVE_CALLS = text("""
+    INSERT INTO calls (call, key, charge_key, calls)
+    SELECT * FROM unnest(
+        CAST(:call AS text[]), CAST(:key AS text[]), CAST(:charge_key AS text[]),
+        CAST(:calls AS bigint[]))
+    ON CONFLICT (call, key) DO UPDATE SET calls = calls.calls + excluded.calls
+""")
+
+_SAVE_ENTRIES = text("""
+    INSERT INTO ledger (charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key,
+                        booked_at)
+    SELECT charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key, :now
+    FROM unnest(
+        CAST(:charge_key AS text[]), CAST(:payment_id AS uuid[]), CAST(:attempt AS int[]),
+        CAST(:kind AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:refund_key AS text[])) WITH ORDINALITY
+        AS e (charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key, position)
+    ORDER BY position
+""")
+
+
+async def _save(
+    connection: AsyncConnection,
+    loaded: _Loaded,
+    accounts: Mapping[str, Account],
+    counts: Mapping[tuple[Call, str, str], int],
+    now: datetime,
+) -> None:
+    before = {key: loaded.accounts.get(key) for key in accounts}
+    changed = [account for key, account in sorted(accounts.items()) if account is not before[key]]
+    payments = [
+        account.payment
+        for account in changed
+        if account.payment != loaded.accounts[account.payment.charge_key].payment
+    ]
+    if payments:
+        await connection.execute(
+            _SAVE_PAYMENTS,
+            {name: [getattr(p, name) for p in payments] for name in _PAYMENT_COLUMNS},
+        )
+    refunds = [
+        refund
+        for account in changed
+        for key, refund in sorted(account.refunds.items())
+        if refund is not loaded.accounts[account.payment.charge_key].refunds.get(key)
+    ]
+    if refunds:
+        await connection.execute(
+            _SAVE_REFUNDS, {name: [getattr(r, name) for r in refunds] for name in _REFUND_COLUMNS}
+        )
+    answers = [
+        (account.payment.charge_key, answer)
+        for account in changed
+        for key, answer in sorted(account.answers.items())
+        if key not in loaded.accounts[account.payment.charge_key].answers
+    ]
+    if answers:
+        await connection.execute(
+            _SAVE_ANSWERS,
+            {
+                "idempotency_key": [answer.idempotency_key for _, answer in answers],
+                "charge_key": [charge_key for charge_key, _ in answers],
+                "call": [answer.call for _, answer in answers],
+                "fingerprint": [answer.fingerprint for _, answer in answers],
+                "outcome": [NAMES[type(answer.outcome)] for _, answer in answers],
+                "facts": [orjson.dumps(facts_of(answer.outcome)).decode() for _, answer in answers],
+            },
+        )
+    entries = [(account.payment, entry) for account in changed for entry in account.entries]
+    if entries:
+        await connection.execute(
+            _SAVE_ENTRIES,
+            {
+                "now": now,
+                "charge_key": [payment.charge_key for payment, _ in entries],
+                "payment_id": [payment.payment_id for payment, _ in entries],
+                "attempt": [payment.attempt for payment, _ in entries],
+                "kind": [entry.kind for _, entry in entries],
+                "amount_minor": [entry.amount_minor for _, entry in entries],
+                "currency": [payment.currency for payment, _ in entries],
+                "refund_key": [entry.refund_key for _, entry in entries],
+            },
+        )
+    added = sorted(
+        (key, total - loaded.counts.get(key, 0))
+        for key, total in counts.items()
+        if total > loaded.counts.get(key, 0)
+    )
+    if added:
+        await connection.execute(
+            _SAVE_CALLS,
+            {
+                "call": [call for (call, _, _), _ in added],
+                "key": [key for (_, key, _), _ in added],
+                "charge_key": [charge_key for (_, _, charge_key), _ in added],
+                "calls": [calls for _, calls in added],
+            },
+        )
+
+
+_PAYMENT_COLUMNS = (
+    "charge_key",
+    "status",
+    "payment_id",
+    "attempt",
+    "method_token",
+    "flow",
+    "amount_minor",
+    "captured_minor",
+    "currency",
+    "code",
+    "action_secret",
+    "due_at",
+)
+_REFUND_COLUMNS = ("refund_key", "charge_key", "amount_minor", "status", "code", "due_at")

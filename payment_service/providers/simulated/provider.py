@@ -1,0 +1,100 @@
+"""The simulated provider as an adapter: the port, with the delays and timeouts of its methods."""
+
+import asyncio
+from dataclasses import replace
+from typing import TypeAlias, cast
+
+import structlog
+
+from messaging.faults import heals_with_time
+from payment_service.domain.outcomes import (
+    ActionRequired,
+    Outcome,
+    PaymentOutcome,
+    RefundOutcome,
+    Unknown,
+)
+from payment_service.providers.port import (
+    Capture,
+    Charge,
+    Close,
+    IdempotencyConflict,
+    PaymentQuestion,
+    Refund,
+    RefundQuestion,
+)
+from payment_service.providers.simulated.account import ProviderCall, ShopperActed
+from payment_service.providers.simulated.bank import Bank, Done, Held, Lost
+
+log = structlog.get_logger()
+
+TIMEOUT = Unknown("timeout")
+UNREACHABLE = Unknown("unreachable")
+
+_Request: TypeAlias = Charge | Capture | Close | PaymentQuestion | ShopperActed
+
+
+class SimulatedProvider:
+    """The port over the bank. `action_base_url` is put before the path where the shopper acts."""
+
+    name = "simulated"
+
+    def __init__(self, bank: Bank, action_base_url: str) -> None:
+        self.bank = bank
+        self._action_base_url = action_base_url.rstrip("/")
+
+    async def charge(self, request: Charge) -> PaymentOutcome:
+        """See `Provider.charge`."""
+        return await self._payment(request)
+
+    async def capture(self, request: Capture) -> PaymentOutcome:
+        """See `Provider.capture`."""
+        return await self._payment(request)
+
+    async def close(self, request: Close) -> PaymentOutcome:
+        """See `Provider.close`."""
+        return await self._payment(request)
+
+    async def refund(self, request: Refund) -> RefundOutcome:
+        """See `Provider.refund`."""
+        return cast("RefundOutcome", await self._answer(request))
+
+    async def retrieve(self, question: PaymentQuestion) -> PaymentOutcome:
+        """See `Provider.retrieve`."""
+        return await self._payment(question)
+
+    async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
+        """See `Provider.retrieve_refund`."""
+        return cast("RefundOutcome", await self._answer(question))
+
+    async def shopper_acted(self, charge_key: str, *, completed: bool) -> PaymentOutcome:
+        """The shopper completes the required action, or fails it; answers the state after it."""
+        return await self._payment(ShopperActed(charge_key, completed))
+
+    async def _payment(self, request: _Request) -> PaymentOutcome:
+        outcome = cast("PaymentOutcome", await self._answer(request))
+        if isinstance(outcome, ActionRequired) and outcome.url is not None:
+            return replace(outcome, url=self._action_base_url + outcome.url)
+        return outcome
+
+    async def _answer(self, call: ProviderCall) -> Outcome:
+        try:
+            handled = await self.bank.handle(call)
+            if isinstance(handled, Held):
+                await asyncio.sleep(handled.wait_ms / 1000)
+                handled = await self.bank.handle(call, waited=True)
+        except Exception as error:
+            if not heals_with_time(error):
+                raise
+            # Its database may have committed before it went away.
+            log.warning("the simulated provider is away", error=type(error).__name__)
+            return UNREACHABLE
+        match handled:
+            case IdempotencyConflict():
+                raise handled
+            case Lost() | Held():
+                return TIMEOUT
+            case Done(outcome, wait_ms, answer_lost):
+                if wait_ms:
+                    await asyncio.sleep(wait_ms / 1000)
+                return TIMEOUT if answer_lost else outcome

@@ -1,0 +1,87 @@
+"""Settings of the payment service; environment prefix `PAYMENT_`."""
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from messaging.settings import ServiceSettings, service_settings
+
+LEASE_MARGIN_SECONDS = 5.0
+"""By how much a lease outlasts its call: the record's transaction, and clocks that disagree."""
+
+
+class PaymentSettings(ServiceSettings):
+    """What the payment service needs beside what every service has."""
+
+    model_config = service_settings("PAYMENT_")
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://postgres@127.0.0.1:5432/payment"),
+        description="postgresql://user:password@host:port/database",
+    )
+    simulated_database_url: SecretStr = Field(
+        SecretStr("postgresql://postgres@127.0.0.1:5432/simulated_provider"),
+        description="The simulated provider's own database.",
+    )
+    simulated_database_connections: int = Field(
+        4, ge=2, description="Pool of the simulated provider; its calls share transactions."
+    )
+    public_base_url: str | None = Field(
+        None,
+        description="Where shoppers reach this service; begins the links they are sent. "
+        "Without it, host and port it listens on.",
+    )
+    calls_in_flight: int = Field(
+        128, ge=1, description="Provider calls at a time; each holds a lease while it runs."
+    )
+    call_timeout_seconds: float = Field(
+        10, gt=0, description="Hard end of a provider call; its outcome is unknown then."
+    )
+    lease_seconds: float = Field(
+        30, gt=0, description="How long a call is this worker's alone; longer than its timeout."
+    )
+    record_results: int = Field(500, ge=1, description="Most results recorded in one transaction.")
+    worker_poll_seconds: float = Field(
+        0.25, gt=0, description="Backstop of the wake-up after each commit; finds what became due."
+    )
+    worker_drain_seconds: float = Field(
+        4, gt=0, lt=7, description="How long calls in flight may finish at stop; the rest is asked."
+    )
+    ask_first_seconds: float = Field(
+        0.5, gt=0, description="Wait before a provider is asked (again); doubles each time."
+    )
+    ask_longest_seconds: float = Field(
+        60, gt=0, description="Longest wait between questions; asked until known."
+    )
+    report_resend_seconds: float = Field(
+        30, gt=0, description="A report not decided upon for so long is sent again."
+    )
+    report_resend_longest_seconds: float = Field(
+        3600, gt=0, description="Longest wait between two sendings of a report."
+    )
+    report_resend_rows: int = Field(500, ge=1, description="Most reports sent again at once.")
+
+    @property
+    def link_base_url(self) -> str:
+        """What links for shoppers begin with."""
+        return self.public_base_url or f"http://{self.http_host}:{self.http_port}"
+
+    @property
+    def ask_first(self) -> timedelta:
+        """`ask_first_seconds` as a duration."""
+        return timedelta(seconds=self.ask_first_seconds)
+
+    @property
+    def ask_longest(self) -> timedelta:
+        """`ask_longest_seconds` as a duration."""
+        return timedelta(seconds=self.ask_longest_seconds)
+
+    @model_validator(mode="after")
+    def _lease_outlasts_call(self) -> Self:
+        if self.lease_seconds < self.call_timeout_seconds + LEASE_MARGIN_SECONDS:
+            raise ValueError(
+                "lease_seconds must exceed call_timeout_seconds by at least "
+                f"{LEASE_MARGIN_SECONDS:g}"
+            )
+        return self

@@ -1,0 +1,273 @@
+"""Operations as the worker sees them: claimed under a lease, recorded under its token.
+
+A lease is fenced by its token: what a worker records after another took the operation over is
+dropped. Every statement serves many operations at once.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.messages.payment import ProviderReported
+from payment_service.domain.calls import LeasedCall
+from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
+from payment_service.domain.payment import NextCall, OperationKind
+from payment_service.store.columns import Columns, arrays, names, unnested
+
+# A lease turns the next call into a question: from here on the call may have been made.
+_CLAIM = text("""
+    WITH taken AS (
+        SELECT operation_id, next_call FROM operations
+        WHERE status IN ('due', 'leased') AND claimable_at <= :now
+        ORDER BY claimable_at LIMIT :most
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE operations o SET
+        status = 'leased', lease_token = :token, lease_instance = :instance,
+        claimable_at = :lease_ends_at, next_call = 'ask', hinted = false, updated_at = :now,
+        makes = o.makes + CASE WHEN t.next_call = 'make' THEN 1 ELSE 0 END,
+        asks = o.asks + CASE WHEN t.next_call = 'ask' THEN 1 ELSE 0 END
+    FROM taken t, attempts a, payments p
+    WHERE o.operation_id = t.operation_id AND p.payment_id = o.payment_id
+      AND a.payment_id = o.payment_id AND a.attempt = o.attempt
+    RETURNING o.operation_id, o.lease_token, o.payment_id, p.checkout_id, p.shop_id, o.attempt,
+              o.kind, t.next_call, o.provider, o.idempotency_key, a.charge_key, o.amount_minor,
+              p.currency, a.method_token, a.flow, a.provider_payment_id, o.asks, o.reports,
+              o.outcome, o.facts
+""")
+
+
+async def claim(
+    connection: AsyncConnection, *, instance: str, most: int, lease: timedelta, now: datetime
+) -> list[LeasedCall]:
+    """Lease at most `most` operations that are due, or whose lease has run out."""
+    claimed = await connection.execute(
+        _CLAIM,
+        {
+            "now": now,
+            "most": most,
+            "token": uuid4(),
+            "instance": instance,
+            "lease_ends_at": now + lease,
+        },
+    )
+    return [_leased(row) for row in claimed]
+
+
+def _leased(row: Any) -> LeasedCall:
+    return LeasedCall(
+        operation_id=row.operation_id,
+        lease_token=row.lease_token,
+        payment_id=row.payment_id,
+        checkout_id=row.checkout_id,
+        shop_id=row.shop_id,
+        attempt=row.attempt,
+        kind=OperationKind(row.kind),
+        call=NextCall(row.next_call),
+        provider=row.provider,
+        idempotency_key=row.idempotency_key,
+        charge_key=row.charge_key,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        method_token=row.method_token,
+        flow=row.flow,
+        provider_payment_id=row.provider_payment_id,
+        asks=row.asks,
+        reports=row.reports,
+        last=None if row.outcome is None else outcome_from(row.outcome, row.facts),
+    )
+
+
+_TAKE_BACK = text("""
+    UPDATE operations SET
+        status = 'due', lease_token = NULL, lease_instance = NULL, claimable_at = :now,
+        updated_at = :now
+    WHERE operation_id IN (
+        SELECT operation_id FROM operations
+        WHERE status = 'leased' AND lease_instance = :instance
+        ORDER BY operation_id FOR UPDATE)
+""")
+
+
+async def take_back(connection: AsyncConnection, *, instance: str, now: datetime) -> int:
+    """End the leases that an earlier life of this instance left; each is asked about next."""
+    return (await connection.execute(_TAKE_BACK, {"instance": instance, "now": now})).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a leased call. `ask_after` is when to ask again where it is no news."""
+
+    call: LeasedCall
+    outcome: Outcome
+    ask_after: timedelta
+
+
+_RESULT: Columns = (
+    ("operation_id", "uuid"),
+    ("lease_token", "uuid"),
+    ("news", "boolean"),
+    ("answers", "boolean"),
+    ("outcome", "text"),
+    ("facts", "jsonb"),
+    ("claimable_at", "timestamptz"),
+)
+
+_LOCK_LEASED = text("""
+    SELECT o.operation_id FROM operations o
+    JOIN unnest(CAST(:operation_id AS uuid[]), CAST(:lease_token AS uuid[]))
+         AS n (operation_id, lease_token)
+      ON o.operation_id = n.operation_id AND o.lease_token = n.lease_token
+    WHERE o.status = 'leased'
+    ORDER BY o.operation_id FOR UPDATE OF o
+""")
+
+# What came in a hint meanwhile is asked about at once.
+_RECORD = text(f"""
+    UPDATE operations o SET
+        status = CASE WHEN n.news THEN 'reported' ELSE 'due' END,
+        outcome = CASE WHEN n.news THEN n.outcome ELSE o.outcome END,
+        facts = CASE WHEN n.news THEN n.facts ELSE o.facts END,
+        reports = o.reports + CASE WHEN n.news THEN 1 ELSE 0 END,
+        reported_at = CASE WHEN n.news THEN :now ELSE o.reported_at END,
+        answered = o.answered OR n.answers,
+        claimable_at = CASE WHEN o.hinted AND NOT n.news THEN :now ELSE n.claimable_at END,
+        lease_token = NULL, lease_instance = NULL, updated_at = :now
+    FROM {unnested(_RESULT)} AS n ({names(_RESULT)})
+    WHERE o.operation_id = n.operation_id AND o.lease_token = n.lease_token AND o.status = 'leased'
+    RETURNING o.operation_id, o.reports, n.news
+""")  # noqa: S608 - built from the constants above
+
+
+async def record(
+    connection: AsyncConnection,
+    results: Sequence[Result],
+    *,
+    resend_after: timedelta,
+    now: datetime,
+) -> list[ProviderReported]:
+    """Record results under their leases; returns what is to be reported, in the order given.
+
+    A result whose lease was taken over is dropped: whoever took it asks the provider himself.
+    """
+    ordered = sorted(results, key=lambda result: result.call.operation_id)
+    rows = [
+        (
+            result.call.operation_id,
+            result.call.lease_token,
+            result.call.is_news(result.outcome),
+            result.call.answers(result.outcome),
+            NAMES[type(result.outcome)],
+            orjson.dumps(facts_of(result.outcome)).decode(),
+            now + (resend_after if result.call.is_news(result.outcome) else result.ask_after),
+        )
+        for result in ordered
+    ]
+    columns = arrays(_RESULT, rows)
+    leases = {name: columns[name] for name in ("operation_id", "lease_token")}
+    await connection.execute(_LOCK_LEASED, leases)
+    recorded = {
+        row.operation_id: row for row in await connection.execute(_RECORD, {**columns, "now": now})
+    }
+    return [
+        result.call.report(result.outcome, recorded[result.call.operation_id].reports, now)
+        for result in results
+        if result.call.operation_id in recorded and recorded[result.call.operation_id].news
+    ]
+
+
+_GIVE_UP = text("""
+    UPDATE operations o SET
+        status = 'due', lease_token = NULL, lease_instance = NULL, claimable_at = :now,
+        updated_at = :now
+    FROM unnest(CAST(:operation_id AS uuid[]), CAST(:lease_token AS uuid[]))
+         AS n (operation_id, lease_token)
+    WHERE o.operation_id = n.operation_id AND o.lease_token = n.lease_token AND o.status = 'leased'
+""")
+
+
+async def give_up(
+    connection: AsyncConnection, calls: Collection[LeasedCall], now: datetime
+) -> None:
+    """End leases without a result; whoever takes the operations next asks what became of them."""
+    if calls:
+        leases = [(call.operation_id, call.lease_token) for call in calls]
+        await connection.execute(
+            _GIVE_UP,
+            {
+                "operation_id": [operation_id for operation_id, _ in leases],
+                "lease_token": [token for _, token in leases],
+                "now": now,
+            },
+        )
+
+
+_HINT = text("""
+    UPDATE operations o SET
+        hinted = true, updated_at = :now,
+        claimable_at = CASE WHEN o.status = 'due' AND o.next_call = 'ask'
+                            THEN least(o.claimable_at, :now) ELSE o.claimable_at END
+    WHERE o.operation_id IN (
+        SELECT open.operation_id FROM operations open
+        JOIN attempts a ON a.payment_id = open.payment_id AND a.attempt = open.attempt
+        WHERE a.charge_key = :charge_key AND open.status IN ('due', 'leased', 'reported')
+        ORDER BY open.operation_id FOR UPDATE OF open)
+""")
+
+
+async def hint(connection: AsyncConnection, charge_key: str, now: datetime) -> int:
+    """There is news about this payment at its provider: ask at once, or right after what runs."""
+    return (await connection.execute(_HINT, {"charge_key": charge_key, "now": now})).rowcount
+
+
+_OVERDUE = text("""
+    WITH overdue AS (
+        SELECT operation_id FROM operations
+        WHERE status = 'reported' AND claimable_at <= :now
+        ORDER BY claimable_at LIMIT :most
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE operations o SET
+        claimable_at = CAST(:now AS timestamptz) + least(
+            greatest(CAST(:now AS timestamptz) - o.reported_at, CAST(:first AS interval)),
+            CAST(:longest AS interval)),
+        updated_at = :now
+    FROM overdue, payments p
+    WHERE o.operation_id = overdue.operation_id AND p.payment_id = o.payment_id
+    RETURNING o.operation_id, o.payment_id, p.checkout_id, p.shop_id, o.attempt, o.reports,
+              o.outcome, o.facts, o.reported_at
+""")
+
+
+async def overdue_reports(
+    connection: AsyncConnection,
+    *,
+    most: int,
+    first: timedelta,
+    longest: timedelta,
+    now: datetime,
+) -> list[ProviderReported]:
+    """Reports that nobody decided upon in time, to be sent again; each waits longer than before."""
+    found = await connection.execute(
+        _OVERDUE, {"now": now, "most": most, "first": first, "longest": longest}
+    )
+    return [
+        ProviderReported(
+            shop_id=row.shop_id,
+            checkout_id=row.checkout_id,
+            payment_id=row.payment_id,
+            attempt=row.attempt,
+            operation_id=row.operation_id,
+            report=row.reports,
+            outcome=row.outcome,
+            facts=row.facts,
+            reported_at=row.reported_at,
+        )
+        for row in found
+    ]

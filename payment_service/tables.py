@@ -1,0 +1,273 @@
+"""The payment service's tables, and what each column means to somebody who reads them by SQL.
+
+Money is in minor units. `payments` carries the sums of `ledger`, so that constraints can hold
+them; per payment:
+
+    authorized_minor     = sum(authorized) - sum(voided)
+    captured_minor       = sum(captured)
+    refunded_minor       = sum(refunded)
+    refund_pending_minor = sum(refund_requested) - sum(refunded) - sum(refund_failed)
+
+The simulated provider's `ledger` has the same kinds: sums per (payment_id, attempt, kind) must
+agree, once no row of `operations` is open (status due, leased or reported).
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field
+
+from messaging.tables import service_tables
+
+if TYPE_CHECKING:
+    from sqlmodel import SQLModel
+
+    Table = SQLModel
+else:
+    Table = service_tables("payment")
+
+LIVE_STATUSES = "('requested', 'processing', 'action_required', 'authorized', 'unknown')"
+OPEN_STATUSES = "('due', 'leased', 'reported')"
+
+
+def _text(*, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(Text, nullable=nullable))
+
+
+def _minor() -> Any:
+    return Field(sa_column=Column(BigInteger, nullable=False))
+
+
+def _time(*, nullable: bool = False) -> Any:
+    return Field(sa_column=Column(DateTime(timezone=True), nullable=nullable))
+
+
+class PaymentRow(Table, table=True):
+    """The one payment of a checkout's order: the lock root of everything below.
+
+    `order_id`, `customer_id` and `currency` are null until the first charge is known (a close may
+    come first). `status` and the amounts are projections. `event_seq` counts the events published.
+    """
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        CheckConstraint(
+            "0 <= refund_pending_minor AND 0 <= refunded_minor "
+            "AND refunded_minor + refund_pending_minor <= captured_minor "
+            "AND captured_minor <= authorized_minor",
+            name="payments_amounts",
+        ),
+        CheckConstraint("authorized_minor = 0 OR currency IS NOT NULL", name="payments_currency"),
+        UniqueConstraint("shop_id", "checkout_id", name="payments_checkout"),
+        Index("payments_order", "order_id"),
+    )
+
+    payment_id: UUID = Field(primary_key=True)
+    shop_id: str = _text()
+    checkout_id: UUID
+    order_id: UUID | None
+    customer_id: str | None = _text(nullable=True)
+    currency: str | None = _text(nullable=True)
+    status: str = _text()
+    authorized_minor: int = _minor()
+    captured_minor: int = _minor()
+    refund_pending_minor: int = _minor()
+    refunded_minor: int = _minor()
+    event_seq: int = Field(sa_column=Column(BigInteger, nullable=False))
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class AttemptRow(Table, table=True):
+    """One try to get the money; attempts of a payment are counted from 1 by the order service.
+
+    `status`: requested, processing, action_required, authorized, unknown (these are live: money
+    may still come of it); succeeded, declined, cancelled, never_created, capture_failed, not_due.
+    `details` are the facts of that status. `charge_key` is the idempotency key of its charge and
+    its name at the provider. Without provider it is a tombstone: closed before it was known.
+    `close_reason` is set once it is to be closed, `close_round` when the saga asked for it.
+    """
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        CheckConstraint(
+            "provider IS NOT NULL OR status = 'never_created'", name="attempts_tombstone"
+        ),
+        CheckConstraint("amount_minor >= 0", name="attempts_amount"),
+        Index(
+            "attempts_one_live",
+            "payment_id",
+            unique=True,
+            postgresql_where=text(f"status IN {LIVE_STATUSES}"),
+        ),
+        UniqueConstraint("charge_key", name="attempts_charge_key"),
+    )
+
+    payment_id: UUID = Field(sa_column=Column(ForeignKey("payments.payment_id"), primary_key=True))
+    attempt: int = Field(primary_key=True)
+    status: str = _text()
+    details: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    provider: str | None = _text(nullable=True)
+    method_token: str | None = _text(nullable=True)
+    flow: str | None = _text(nullable=True)
+    amount_minor: int = _minor()
+    charge_key: str = _text()
+    provider_payment_id: str | None = _text(nullable=True)
+    charge_round: int
+    window_closes_at: datetime | None = _time(nullable=True)
+    close_round: int | None
+    close_reason: str | None = _text(nullable=True)
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class RefundRow(Table, table=True):
+    """Money to be given back. Its amount counts as pending from the row's first commit on.
+
+    `status`: requested, unknown, refund_pending; refunded, refund_failed (final). A refund that
+    was refused at once (more than the rest, nothing captured) has no operation and no facts.
+    """
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["payment_id", "attempt"], ["attempts.payment_id", "attempts.attempt"]
+        ),
+        Index("refunds_payment", "payment_id"),
+    )
+
+    refund_id: UUID = Field(primary_key=True)
+    payment_id: UUID
+    attempt: int
+    round: int
+    amount_minor: int = _minor()
+    reason: str = _text()
+    status: str = _text()
+    details: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class OperationRow(Table, table=True):
+    """Something wanted of a provider, under one idempotency key for ever.
+
+    `status`: due (a worker may take it from `claimable_at` on), leased (a worker is at it, until
+    `claimable_at`), reported (its answer is committed here and on its way to the decision);
+    done, superseded (a close took over), withdrawn (never called). `next_call`: make the call,
+    or ask what became of it; a lease turns it to ask, because from then on the call may have
+    been made. `outcome`, `facts`: the latest answer; `reports` counts those reported.
+    Between the provider's effect and our record of it stands a row with status leased.
+    """
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        CheckConstraint("kind IN ('charge', 'capture', 'close', 'refund')", name="operations_kind"),
+        CheckConstraint(
+            "status IN ('due', 'leased', 'reported', 'done', 'superseded', 'withdrawn')",
+            name="operations_status",
+        ),
+        CheckConstraint("next_call IN ('make', 'ask')", name="operations_next_call"),
+        CheckConstraint(
+            "(status = 'leased') = (lease_token IS NOT NULL) "
+            "AND (status = 'leased') = (lease_instance IS NOT NULL)",
+            name="operations_lease",
+        ),
+        CheckConstraint("(kind = 'refund') = (refund_id IS NOT NULL)", name="operations_refund"),
+        UniqueConstraint("idempotency_key", name="operations_idempotency_key"),
+        ForeignKeyConstraint(
+            ["payment_id", "attempt"], ["attempts.payment_id", "attempts.attempt"]
+        ),
+        Index(
+            "operations_one_open",
+            "payment_id",
+            "attempt",
+            unique=True,
+            postgresql_where=text(f"kind <> 'refund' AND status IN {OPEN_STATUSES}"),
+        ),
+        Index(
+            "operations_claimable",
+            "claimable_at",
+            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+        ),
+        Index("operations_payment", "payment_id"),
+    )
+
+    operation_id: UUID = Field(primary_key=True)
+    payment_id: UUID
+    attempt: int
+    refund_id: UUID | None = Field(sa_column=Column(ForeignKey("refunds.refund_id")))
+    kind: str = _text()
+    idempotency_key: str = _text()
+    provider: str = _text()
+    amount_minor: int = _minor()
+    round: int | None
+    status: str = _text()
+    next_call: str = _text()
+    claimable_at: datetime = _time()
+    makes: int
+    asks: int
+    answered: bool
+    hinted: bool
+    reports: int
+    outcome: str | None = _text(nullable=True)
+    facts: dict[str, Any] | None = Field(sa_column=Column(JSONB(none_as_null=True)))
+    reported_at: datetime | None = _time(nullable=True)
+    lease_token: UUID | None
+    lease_instance: str | None = _text(nullable=True)
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class LedgerRow(Table, table=True):
+    """A fact about money; append-only (a trigger refuses changes). `seq` has no gaps.
+
+    `kind`: authorized, voided, captured, refund_requested (our intent), refunded, refund_failed.
+    `provider_reference` is the provider's id of the payment or refund, where it gave one.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="ledger_amount"),
+        CheckConstraint(
+            "kind IN ('authorized', 'voided', 'captured', "
+            "'refund_requested', 'refunded', 'refund_failed')",
+            name="ledger_kind",
+        ),
+        UniqueConstraint("operation_id", "kind", name="ledger_once_per_operation"),
+        Index(
+            "ledger_one_capture",
+            "payment_id",
+            "attempt",
+            unique=True,
+            postgresql_where=text("kind = 'captured'"),
+        ),
+    )
+
+    payment_id: UUID = Field(sa_column=Column(ForeignKey("payments.payment_id"), primary_key=True))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    attempt: int
+    kind: str = _text()
+    amount_minor: int = _minor()
+    currency: str = _text()
+    operation_id: UUID = Field(
+        sa_column=Column(ForeignKey("operations.operation_id"), nullable=False)
+    )
+    refund_id: UUID | None
+    provider: str = _text()
+    provider_reference: str | None = _text(nullable=True)
+    recorded_at: datetime = _time()
