@@ -90,6 +90,20 @@ class Merged:
 
 
 State = Active | Locked | Bought | Merged
+Status = Literal["active", "locked", "closed"]
+
+
+def status_of(state: State) -> Status:
+    """The state as the outside knows it."""
+    match state:
+        case Active():
+            return "active"
+        case Locked():
+            return "locked"
+        case Bought() | Merged():
+            return "closed"
+        case _:
+            assert_never(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,24 +221,12 @@ def moved(cart: Cart, state: State, now: datetime) -> tuple[Cart, CartChanged]:
     cart = replace(
         cart, state=state, version=cart.version + 1, event_seq=cart.event_seq + 1, changed_at=now
     )
-    status: Literal["active", "locked", "closed"]
-    match state:
-        case Active():
-            status, checkout_id = "active", None
-        case Locked(checkout_id):
-            status = "locked"
-        case Bought(checkout_id):
-            status = "closed"
-        case Merged():
-            status, checkout_id = "closed", None
-        case _:
-            assert_never(state)
     return cart, CartChanged(
         shop_id=cart.shop_id,
         cart_id=cart.cart_id,
         customer_id=cart.owner.customer_id if isinstance(cart.owner, CustomerOwner) else None,
-        status=status,
-        checkout_id=checkout_id,
+        status=status_of(state),
+        checkout_id=state.checkout_id if isinstance(state, Locked | Bought) else None,
         changed_at=now,
         event_seq=cart.event_seq,
     )

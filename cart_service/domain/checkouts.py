@@ -49,7 +49,6 @@ class Terms:
     """
 
     providers: tuple[str, ...]
-    window_seconds: int
     shortest_window_seconds: int
     longest_window_seconds: int
     quote_valid: timedelta

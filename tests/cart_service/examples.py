@@ -37,7 +37,6 @@ TOKEN_HASH = "5e" * 32
 LIMITS = Limits(lines=5, pieces_per_line=100)
 TERMS = Terms(
     providers=("simulated",),
-    window_seconds=1800,
     shortest_window_seconds=2,
     longest_window_seconds=86_400,
     quote_valid=timedelta(minutes=10),

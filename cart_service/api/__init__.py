@@ -1,0 +1,1 @@
+"""The REST API of carts; the only place that knows HTTP."""

@@ -1,0 +1,1 @@
+"""What is done with each message and request: load what a batch needs, decide, save."""

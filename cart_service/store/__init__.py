@@ -1,0 +1,1 @@
+"""Set-based reads and writes of the cart service's tables."""
