@@ -1,0 +1,97 @@
+"""Bounds of the demo, each with one home here."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DemoSettings(BaseSettings):
+    """How hard the demo drives the stack and how long it waits; prefix `TROLLEY_DEMO_`."""
+
+    model_config = SettingsConfigDict(env_prefix="TROLLEY_DEMO_", extra="ignore")
+
+    shoppers_at_once: int = Field(
+        default=24,
+        ge=1,
+        description="Shoppers under way at a time: enough to fill batches, few enough that each "
+        "one's own row of invoices does not wait long for its turn on two cores.",
+    )
+    catalog_rows_per_call: int = Field(
+        default=10_000, ge=1, description="Most rows sent in one import of the catalog."
+    )
+    receipt_lines_per_call: int = Field(
+        default=5_000, ge=1, description="Most SKUs sent in one receipt."
+    )
+    levels_per_call: int = Field(
+        default=200, ge=1, description="Most stock levels or items asked for at once."
+    )
+
+    patience_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="How long one request is repeated, under its key, while a service is away.",
+    )
+    retry_first_seconds: float = Field(
+        default=0.05, gt=0, description="First wait before a request is repeated; it doubles."
+    )
+    retry_longest_seconds: float = Field(
+        default=1, gt=0, description="Longest wait before a request is repeated."
+    )
+    request_seconds: float = Field(
+        default=15, gt=0, description="A request without an answer for so long counts as lost."
+    )
+    follow_first_seconds: float = Field(
+        default=0.06, gt=0, description="First wait before a checkout is looked at again."
+    )
+    follow_longest_seconds: float = Field(
+        default=0.5, gt=0, description="Longest wait before a checkout is looked at again."
+    )
+    finish_seconds: float = Field(
+        default=90, gt=0, description="A checkout that takes longer to its end counts as stuck."
+    )
+    settle_seconds: float = Field(
+        default=30, gt=0, description="How long a figure may take to become what it must be."
+    )
+    settle_poll_seconds: float = Field(
+        default=0.1, gt=0, description="How often such a figure is looked at."
+    )
+
+    race_shoppers: int = Field(default=200, ge=2, description="Shoppers in the race.")
+    race_pieces: int = Field(default=10, ge=1, description="Pieces they race for.")
+    race_insisting: int = Field(
+        default=120,
+        ge=1,
+        description="How many of them accept what the cart tells them and try all the same, so "
+        "that inventory itself has to refuse.",
+    )
+    race_refused_by_inventory: int = Field(
+        default=50, ge=0, description="At least so many must be refused by inventory itself."
+    )
+
+    decline_shoppers: int = Field(
+        default=20, ge=2, description="Shoppers whose first card is declined; half pay again."
+    )
+    decline_window_seconds: int = Field(
+        default=3, ge=1, description="The payment window of those who let it close."
+    )
+    decline_patient_window_seconds: int = Field(
+        default=300, ge=1, description="The payment window of those who pay again."
+    )
+
+    crash_checkouts: int = Field(default=100, ge=1, description="Checkouts under way in the crash.")
+    crash_in_doubt: int = Field(
+        default=10,
+        ge=1,
+        description="At least so many provider calls must be cut off between effect and record.",
+    )
+    crash_rounds: int = Field(
+        default=4, ge=1, description="So many rounds are tried to cut off that many calls."
+    )
+    crash_slow_ms: int = Field(
+        default=1_500, ge=1, description="How long the provider waits between effect and answer."
+    )
+    crash_aim_seconds: float = Field(
+        default=20, gt=0, description="How long to wait for the moment to kill at."
+    )
+    crash_aim_poll_seconds: float = Field(
+        default=0.02, gt=0, description="How often the books are looked at for that moment."
+    )
