@@ -34,10 +34,13 @@ class Database:
         *,
         pool_connections: int,
         application_name: str,
+        pool_wait_seconds: float = 30,
         lock_timeout_ms: int | None = None,
     ) -> "Database":
         """A pool of at most `pool_connections`; connects when first used.
 
+        Who finds all of them taken waits `pool_wait_seconds`, then gets SQLAlchemy's
+        `TimeoutError`.
         `lock_timeout_ms` bounds every wait for a lock on these connections (requests have it,
         consumers wait).
         """
@@ -48,6 +51,7 @@ class Database:
             sqlalchemy_url(url),
             pool_size=pool_connections,
             max_overflow=0,
+            pool_timeout=pool_wait_seconds,
             pool_recycle=RECYCLE_SECONDS,
             pool_pre_ping=False,
             connect_args={"server_settings": server_settings, "timeout": 10},

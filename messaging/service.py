@@ -31,13 +31,16 @@ from messaging.periodic import BackgroundTask, every, keep_running
 from messaging.relay import Relay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
+from messaging.tracing import configure_tracing
 
 log = structlog.get_logger()
 
 HOUSEKEEPING_SECONDS = 600.0
 FORGET_ROWS = 2000
 READY_WAIT_SECONDS = 1.0
-STOP_WAIT_SECONDS = 8.0
+POOL_WAIT_SECONDS = 30.0
+STOP_WAIT_SECONDS = 6.0
+"""With the requests' drain this keeps a stop under ten seconds."""
 
 
 class Service:
@@ -57,11 +60,15 @@ class Service:
         self.settings = settings
         url = settings.database_url.get_secret_value()
         self.database = Database.connect(
-            url, pool_connections=settings.database_connections, application_name=name
+            url,
+            pool_connections=settings.database_connections,
+            pool_wait_seconds=POOL_WAIT_SECONDS,
+            application_name=name,
         )
         self.api_database = Database.connect(
             url,
             pool_connections=settings.api_database_connections,
+            pool_wait_seconds=settings.http.idempotency_wait_seconds,
             application_name=f"{name}-api",
             lock_timeout_ms=int(settings.http.idempotency_wait_seconds * 1000),
         )
@@ -94,7 +101,9 @@ class Service:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Exits with 1 after a fatal fault."""
-        configure_logs(self.name, self.settings.instance_slot, self.settings.log_level)
+        slot = self.settings.instance_slot
+        configure_logs(self.name, slot, self.settings.log_level)
+        configure_tracing(self.name, slot, self.settings.otlp_endpoint)
         config = uvicorn.Config(
             self.app,
             host=self.settings.http_host,

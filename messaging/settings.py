@@ -92,7 +92,7 @@ class HttpSettings(BaseSettings):
     idempotency_keep_seconds: int = Field(
         7 * 24 * 3600, ge=60, description="How long stored answers are replayed."
     )
-    drain_seconds: int = Field(5, ge=1, description="How long open requests may finish at stop.")
+    drain_seconds: int = Field(3, ge=1, description="How long open requests may finish at stop.")
     requests_at_once: int = Field(
         256, ge=1, description="Requests in work; more are answered 503 with Retry-After."
     )
@@ -128,7 +128,7 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str | None = Field(
         None,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
-        description="Where traces go; without it they only travel in headers.",
+        description="Base URL of an OTLP/HTTP collector; without it traces only travel in headers.",
     )
     inbox_keep_days: int = Field(
         9, ge=8, description="Longer than the longest topic retention (7) plus the largest lag."

@@ -236,8 +236,7 @@ def _replay(stored: Any, fingerprint: bytes) -> Response:
         raise Problem(422, "idempotency-key-reused", "This key was used for another request before")
     response = Response(bytes(stored.body), stored.status)
     response.raw_headers.extend(
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in stored.headers
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in stored.headers
     )
     response.headers["Idempotent-Replayed"] = "true"
     return response

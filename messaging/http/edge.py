@@ -1,15 +1,15 @@
 """What surrounds every request: load shedding, metrics, trace context."""
 
 from time import perf_counter
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from messaging import metrics
 from messaging.http.problems import unavailable
-from messaging.tracing import enter_traceparent, leave_traceparent
+from messaging.tracing import request_span
 
 LONGEST_TRACEPARENT = 55
+"""Characters of a version 00 traceparent; anything longer is ignored."""
 
 
 class Edge:
@@ -46,20 +46,20 @@ class Edge:
                 status = message["status"]
             await send(message)
 
-        token = enter_traceparent(_traceparent(scope))
+        method = scope["method"]
         self._running += 1
         try:
-            await self._app(scope, receive, noting)
+            with request_span(method, _trace_headers(scope)) as span:
+                await self._app(scope, receive, noting)
+                span.set_attribute("http.response.status_code", status)
         finally:
             self._running -= 1
-            leave_traceparent(token)
-            method = scope["method"]
             metrics.REQUESTS.labels(self._service, method, str(status)).inc()
             metrics.REQUEST_SECONDS.labels(self._service, method).observe(perf_counter() - started)
 
 
-def _traceparent(scope: Any) -> str | None:
+def _trace_headers(scope: Scope) -> dict[str, str]:
     for name, value in scope["headers"]:
         if name == b"traceparent" and len(value) <= LONGEST_TRACEPARENT:
-            return str(value.decode("latin-1"))
-    return None
+            return {"traceparent": value.decode("latin-1")}
+    return {}

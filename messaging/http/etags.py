@@ -32,6 +32,21 @@ def if_match(request: Request) -> int | None:
 IfMatch = Annotated[int | None, Depends(if_match)]
 
 
+def required_if_match(request: Request) -> int | None:
+    """As `if_match`, but raises a 428 problem without the header (RFC 6585, section 3)."""
+    if "if-match" not in request.headers:
+        raise Problem(
+            428,
+            "if-match-missing",
+            "The If-Match header is missing",
+            "Send the ETag of the version that you saw, so that no other change is overwritten.",
+        )
+    return if_match(request)
+
+
+RequiredIfMatch = Annotated[int | None, Depends(required_if_match)]
+
+
 def stale_etag(current_version: int | None = None) -> Problem:
     """412: the resource is not in the version that the client saw."""
     headers = None if current_version is None else {"ETag": etag_of(current_version)}

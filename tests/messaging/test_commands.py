@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from messaging.http.bodies import RequestBody, WholeNumber
 from messaging.http.commands import CommandConnection, CommandRoute, ReadConnection
+from messaging.http.edge import Edge
 from messaging.http.etags import IfMatch, etag_of
 from messaging.http.problems import TYPE_BASE, Problem
 from messaging.http.rendering import JsonResponse
@@ -21,6 +22,7 @@ from messaging.http.tokens import RequiredCustomer, customer_token
 from messaging.migrations.v1 import _STATEMENTS
 from messaging.service import Service
 from messaging.settings import HttpSettings, ServiceSettings
+from messaging.tracing import configure_tracing, current_traceparent
 from tests.conftest import Infrastructure
 
 pytestmark = pytest.mark.integration
@@ -264,3 +266,42 @@ async def test_unknown_paths_and_methods_are_problems_too(client: httpx.AsyncCli
     wrong = await client.put("/me")
     assert (missing.status_code, missing.json()["type"]) == (404, TYPE_BASE + "not-found")
     assert (wrong.status_code, wrong.json()["type"]) == (405, TYPE_BASE + "method-not-allowed")
+
+
+async def test_the_clients_trace_goes_on_in_what_its_request_sends() -> None:
+    seen: list[str | None] = []
+    configure_tracing("example", 0, None)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(current_traceparent())
+        await JsonResponse({})(scope, receive, send)
+
+    edge = Edge(app, service="example", requests_at_once=1)
+    transport = httpx.ASGITransport(app=edge)
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
+        await client.get("/", headers={"traceparent": parent})
+        await client.get("/")
+    assert seen[0] is not None
+    assert seen[0][:36] == parent[:36]
+    assert seen[0] != parent
+    assert seen[1] is not None
+    assert seen[1][:36] != parent[:36]
+
+
+async def test_more_requests_than_the_bound_are_shed_at_once() -> None:
+    release = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        await JsonResponse({})(scope, receive, send)
+
+    edge = Edge(slow, service="example", requests_at_once=2)
+    transport = httpx.ASGITransport(app=edge)
+    async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
+        admitted = [asyncio.create_task(client.get("/")) for _ in range(2)]
+        await asyncio.sleep(0)
+        shed = await client.get("/")
+        release.set()
+        assert [response.status_code for response in await asyncio.gather(*admitted)] == [200, 200]
+    assert (shed.status_code, shed.headers["retry-after"]) == (503, "1")
