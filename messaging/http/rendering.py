@@ -1,6 +1,7 @@
 """JSON responses, rendered once by orjson."""
 
 from typing import Any
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel
@@ -12,6 +13,9 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, UUID):
+        # What asyncpg reads is a subclass, which orjson leaves to us.
+        return str(value)
     raise TypeError(f"cannot render {type(value).__name__}")
 
 
