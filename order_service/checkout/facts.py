@@ -1,0 +1,411 @@
+"""What a checkout knows: its facts, and the questions that are answered from them alone.
+
+A checkout is a set of facts that only grow in knowledge (the stock is held, attempt 2 was
+declined, refund 1 is pending) and one state, which is what the facts amount to. Everything is
+a frozen value; `turn.py` makes the next one.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID
+
+from contracts.ids import derived_id
+from contracts.messages.base import Step
+from contracts.messages.order import StartCheckout
+from contracts.messages.parts import NextAction, PaymentMethod, Shortage
+
+
+class State(StrEnum):
+    """Where a checkout stands."""
+
+    RESERVING = "reserving"
+    AWAITING_PAYMENT = "awaiting_payment"
+    PAYING = "paying"
+    ACTION_REQUIRED = "action_required"
+    PROCESSING = "processing"
+    PAYMENT_UNKNOWN = "payment_unknown"
+    PAYMENT_FAILED = "payment_failed"
+    CAPTURING = "capturing"
+    COMMITTING = "committing"
+    CLOSING_PAYMENT = "closing_payment"
+    RELEASING = "releasing"
+    REFUNDING = "refunding"
+    NEEDS_ATTENTION = "needs_attention"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+ENDED = frozenset({State.PAID, State.CANCELLED, State.REJECTED})
+"""States that end a checkout, once all its messages are acknowledged."""
+
+WINDOW_RUNS = frozenset(
+    {
+        State.AWAITING_PAYMENT,
+        State.PAYING,
+        State.ACTION_REQUIRED,
+        State.PAYMENT_UNKNOWN,
+        State.PAYMENT_FAILED,
+    }
+)
+"""States that the end of the payment window ends; elsewhere money is coming, here or gone."""
+
+
+class Reason(StrEnum):
+    """Why a checkout is given up."""
+
+    OUT_OF_STOCK = "out_of_stock"
+    STOCK_UNANSWERED = "stock_unanswered"
+    STOCK_NOT_HELD = "stock_not_held"
+    PAYMENT_WINDOW_CLOSED = "payment_window_closed"
+    CANCELLED = "cancelled"
+
+
+REJECTING = frozenset({Reason.OUT_OF_STOCK, Reason.STOCK_UNANSWERED})
+"""Reasons of our side: without an order such a checkout is rejected rather than cancelled."""
+
+
+class StockStatus(StrEnum):
+    """What the current reservation round is known to hold."""
+
+    ASKED = "asked"
+    HELD = "held"
+    COMMITTED = "committed"
+    RELEASING = "releasing"
+    GONE = "gone"
+    REJECTED = "rejected"
+
+
+NOTHING_HELD = frozenset({StockStatus.GONE, StockStatus.REJECTED})
+"""Inventory said that this round holds nothing: no more, or never did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The current reservation round; `until` is its expiry as far as inventory confirmed it."""
+
+    round: int
+    status: StockStatus
+    until: datetime
+
+
+class AttemptStatus(StrEnum):
+    """What is known of one attempt to pay."""
+
+    REQUESTED = "requested"
+    ACTION_REQUIRED = "action_required"
+    PROCESSING = "processing"
+    UNKNOWN = "unknown"
+    AUTHORIZED = "authorized"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    CLOSED = "closed"
+
+
+LIVE = frozenset(
+    {
+        AttemptStatus.REQUESTED,
+        AttemptStatus.ACTION_REQUIRED,
+        AttemptStatus.PROCESSING,
+        AttemptStatus.UNKNOWN,
+        AttemptStatus.AUTHORIZED,
+    }
+)
+"""An attempt that may still bring money by itself; at most one of a checkout is live."""
+
+
+NO_MORE_MONEY = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.CLOSED})
+"""After these an attempt brings no further money, on the provider's own word. A decline is not
+among them: a declined intent can still be confirmed with another card until it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to pay.
+
+    `expected_by` is set once the provider works on it by itself (a bank debit): from then on
+    the attempt's own deadline stands in place of the payment window.
+    """
+
+    number: int
+    method: PaymentMethod
+    status: AttemptStatus = AttemptStatus.REQUESTED
+    code: str | None = None
+    retryable: bool = True
+    same_method_allowed: bool = True
+    next_action: NextAction | None = None
+    expires_at: datetime | None = None
+    expected_by: datetime | None = None
+
+    @property
+    def live(self) -> bool:
+        """May it still bring money by itself?"""
+        return self.status in LIVE
+
+
+class RefundStatus(StrEnum):
+    """What is known of one refund."""
+
+    REQUESTED = "requested"
+    PENDING = "pending"
+    REFUNDED = "refunded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """One refund: all the money that attempt `attempt` brought."""
+
+    number: int
+    attempt: int
+    amount_minor: int
+    status: RefundStatus = RefundStatus.REQUESTED
+
+
+class Hold(StrEnum):
+    """Why a wait has no deadline: its command is blocked, or its budget is used up."""
+
+    BLOCKED = "blocked"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An answer that is awaited: asked for `sends` times, asked again or given up at `due_at`.
+
+    `provisional` says that an answer came which leaves the outcome open (processing, unknown,
+    refund pending): asking again would only repeat it.
+    """
+
+    step: Step
+    round: int
+    due_at: datetime
+    sends: int = 1
+    provisional: bool = False
+    hold: Hold | None = None
+
+
+class Fulfilment(StrEnum):
+    """The fulfilment axis of an order."""
+
+    PENDING = "pending"
+    READY = "ready"
+    SHIPPED = "shipped"
+    CANCELLED = "cancelled"
+
+
+class PaymentStatus(StrEnum):
+    """The payment axis of an order: a projection of its attempts and refunds."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    REQUIRES_ACTION = "requires_action"
+    AUTHORIZED = "authorized"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    PAID = "paid"
+    REFUND_PENDING = "refund_pending"
+    REFUND_FAILED = "refund_failed"
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    NOT_DUE = "not_due"
+
+
+class Returned(StrEnum):
+    """The return axis of an order."""
+
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The order that a checkout became; `event_seq` counts its public events."""
+
+    id: UUID
+    number: str
+    placed_at: datetime
+    window_closes_at: datetime
+    event_seq: int = 0
+    fulfilment: Fulfilment = Fulfilment.PENDING
+    returned: Returned = Returned.NONE
+
+
+Asked: TypeAlias = tuple[Step, int]
+"""A question of the saga by its name: (step, round)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """All that the saga knows of one checkout.
+
+    `asked` holds every (step, round) ever sent, `waits` those whose answer is still open: what
+    is asked and not awaited is settled, and what was never asked has no answer.
+    `giving_up` is the saga's direction: None while it tries to sell, else why it takes back.
+    `next_method` is a payment that waits for the live attempt to be closed.
+    """
+
+    id: UUID
+    request: StartCheckout
+    state: State
+    stock: Stock
+    attempts: tuple[Attempt, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    asked: frozenset[Asked] = frozenset()
+    giving_up: Reason | None = None
+    shortages: tuple[Shortage, ...] = ()
+    next_method: PaymentMethod | None = None
+    order: Order | None = None
+
+    @property
+    def key(self) -> Hashable:
+        return self.id
+
+    @property
+    def final(self) -> bool:
+        """Is it over: ended, and every message of it acknowledged, the cart's too?"""
+        return self.state in ENDED and not self.waits
+
+    @property
+    def late(self) -> bool:
+        """Had an open step to be asked again, or is one past its budget?"""
+        return any(
+            (wait.sends > 1 and not wait.provisional) or wait.hold is Hold.EXHAUSTED
+            for wait in self.waits
+        )
+
+    @property
+    def blocked(self) -> bool:
+        """Does a dead letter stand in the way of an open step?"""
+        return any(wait.hold is Hold.BLOCKED for wait in self.waits)
+
+    @property
+    def live_attempt(self) -> Attempt | None:
+        """The attempt that may still bring money by itself, if there is one."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.live else None
+
+    @property
+    def window_closes_at(self) -> datetime | None:
+        """When the running payment window ends; None while it does not run."""
+        if self.order is None or self.state not in WINDOW_RUNS:
+            return None
+        live = self.live_attempt
+        if live is not None and live.expected_by is not None:
+            return None
+        return self.order.window_closes_at
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """The earliest moment at which something has to happen without a message."""
+        due = [wait.due_at for wait in self.waits if wait.hold is None]
+        window = self.window_closes_at
+        if window is not None:
+            due.append(window)
+        return min(due, default=None)
+
+    @property
+    def open_refunds(self) -> tuple[Refund, ...]:
+        """The last refund of every attempt that has one, unless its money is back."""
+        last = {refund.attempt: refund for refund in self.refunds}
+        return tuple(r for r in last.values() if r.status is not RefundStatus.REFUNDED)
+
+    @property
+    def captured_minor(self) -> int:
+        """All money that ever came."""
+        succeeded = sum(attempt.status is AttemptStatus.SUCCEEDED for attempt in self.attempts)
+        return succeeded * self.request.total_minor
+
+    @property
+    def refunded_minor(self) -> int:
+        """The money that went back."""
+        return self._in_refunds(RefundStatus.REFUNDED)
+
+    @property
+    def refund_pending_minor(self) -> int:
+        """The money that is on its way back."""
+        return self._in_refunds(RefundStatus.REQUESTED, RefundStatus.PENDING)
+
+    @property
+    def payment_status(self) -> PaymentStatus:
+        """The payment axis, projected from attempts and refunds."""
+        if self.request.total_minor == 0:
+            return PaymentStatus.NOT_DUE
+        if self.captured_minor > 0:
+            return self._status_of_money()
+        last = self.attempts[-1] if self.attempts else None
+        if last is not None and last.live:
+            return _STATUS_OF_LIVE[last.status]
+        if self.giving_up is not None and self.stock.status in NOTHING_HELD:
+            return PaymentStatus.CANCELLED
+        return PaymentStatus.PENDING if last is None else PaymentStatus.FAILED
+
+    def _in_refunds(self, *statuses: RefundStatus) -> int:
+        return sum(refund.amount_minor for refund in self.refunds if refund.status in statuses)
+
+    def _status_of_money(self) -> PaymentStatus:
+        if any(refund.status is RefundStatus.FAILED for refund in self.open_refunds):
+            return PaymentStatus.REFUND_FAILED
+        if self.giving_up is None:
+            return PaymentStatus.PAID
+        if self.refunded_minor == self.captured_minor:
+            return PaymentStatus.REFUNDED
+        return PaymentStatus.REFUND_PENDING if self.refund_pending_minor else PaymentStatus.PAID
+
+
+_STATUS_OF_LIVE = {
+    AttemptStatus.REQUESTED: PaymentStatus.PROCESSING,
+    AttemptStatus.PROCESSING: PaymentStatus.PROCESSING,
+    AttemptStatus.ACTION_REQUIRED: PaymentStatus.REQUIRES_ACTION,
+    AttemptStatus.UNKNOWN: PaymentStatus.UNKNOWN,
+    AttemptStatus.AUTHORIZED: PaymentStatus.AUTHORIZED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A cancel that came before its checkout: it refuses the late StartCheckout."""
+
+    id: UUID
+    shop_id: str
+
+    @property
+    def key(self) -> Hashable:
+        return self.id
+
+
+def order_id_of(checkout_id: UUID) -> UUID:
+    """The order that a checkout becomes."""
+    return derived_id(checkout_id, "order")
+
+
+def payment_id_of(checkout_id: UUID) -> UUID:
+    """The one payment of a checkout's order."""
+    return derived_id(checkout_id, "payment")
+
+
+def refund_id_of(checkout_id: UUID, number: int) -> UUID:
+    """Refund `number` of a checkout's payment."""
+    return derived_id(checkout_id, f"refund:{number}")
+
+
+_NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_NUMBER_LENGTH = 12
+
+
+def order_number_of(checkout_id: UUID) -> str:
+    """The number people use: twelve Crockford base32 digits, derived, so it reveals no volume.
+
+    Sixty bits: among ten million orders of a shop two meet with a chance of 1 in 20,000, and a
+    unique constraint refuses the second.
+    """
+    bits = derived_id(checkout_id, "order-number").int
+    digits = []
+    for _ in range(_NUMBER_LENGTH):
+        digits.append(_NUMBER_ALPHABET[bits & 31])
+        bits >>= 5
+    return "-".join("".join(digits[i : i + 4]) for i in range(0, _NUMBER_LENGTH, 4))
