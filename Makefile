@@ -45,7 +45,7 @@ types: env ## mypy --strict
 	@$(python) -m mypy $(packages)
 
 imports: env ## import-linter: imports go one way
-	@$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	@$(python) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
 check: test lint types imports ## all of the above
 
