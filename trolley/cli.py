@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import sys
 from typing import Any
 
@@ -69,6 +70,8 @@ def _root() -> None:
 
 def main() -> None:
     """Runs a command; what keeps it from starting is told in one sentence, with exit code 1."""
+    # What a client of Kafka cannot reach is told in our words, or left out of a table.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     try:
         app(prog_name="trolley")
     except RuntimeStartError as error:

@@ -14,6 +14,7 @@ _STYLES = {
     "starting": "yellow",
     "restarting": "yellow",
     "unready": "yellow",
+    "stopping": "yellow",
     "stopped": "dim",
 }
 _OPEN_FIRST = (

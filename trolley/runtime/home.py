@@ -32,7 +32,7 @@ class ProcessState:
     kind: str
     """`server` or `service`."""
     state: str
-    """starting, ready, unready (runs but is not ready), restarting or stopped."""
+    """starting, ready, unready (runs but is not ready), restarting, stopping or stopped."""
     pid: int | None = None
     port: int | None = None
     restarts: int = 0
@@ -211,9 +211,12 @@ def python_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a Python child: ours, `extra`, and our packages on its path."""
     root = str(Path(__file__).parents[2])
     path = extra.get("PYTHONPATH") or os.environ.get("PYTHONPATH")
-    return {
+    environment = {
         **os.environ,
         **extra,
         "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root,
         "PYTHONUNBUFFERED": "1",
     }
+    # Without compiled files each restart of a service would compile all of it again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment

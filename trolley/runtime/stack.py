@@ -216,11 +216,11 @@ class Runtime:
     async def stop(self) -> None:
         """Stops services, then servers, each cleanly; harmless when nothing runs."""
         self._state = self._step = "stopping"
-        if self._kept:
-            self._changed()
         for kept in self._kept.values():
             self._background += kept.tasks
-            kept.tasks = []
+            kept.tasks, kept.state = [], "stopping"
+        if self._kept:
+            self._changed()
         await _cancelled(self._background)
         self._background = []
         await self._children.stop_all()
@@ -229,7 +229,9 @@ class Runtime:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
-        self._kept.clear()
+        for kept in self._kept.values():
+            kept.child, kept.state = None, "stopped"
+        self._state = self._step = "stopped"
         self.home.clear_state()
         self.home.unlock()
 
