@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -12,19 +13,45 @@ from typer.main import get_command, get_group
 
 from trolley.runtime.errors import RuntimeStartError
 
+
+@dataclass(frozen=True)
+class Listed:
+    """A command in the list of all."""
+
+    target: str
+    """`module:function`; the function's parameters and docstring are its options and help."""
+    summary: str
+    """Its line in `trolley --help`, which thereby imports nothing."""
+
+    @property
+    def module(self) -> str:
+        """The module to import when it is called."""
+        return self.target.partition(":")[0]
+
+    def is_there(self) -> bool:
+        """True if its module exists."""
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
+
+    def load(self) -> Any:
+        """Imports it."""
+        return getattr(importlib.import_module(self.module), self.target.partition(":")[2])
+
+
 COMMANDS = {
-    "up": "trolley.commands.up:up",
-    "down": "trolley.commands.down:down",
-    "status": "trolley.commands.status:status",
-    "logs": "trolley.commands.logs:logs",
-    "reset": "trolley.commands.reset:reset",
-    "demo": "trolley.demo.command:demo",
-    "audit": "trolley.audit.command:audit",
-    "token": "trolley.commands.token:token",
-    "topics": "trolley.commands.topics:topics",
-    "migrate": "trolley.commands.migrate:migrate",
+    "up": Listed("trolley.commands.up:up", "Start everything and watch it; Ctrl-C stops it."),
+    "down": Listed("trolley.commands.down:down", "Stop what runs; nothing is lost."),
+    "status": Listed("trolley.commands.status:status", "Show what runs, with lag and checkouts."),
+    "logs": Listed("trolley.commands.logs:logs", "Print what the processes say."),
+    "reset": Listed("trolley.commands.reset:reset", "Delete all data of this runtime."),
+    "demo": Listed("trolley.demo.command:demo", "Send real orders through, checked to the penny."),
+    "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
+    "token": Listed("trolley.commands.token:token", "Print a signed customer token."),
+    "topics": Listed("trolley.commands.topics:topics", "Create, alter and list the topics."),
+    "migrate": Listed("trolley.commands.migrate:migrate", "Bring databases to the newest schema."),
 }
-"""Name to `module:function`; a function's parameters and docstring are its options and help."""
 
 
 class Commands(TyperGroup):
@@ -33,16 +60,15 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the order of the table, which is the order of the help."""
         del ctx
-        return [name for name, target in COMMANDS.items() if _is_there(target)]
+        return [name for name, listed in COMMANDS.items() if listed.is_there()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Imports the command; None when there is none of that name."""
         del ctx
-        target = COMMANDS.get(cmd_name)
-        if target is None or not _is_there(target):
+        listed = COMMANDS.get(cmd_name)
+        if listed is None or not listed.is_there():
             return None
-        module, _, attribute = target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        found = listed.load()
         if isinstance(found, typer.Typer):
             group = get_group(found)
             group.name = cmd_name
@@ -50,6 +76,11 @@ class Commands(TyperGroup):
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(cmd_name)(found)
         return get_command(single)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of all commands, without an import of any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
 
 
 app = typer.Typer(
@@ -77,11 +108,3 @@ def main() -> None:
     except RuntimeStartError as error:
         typer.echo(f"trolley: {error}", err=True)
         sys.exit(1)
-
-
-def _is_there(target: str) -> bool:
-    module = target.partition(":")[0]
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
