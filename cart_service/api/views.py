@@ -1,8 +1,10 @@
 """How carts are shown."""
 
 from datetime import datetime
-from typing import Literal, TypedDict, assert_never
+from typing import Literal, assert_never
 from uuid import UUID
+
+from typing_extensions import TypedDict
 
 from cart_service.api.tokens import status_url
 from cart_service.domain.carts import (

@@ -229,7 +229,7 @@ def cart_of(row: Row[Any]) -> Cart:
         version=row.version,
         event_seq=row.event_seq,
         last_line_no=row.last_line_no,
-        left_out=() if row.left_out == "[]" else _left_out(row.left_out),
+        left_out=tuple(_left_out(each) for each in row.left_out),
         created_at=row.created_at,
         changed_at=row.changed_at,
     )
@@ -249,10 +249,9 @@ def _state(row: Row[Any]) -> State:
             return Merged(row.merged_into)
 
 
-def _failure(stored: str) -> FailedCheckout:
-    value = orjson.loads(stored)
-    shortages = tuple(Shortage.model_validate(each) for each in value["shortages"])
-    return FailedCheckout(UUID(value["checkout_id"]), value["reason"], shortages)
+def _failure(stored: Mapping[str, Any]) -> FailedCheckout:
+    shortages = tuple(Shortage.model_validate(each) for each in stored["shortages"])
+    return FailedCheckout(UUID(stored["checkout_id"]), stored["reason"], shortages)
 
 
 def _failure_json(failure: FailedCheckout) -> str:
@@ -265,11 +264,8 @@ def _failure_json(failure: FailedCheckout) -> str:
     ).decode()
 
 
-def _left_out(stored: str) -> tuple[LeftOut, ...]:
-    return tuple(
-        LeftOut(**{**each, "checkout_id": UUID(each["checkout_id"])})
-        for each in orjson.loads(stored)
-    )
+def _left_out(stored: Mapping[str, Any]) -> LeftOut:
+    return LeftOut(**{**stored, "checkout_id": UUID(stored["checkout_id"])})
 
 
 _FIND_ACTIVE = text("""
