@@ -13,7 +13,7 @@ from typing import assert_never
 from uuid import UUID
 
 from contracts.ids import derived_id
-from contracts.messages.base import Message, Value
+from contracts.messages.base import Message
 from contracts.messages.inventory import (
     CommitReservation,
     ExtendReservation,
@@ -87,11 +87,22 @@ class Stock:
     @property
     def available(self) -> int:
         """How many pieces can still be reserved, over all warehouses."""
-        return sum(level.available for level in self.levels)
+        total = 0
+        for level in self.levels:
+            total += level.on_hand - level.reserved
+        return total
 
     def level(self, warehouse: str) -> Level | None:
         """The level of one warehouse, or None."""
-        return next((level for level in self.levels if level.warehouse == warehouse), None)
+        for level in self.levels:
+            if level.warehouse == warehouse:
+                return level
+        return None
+
+    def on_hand_in(self, warehouse: str) -> int:
+        """How many pieces are in one warehouse."""
+        level = self.level(warehouse)
+        return level.on_hand if level else 0
 
     def changed(self, warehouse: str, *, on_hand: int = 0, reserved: int = 0) -> "Stock":
         """This stock with so many more (negative: fewer) pieces on hand and reserved there.
@@ -99,17 +110,14 @@ class Stock:
         A change of what is on hand is one movement, and so one event. Raises `ImpossibleLevel`
         and `UnknownLevel`.
         """
-        if self.level(warehouse) is None:
+        before = self.level(warehouse)
+        if before is None:
             raise UnknownLevel(self.shop_id, self.sku, warehouse)
+        after = Level(warehouse, before.on_hand + on_hand, before.reserved + reserved)
         return Stock(
             self.shop_id,
             self.sku,
-            tuple(
-                Level(warehouse, level.on_hand + on_hand, level.reserved + reserved)
-                if level.warehouse == warehouse
-                else level
-                for level in self.levels
-            ),
+            tuple([after if level is before else level for level in self.levels]),
             self.event_seq + (on_hand != 0),
             self.availability_version + (on_hand != reserved),
             self.announced,
@@ -170,6 +178,7 @@ class Reservation:
     next_question_at: datetime | None = None
     questions: int = 0
     reason: str | None = None
+    changed_at: datetime | None = None
     owner: Owner = Owner.CHECKOUT
 
     @property
@@ -208,11 +217,11 @@ class MovementKind(StrEnum):
 class Movement:
     """An entry of the ledger: `quantity` pieces came (negative: went), then `on_hand` were there.
 
-    `operation_id` names the receipt, adjustment or reservation that moved them; `event_seq` is
-    the movement's number among those of its SKU, from 1 and without gaps.
+    `event_seq` is its number among the movements of its SKU, from 1 and without gaps. It was
+    line `line` of an operation: a receipt or an adjustment, or a checkout with the round of its
+    reservation (0 elsewhere).
     """
 
-    id: UUID
     shop_id: str
     sku: str
     event_seq: int
@@ -221,13 +230,20 @@ class Movement:
     quantity: int
     on_hand: int
     operation_id: UUID
+    round: int
+    line: int
     reason: str | None
     moved_at: datetime
 
     @property
-    def key(self) -> UUID:
+    def key(self) -> tuple[str, str, int]:
         """Unique among movements."""
-        return self.id
+        return self.shop_id, self.sku, self.event_seq
+
+    @property
+    def id(self) -> UUID:
+        """Derived from the line of the operation: no operation books a line twice."""
+        return derived_id(self.operation_id, f"{self.kind}:{self.round}:{self.line}")
 
 
 Changed = Reservation | Allotment | Stock | Movement
@@ -310,7 +326,9 @@ def _allocate_sku(stock: Stock, quantity: int) -> Iterable[Allocation]:
 # --- the saga's commands ------------------------------------------------------------------------
 
 
-def reserve(command: ReserveStock, reservation: Reservation, stock: Mapping[str, Stock]) -> Outcome:
+def reserve(
+    command: ReserveStock, reservation: Reservation, stock: Mapping[str, Stock], now: datetime
+) -> Outcome:
     """Hold all lines, or none and say what is left.
 
     A round is reserved once: asked again it gets the same answer, and after its release, even
@@ -318,7 +336,7 @@ def reserve(command: ReserveStock, reservation: Reservation, stock: Mapping[str,
     """
     match reservation.status:
         case Status.NEW:
-            return _hold_or_reject(command, reservation, stock)
+            return _hold_or_reject(command, reservation, stock, now)
         case Status.HELD | Status.COMMITTED:
             return Outcome(messages=(_reserved(command, reservation),))
         case Status.REJECTED:
@@ -330,11 +348,16 @@ def reserve(command: ReserveStock, reservation: Reservation, stock: Mapping[str,
 
 
 def _hold_or_reject(
-    command: ReserveStock, reservation: Reservation, stock: Mapping[str, Stock]
+    command: ReserveStock,
+    reservation: Reservation,
+    stock: Mapping[str, Stock],
+    now: datetime,
 ) -> Outcome:
     lines = allocate(pieces_by_sku(command.lines), stock)
     if isinstance(lines, Short):
-        rejected = replace(reservation, status=Status.REJECTED, shortages=lines.shortages)
+        rejected = replace(
+            reservation, status=Status.REJECTED, shortages=lines.shortages, changed_at=now
+        )
         return Outcome((rejected,), (_rejected(command, rejected),))
     held = replace(
         reservation,
@@ -342,6 +365,7 @@ def _hold_or_reject(
         lines=lines,
         expires_at=command.expires_at,
         next_question_at=command.expires_at,
+        changed_at=now,
     )
     return Outcome(
         (held, Allotment(held.key, lines), *_with_reserved(lines, stock, sign=1)),
@@ -408,12 +432,13 @@ def _sell(
     stock: Mapping[str, Stock],
     now: datetime,
 ) -> Outcome:
-    sold = replace(held, status=Status.COMMITTED, next_question_at=None)
+    sold = replace(held, status=Status.COMMITTED, next_question_at=None, changed_at=now)
     moved = _move(
         stock,
         [(line.sku, line.warehouse, -line.quantity, -line.quantity) for line in held.lines],
         MovementKind.SALE,
-        operation_id=held.id,
+        operation_id=held.owner_id,
+        round_=held.round,
         moved_at=now,
     )
     return Outcome((sold, *moved.changed), (_committed(command), *moved.messages))
@@ -427,14 +452,17 @@ def _take_and_sell(
 ) -> Outcome:
     lines = allocate(pieces_by_sku(command.lines), stock)
     if isinstance(lines, Short):
-        not_held = replace(reservation, status=Status.NOT_HELD, shortages=lines.shortages)
+        not_held = replace(
+            reservation, status=Status.NOT_HELD, shortages=lines.shortages, changed_at=now
+        )
         return Outcome((not_held,), (_not_held(command, lines.shortages),))
-    sold = replace(reservation, status=Status.COMMITTED, lines=lines, shortages=())
+    sold = replace(reservation, status=Status.COMMITTED, lines=lines, shortages=(), changed_at=now)
     moved = _move(
         stock,
         [(line.sku, line.warehouse, -line.quantity, 0) for line in lines],
         MovementKind.SALE,
-        operation_id=sold.id,
+        operation_id=sold.owner_id,
+        round_=sold.round,
         moved_at=now,
     )
     return Outcome(
@@ -474,19 +502,20 @@ def release(
     """
     match reservation.status:
         case Status.NEW | Status.REJECTED:
-            tombstone = _ended(reservation, Status.RELEASED, command.reason)
+            tombstone = _ended(reservation, Status.RELEASED, command.reason, now)
             return Outcome((tombstone,), (_released(command, tombstone),))
         case Status.HELD:
-            released = _ended(reservation, Status.RELEASED, command.reason)
+            released = _ended(reservation, Status.RELEASED, command.reason, now)
             returned = _with_reserved(reservation.lines, stock, sign=-1)
             return Outcome((released, *returned), (_released(command, released),))
         case Status.COMMITTED:
-            back = _ended(reservation, Status.BOOKED_BACK, command.reason)
+            back = _ended(reservation, Status.BOOKED_BACK, command.reason, now)
             moved = _move(
                 stock,
                 [(line.sku, line.warehouse, line.quantity, 0) for line in reservation.lines],
                 MovementKind.RETURN,
-                operation_id=reservation.id,
+                operation_id=reservation.owner_id,
+                round_=reservation.round,
                 moved_at=now,
                 reason=command.reason,
             )
@@ -497,8 +526,8 @@ def release(
             assert_never(unreachable)
 
 
-def _ended(reservation: Reservation, status: Status, reason: str) -> Reservation:
-    return replace(reservation, status=status, next_question_at=None, reason=reason)
+def _ended(reservation: Reservation, status: Status, reason: str, now: datetime) -> Reservation:
+    return replace(reservation, status=status, next_question_at=None, reason=reason, changed_at=now)
 
 
 def _released(command: ReleaseStock, ended: Reservation) -> StockReleased:
@@ -511,7 +540,7 @@ def _released(command: ReleaseStock, ended: Reservation) -> StockReleased:
     )
 
 
-def extend(command: ExtendReservation, reservation: Reservation) -> Outcome:
+def extend(command: ExtendReservation, reservation: Reservation, now: datetime) -> Outcome:
     """Hold the reservation longer, never shorter: an older extension may come late.
 
     Of pieces that are sold already nothing can expire, so the answer is Extended.
@@ -522,7 +551,11 @@ def extend(command: ExtendReservation, reservation: Reservation) -> Outcome:
             if expires_at == reservation.expires_at:
                 return Outcome(messages=(_extended(command, expires_at),))
             held = replace(
-                reservation, expires_at=expires_at, next_question_at=expires_at, questions=0
+                reservation,
+                expires_at=expires_at,
+                next_question_at=expires_at,
+                questions=0,
+                changed_at=now,
             )
             return Outcome((held,), (_extended(command, expires_at),))
         case Status.COMMITTED:
@@ -573,7 +606,8 @@ def ask(
 # --- receipts and adjustments -------------------------------------------------------------------
 
 
-class StockChange(Value):
+@dataclass(frozen=True, slots=True)
+class StockChange:
     """So many pieces of one SKU more in one warehouse (in an adjustment, negative: fewer)."""
 
     sku: str
@@ -581,28 +615,24 @@ class StockChange(Value):
     quantity: int
 
 
-class ReceiveStock(Message):
-    """Goods came in. Decided at once by the API; it never travels."""
+@dataclass(frozen=True, slots=True)
+class ReceiveStock:
+    """Goods came in. A request: decided at once, it never travels."""
 
+    shop_id: str
     operation_id: UUID
-    reason: str | None = None
+    reason: str | None
     lines: tuple[StockChange, ...]
 
-    @property
-    def key(self) -> str:
-        return str(self.operation_id)
 
+@dataclass(frozen=True, slots=True)
+class AdjustStock:
+    """The books are set right, after a count or a loss. A request: it never travels."""
 
-class AdjustStock(Message):
-    """The books are set right, after a count or a loss. Decided at once; it never travels."""
-
+    shop_id: str
     operation_id: UUID
     reason: str
     lines: tuple[StockChange, ...]
-
-    @property
-    def key(self) -> str:
-        return str(self.operation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -705,31 +735,30 @@ def _move(
     kind: MovementKind,
     *,
     operation_id: UUID,
+    round_: int = 0,
     moved_at: datetime,
     reason: str | None = None,
 ) -> Outcome:
-    """Book moves of (SKU, warehouse, pieces on hand, pieces reserved): one movement for each.
-
-    Ids derive from operation, kind and line: the same operation cannot book a line twice.
-    """
+    """Book moves of (SKU, warehouse, pieces on hand, pieces reserved): one movement for each."""
     changed: dict[str, Stock] = {}
     movements: list[Movement] = []
-    for number, (sku, warehouse, on_hand, reserved) in enumerate(moves):
-        before = changed.get(sku) or stock[sku]
-        after = before.changed(warehouse, on_hand=on_hand, reserved=reserved)
+    for line, (sku, warehouse, on_hand, reserved) in enumerate(moves):
+        after = (changed.get(sku) or stock[sku]).changed(
+            warehouse, on_hand=on_hand, reserved=reserved
+        )
         changed[sku] = after
-        level = after.level(warehouse)
         movements.append(
             Movement(
-                id=derived_id(operation_id, f"{kind}:{number}"),
-                shop_id=after.shop_id,
-                sku=sku,
-                event_seq=after.event_seq,
-                warehouse=warehouse,
-                kind=kind,
+                after.shop_id,
+                sku,
+                after.event_seq,
+                warehouse,
+                kind,
                 quantity=on_hand,
-                on_hand=level.on_hand if level else 0,
+                on_hand=after.on_hand_in(warehouse),
                 operation_id=operation_id,
+                round=round_,
+                line=line,
                 reason=reason,
                 moved_at=moved_at,
             )

@@ -1,5 +1,6 @@
 """The rules of stock, one example each."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -171,9 +172,10 @@ class TestReserve:
             reserve_command(*lines(A=2, B=1)),
             NEW,
             shelf(stock("A", main=(5, 0)), stock("B", main=(1, 0))),
+            NOW,
         )
         taken = (Allocation("A", "main", 2), Allocation("B", "main", 1))
-        assert changed(outcome, Reservation) == [held(*taken)]
+        assert changed(outcome, Reservation) == [replace(held(*taken), changed_at=NOW)]
         assert changed(outcome, Allotment) == [Allotment(NEW.key, taken)]
         assert [one.levels for one in changed(outcome, Stock)] == [
             (Level("main", 5, 2),),
@@ -186,10 +188,11 @@ class TestReserve:
             reserve_command(*lines(A=2, B=2)),
             NEW,
             shelf(stock("A", main=(5, 0)), stock("B", main=(1, 0))),
+            NOW,
         )
         shortages = (Shortage(sku="B", requested=2, available=1),)
         assert outcome == Outcome(
-            (having(Status.REJECTED, shortages=shortages),),
+            (having(Status.REJECTED, shortages=shortages, changed_at=NOW),),
             (StockRejected(checkout_id=CHECKOUT, reason="out_of_stock", shortages=shortages),),
         )
 
@@ -200,7 +203,7 @@ class TestReserve:
             StockLine(sku="A", quantity=2),
         )
         outcome = domain.reserve(
-            twice, NEW, shelf(stock("A", main=(3, 0)), stock("B", main=(1, 0)))
+            twice, NEW, shelf(stock("A", main=(3, 0)), stock("B", main=(1, 0))), NOW
         )
         assert changed(outcome, Reservation)[0].shortages == (
             Shortage(sku="A", requested=4, available=3),
@@ -208,19 +211,21 @@ class TestReserve:
 
     def test_a_sku_split_over_warehouses_is_reserved_in_each(self) -> None:
         outcome = domain.reserve(
-            reserve_command(*lines(A=5)), NEW, shelf(stock("A", main=(3, 0), north=(2, 0)))
+            reserve_command(*lines(A=5)), NEW, shelf(stock("A", main=(3, 0), north=(2, 0))), NOW
         )
         assert changed(outcome, Stock)[0].levels == (Level("main", 3, 3), Level("north", 2, 2))
 
     def test_skus_are_case_sensitive(self) -> None:
-        outcome = domain.reserve(reserve_command(*lines(a=1)), NEW, shelf(stock("A", main=(5, 0))))
+        outcome = domain.reserve(
+            reserve_command(*lines(a=1)), NEW, shelf(stock("A", main=(5, 0))), NOW
+        )
         assert changed(outcome, Reservation)[0].status is Status.REJECTED
 
     @pytest.mark.parametrize("status", [Status.HELD, Status.COMMITTED])
     def test_asked_again_it_answers_again_and_takes_nothing(self, status: Status) -> None:
         before = having(status, Allocation("A", "main", 2), expires_at=LATER)
         outcome = domain.reserve(
-            reserve_command(*lines(A=2)), before, shelf(stock("A", main=(5, 2)))
+            reserve_command(*lines(A=2)), before, shelf(stock("A", main=(5, 2))), NOW
         )
         assert outcome == Outcome(messages=(StockReserved(checkout_id=CHECKOUT, expires_at=LATER),))
 
@@ -228,7 +233,7 @@ class TestReserve:
         shortages = (Shortage(sku="A", requested=2, available=1),)
         before = having(Status.REJECTED, shortages=shortages)
         outcome = domain.reserve(
-            reserve_command(*lines(A=2)), before, shelf(stock("A", main=(5, 0)))
+            reserve_command(*lines(A=2)), before, shelf(stock("A", main=(5, 0))), NOW
         )
         assert outcome == Outcome(
             messages=(
@@ -239,7 +244,7 @@ class TestReserve:
     @pytest.mark.parametrize("status", ENDED)
     def test_a_round_that_ended_refuses_the_late_original(self, status: Status) -> None:
         outcome = domain.reserve(
-            reserve_command(*lines(A=2)), having(status), shelf(stock("A", main=(5, 0)))
+            reserve_command(*lines(A=2)), having(status), shelf(stock("A", main=(5, 0))), NOW
         )
         assert outcome == Outcome(
             messages=(StockRejected(checkout_id=CHECKOUT, reason="released"),)
@@ -254,17 +259,15 @@ class TestCommit:
     def test_what_is_held_leaves_the_shelf_with_a_movement_for_each_line(self) -> None:
         outcome = domain.commit(self.command, held(*self.taken), self.given, NOW)
         assert changed(outcome, Reservation) == [
-            having(Status.COMMITTED, *self.taken, expires_at=LATER)
+            having(Status.COMMITTED, *self.taken, expires_at=LATER, changed_at=NOW)
         ]
         assert changed(outcome, Allotment) == []
         assert [one.levels for one in changed(outcome, Stock)] == [
             (Level("main", 3, 1),),
             (Level("main", 0, 0), Level("north", 3, 0)),
         ]
-        reservation_id = derived_id(CHECKOUT, "reservation:1")
         assert changed(outcome, Movement) == [
             Movement(
-                id=derived_id(reservation_id, f"sale:{number}"),
                 shop_id="main",
                 sku=sku,
                 event_seq=1,
@@ -272,7 +275,9 @@ class TestCommit:
                 kind=MovementKind.SALE,
                 quantity=quantity,
                 on_hand=on_hand,
-                operation_id=reservation_id,
+                operation_id=CHECKOUT,
+                round=1,
+                line=number,
                 reason=None,
                 moved_at=NOW,
             )
@@ -288,7 +293,7 @@ class TestCommit:
             kind="sale",
             quantity=-2,
             on_hand=3,
-            movement_id=derived_id(reservation_id, "sale:0"),
+            movement_id=derived_id(CHECKOUT, "sale:1:0"),
             moved_at=NOW,
             event_seq=1,
         )
@@ -316,7 +321,7 @@ class TestCommit:
         outcome = domain.commit(commit_command(*lines(A=3, B=1)), having(status), self.given, NOW)
         shortages = (Shortage(sku="A", requested=3, available=2),)
         assert outcome == Outcome(
-            (having(Status.NOT_HELD, shortages=shortages),),
+            (having(Status.NOT_HELD, shortages=shortages, changed_at=NOW),),
             (ReservationNotHeld(checkout_id=CHECKOUT, shortages=shortages),),
         )
 
@@ -333,7 +338,9 @@ class TestRelease:
     def test_what_is_held_can_be_reserved_again(self) -> None:
         outcome = domain.release(RELEASE, held(*self.taken), self.given, NOW)
         assert changed(outcome, Reservation) == [
-            having(Status.RELEASED, *self.taken, expires_at=LATER, reason="cancelled")
+            having(
+                Status.RELEASED, *self.taken, expires_at=LATER, reason="cancelled", changed_at=NOW
+            )
         ]
         assert changed(outcome, Stock)[0].levels == (Level("main", 5, 0), Level("north", 1, 0))
         assert changed(outcome, Movement) == []
@@ -358,7 +365,7 @@ class TestRelease:
     def test_of_what_was_never_held_it_leaves_a_tombstone(self, status: Status) -> None:
         outcome = domain.release(RELEASE, having(status), self.given, NOW)
         assert outcome == Outcome(
-            (having(Status.RELEASED, reason="cancelled"),),
+            (having(Status.RELEASED, reason="cancelled", changed_at=NOW),),
             (StockReleased(checkout_id=CHECKOUT, outcome="nothing_held"),),
         )
 
@@ -383,27 +390,27 @@ class TestExtend:
         asked = having(
             Status.HELD, expires_at=NOW, next_question_at=NOW + timedelta(minutes=4), questions=3
         )
-        outcome = domain.extend(extend_command(LATER, round_=2), asked)
+        outcome = domain.extend(extend_command(LATER, round_=2), asked, NOW)
         assert outcome == Outcome(
-            (having(Status.HELD, expires_at=LATER, next_question_at=LATER),),
+            (having(Status.HELD, expires_at=LATER, next_question_at=LATER, changed_at=NOW),),
             (ReservationExtended(checkout_id=CHECKOUT, round=2, expires_at=LATER),),
         )
 
     def test_an_older_extension_that_comes_late_shortens_nothing(self) -> None:
-        outcome = domain.extend(extend_command(NOW), held())
+        outcome = domain.extend(extend_command(NOW), held(), NOW)
         assert outcome == Outcome(
             messages=(ReservationExtended(checkout_id=CHECKOUT, expires_at=LATER),)
         )
 
     def test_what_is_sold_cannot_expire(self) -> None:
-        outcome = domain.extend(extend_command(LATER), having(Status.COMMITTED))
+        outcome = domain.extend(extend_command(LATER), having(Status.COMMITTED), NOW)
         assert outcome == Outcome(
             messages=(ReservationExtended(checkout_id=CHECKOUT, expires_at=LATER),)
         )
 
     @pytest.mark.parametrize("status", [Status.NEW, Status.REJECTED, *ENDED])
     def test_what_is_not_held_cannot_be_extended(self, status: Status) -> None:
-        outcome = domain.extend(extend_command(LATER, round_=2), having(status))
+        outcome = domain.extend(extend_command(LATER, round_=2), having(status), NOW)
         assert outcome == Outcome(
             messages=(ReservationNotHeld(checkout_id=CHECKOUT, step=Step.EXTEND, round=2),)
         )
@@ -439,6 +446,7 @@ class TestBackstop:
 class TestReceipts:
     def receipt(self, *changes: tuple[str, str, int]) -> ReceiveStock:
         return ReceiveStock(
+            shop_id="main",
             operation_id=OPERATION,
             reason="delivery 7",
             lines=tuple(
@@ -475,6 +483,7 @@ class TestReceipts:
 class TestAdjustments:
     def adjustment(self, *changes: tuple[str, str, int]) -> AdjustStock:
         return AdjustStock(
+            shop_id="main",
             operation_id=OPERATION,
             reason="count",
             lines=tuple(

@@ -95,7 +95,7 @@ class Shelf(RuleBasedStateMachine):
         }
         self.reservations: dict[ReservationKey, Reservation] = {}
         self.allotments: dict[ReservationKey, Allotment] = {}
-        self.movements: dict[UUID, Movement] = {}
+        self.movements: dict[tuple[UUID, int, str, int], Movement] = {}
         self.events: list[StockMoved] = []
         self.decided: list[Command] = []
         self.released: set[ReservationKey] = set()
@@ -105,14 +105,14 @@ class Shelf(RuleBasedStateMachine):
 
     @rule(lines=changes(st.integers(1, 6)))
     def receive(self, lines: tuple[StockChange, ...]) -> None:
-        command = ReceiveStock(operation_id=self.operation(), lines=lines)
+        command = ReceiveStock("main", self.operation(), None, lines)
         outcome = domain.receive(command, self.stock, self.tick())
         assert isinstance(outcome, Outcome)
         self.take(outcome)
 
     @rule(lines=changes(st.integers(-6, 3).filter(bool)))
     def adjust(self, lines: tuple[StockChange, ...]) -> None:
-        command = AdjustStock(operation_id=self.operation(), reason="count", lines=lines)
+        command = AdjustStock("main", self.operation(), "count", lines)
         outcome = domain.adjust(command, self.stock, self.tick())
         if isinstance(outcome, Outcome):
             self.take(outcome)
@@ -157,7 +157,7 @@ class Shelf(RuleBasedStateMachine):
         reservation = self.reservations.get(key, Reservation(*key))
         match command:
             case ReserveStock():
-                outcome = domain.reserve(command, reservation, self.stock)
+                outcome = domain.reserve(command, reservation, self.stock, now)
                 self.check_reserved(command, key, outcome)
             case CommitReservation():
                 outcome = domain.commit(command, reservation, self.stock, now)
@@ -165,7 +165,7 @@ class Shelf(RuleBasedStateMachine):
                 outcome = domain.release(command, reservation, self.stock, now)
                 self.released.add(key)
             case ExtendReservation():
-                outcome = domain.extend(command, reservation)
+                outcome = domain.extend(command, reservation, now)
             case unreachable:
                 assert_never(unreachable)
         self.take(outcome)
@@ -194,8 +194,9 @@ class Shelf(RuleBasedStateMachine):
             assert allotment.key not in self.allotments, "lines are given once"
             self.allotments[allotment.key] = allotment
         for movement in rows(outcome, Movement):
-            assert movement.id not in self.movements, "a movement is booked once"
-            self.movements[movement.id] = movement
+            booked = (movement.operation_id, movement.round, movement.kind, movement.line)
+            assert booked not in self.movements, "a movement is booked once"
+            self.movements[booked] = movement
         self.events.extend(one for one in outcome.messages if isinstance(one, StockMoved))
 
     # what is always true
@@ -234,7 +235,7 @@ class Shelf(RuleBasedStateMachine):
         for key, reservation in self.reservations.items():
             moved: Counter[MovementKind] = Counter()
             for movement in self.movements.values():
-                if movement.operation_id == reservation.id:
+                if (movement.operation_id, movement.round) == key[1:]:
                     moved[movement.kind] += movement.quantity
             taken = sum(line.quantity for line in reservation.lines)
             assert moved[MovementKind.SALE] in {0, -taken}
@@ -287,7 +288,7 @@ def reloaded(stock: Stock) -> Stock:
 
 TestShelf = Shelf.TestCase
 TestShelf.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, print_blob=True
+    max_examples=60, stateful_step_count=40, deadline=None, print_blob=True
 )
 
 
