@@ -1,0 +1,372 @@
+"""Payment and provider together, with every delay, loss and repetition that can happen. Pure.
+
+Commands come in any order and more than once; workers take operations and die; calls are lost
+before or after their effect, or arrive long after they were given up; reports are repeated. At
+the end everything is asked until known, and our ledger must be the provider's, unit by unit.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from contracts.messages import payment as messages
+from contracts.messages.base import Step
+from payment_service.domain.calls import LeasedCall
+from payment_service.domain.decisions import NotAuthorized, PaymentMessage
+from payment_service.domain.outcomes import Outcome, Unknown
+from payment_service.domain.payment import NextCall, Operation, OperationKind, OperationStatus
+from payment_service.providers.port import (
+    Capture,
+    Charge,
+    Close,
+    PaymentQuestion,
+    Refund,
+    RefundQuestion,
+)
+from payment_service.providers.simulated.account import (
+    Account,
+    ProviderCall,
+    ProviderPayment,
+    ShopperActed,
+    Status,
+    answered,
+    charge_key_of,
+    opens_account,
+)
+from tests.payment_service.story import (
+    CHECKOUT,
+    PAYMENT,
+    Flow,
+    Story,
+    capture,
+    charge,
+    close,
+    refund,
+)
+
+METHODS = (
+    "pm_ok",
+    "pm_ok",
+    "pm_declined_insufficient_funds",
+    "pm_action_required_60000",
+    "pm_processing_20000",
+    "pm_processing_20000_then_declined",
+    "pm_processing_20000+uncloseable",
+    "pm_ok+capture_fails",
+    "pm_ok+refund_pending_20000",
+    "pm_ok+refund_pending_20000_then_fails",
+    "pm_ok+refund_fails",
+)
+ATTEMPTS = st.integers(1, 3)
+FLOWS: tuple[Flow, ...] = ("automatic", "authorize")
+Fate = Literal["answered", "answer lost", "call lost", "call late"]
+FATES: tuple[Fate, ...] = ("answered", "answered", "answer lost", "call lost", "call late")
+
+
+@dataclass
+class Bank:
+    """The provider: its accounts by charge key."""
+
+    accounts: dict[str, Account]
+
+    def serve(self, call: ProviderCall, story: Story) -> Outcome:
+        """What the provider makes of a call that reaches it now."""
+        key = charge_key_of(call)
+        if key not in self.accounts and opens_account(call):
+            self.accounts[key] = Account(ProviderPayment(charge_key=key))
+        account, outcome = answered(self.accounts.get(key), call, story.now, f"secret-{key}")
+        if account is not None:
+            self.accounts[key] = account
+        return outcome
+
+    def booked(self) -> Counter[tuple[str, str]]:
+        """Sums of its ledger by charge key and kind."""
+        sums: Counter[tuple[str, str]] = Counter()
+        for key, account in self.accounts.items():
+            for entry in account.entries:
+                sums[(key, entry.kind.value)] += entry.amount_minor
+        return sums
+
+
+class PaymentsAndProvider(RuleBasedStateMachine):
+    """Commands, workers, calls and reports in any order hypothesis finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story()
+        self.bank = Bank({})
+        self.reports: list[messages.ProviderReported] = []
+        self.late: list[ProviderCall] = []
+        self.last: dict[object, Outcome] = {}
+        self.asked: set[tuple[Step, int]] = set()
+        self.calls: dict[object, NextCall] = {}
+        self.ledger_length = 0
+
+    # --- what happens
+
+    def decide(self, message: PaymentMessage) -> None:
+        try:
+            self.story.when(message)
+        except NotAuthorized:
+            return  # dead-lettered: nothing asked, nothing changed
+        if not isinstance(message, messages.ProviderReported):
+            self.asked.add((message.step, message.round))
+
+    @rule(attempt=ATTEMPTS, method=st.sampled_from(METHODS), flow=st.sampled_from(FLOWS))
+    def charge(self, attempt: int, method: str, flow: Flow) -> None:
+        self.decide(charge(attempt, method=method, flow=flow))
+
+    @rule(attempt=ATTEMPTS, amount=st.sampled_from((1000, 1000, 600, 2000)))
+    def capture(self, attempt: int, amount: int) -> None:
+        self.decide(capture(attempt, amount))
+
+    @rule(attempt=ATTEMPTS)
+    def close(self, attempt: int) -> None:
+        self.decide(close(attempt))
+
+    @rule(number=st.integers(1, 4), attempt=ATTEMPTS, amount=st.sampled_from((1000, 400, 300)))
+    def refund(self, number: int, attempt: int, amount: int) -> None:
+        known = self.story.payment.refund(refund(number).refund_id)
+        if known is not None:  # a repetition says the same
+            attempt, amount = known.attempt, known.amount_minor
+        self.decide(refund(number, amount, attempt=attempt))
+
+    def with_status(self, status: OperationStatus) -> list[Operation]:
+        return [op for op in self.story.payment.operations if op.status is status]
+
+    @precondition(lambda self: self.with_status(OperationStatus.DUE))
+    @rule(data=st.data())
+    def worker_takes(self, data: st.DataObject) -> None:
+        operation = data.draw(st.sampled_from(self.with_status(OperationStatus.DUE)))
+        making = operation.next_call is NextCall.MAKE
+        leased = replace(
+            operation,
+            status=OperationStatus.LEASED,
+            next_call=NextCall.ASK,
+            makes=operation.makes + making,
+            asks=operation.asks + (not making),
+        )
+        self.story.payment = self.story.payment.with_operation(leased)
+        self.calls[operation.operation_id] = operation.next_call
+
+    @precondition(lambda self: self.with_status(OperationStatus.LEASED))
+    @rule(
+        data=st.data(),
+        fate=st.sampled_from(FATES),
+        worker_dies=st.sampled_from((False, False, True)),
+    )
+    def call_ends(self, data: st.DataObject, fate: Fate, worker_dies: bool) -> None:
+        operation = data.draw(st.sampled_from(self.with_status(OperationStatus.LEASED)))
+        self.end(operation, fate, worker_dies)
+
+    def end(self, operation: Operation, fate: Fate, worker_dies: bool) -> None:
+        call = self.leased(operation)
+        request = self.request(call)
+        outcome: Outcome = Unknown("timeout")
+        match fate:
+            case "answered":
+                outcome = self.bank.serve(request, self.story)
+            case "answer lost":
+                self.bank.serve(request, self.story)
+            case "call late":
+                self.late.append(request)
+            case "call lost":
+                pass
+        if worker_dies:  # the lease runs out, another worker asks
+            after = replace(operation, status=OperationStatus.DUE)
+        elif call.is_news(outcome):
+            after = replace(
+                operation,
+                status=OperationStatus.REPORTED,
+                reports=operation.reports + 1,
+                answered=operation.answered or call.answers(outcome),
+            )
+            self.last[operation.operation_id] = outcome
+            self.reports.append(call.report(outcome, after.reports, self.story.now))
+        else:
+            answered_now = operation.answered or call.answers(outcome)
+            after = replace(operation, status=OperationStatus.DUE, answered=answered_now)
+        self.story.payment = self.story.payment.with_operation(after)
+
+    @precondition(lambda self: self.reports)
+    @rule(data=st.data())
+    def report_is_read(self, data: st.DataObject) -> None:
+        self.decide(data.draw(st.sampled_from(self.reports)))
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def late_call_arrives(self, data: st.DataObject) -> None:
+        self.bank.serve(data.draw(st.sampled_from(self.late)), self.story)
+
+    @precondition(lambda self: self.bank.accounts)
+    @rule(data=st.data(), completed=st.booleans())
+    def shopper_acts(self, data: st.DataObject, completed: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.bank.accounts)))
+        self.bank.serve(ShopperActed(key, completed), self.story)
+
+    @rule(seconds=st.sampled_from((1, 15, 600, 3600)))
+    def time_passes(self, seconds: int) -> None:
+        self.story.now += timedelta(seconds=seconds)
+
+    # --- what a worker knows
+
+    def leased(self, operation: Operation) -> LeasedCall:
+        attempt = self.story.attempt(operation.attempt)
+        assert attempt.method is not None
+        return LeasedCall(
+            operation_id=operation.operation_id,
+            lease_token=operation.operation_id,
+            payment_id=PAYMENT,
+            checkout_id=CHECKOUT,
+            shop_id="main",
+            attempt=operation.attempt,
+            kind=operation.kind,
+            call=self.calls[operation.operation_id],
+            provider=operation.provider,
+            idempotency_key=operation.idempotency_key,
+            charge_key=attempt.charge_key,
+            amount_minor=operation.amount_minor,
+            currency="GBP",
+            method_token=attempt.method.token,
+            flow=attempt.method.flow,
+            provider_payment_id=attempt.provider_payment_id,
+            asks=operation.asks,
+            reports=operation.reports,
+            last=self.last.get(operation.operation_id),
+        )
+
+    def request(self, call: LeasedCall) -> ProviderCall:
+        key, charge_key, named = call.idempotency_key, call.charge_key, call.provider_payment_id
+        match call.kind, call.call:
+            case OperationKind.REFUND, NextCall.ASK:
+                return RefundQuestion(key, charge_key, None)
+            case _, NextCall.ASK:
+                return PaymentQuestion(charge_key, named)
+            case OperationKind.CHARGE, _:
+                return Charge(
+                    key,
+                    PAYMENT,
+                    call.attempt,
+                    call.amount_minor,
+                    call.currency,
+                    call.method_token,
+                    call.flow,
+                )
+            case OperationKind.CAPTURE, _:
+                return Capture(key, charge_key, named, call.amount_minor)
+            case OperationKind.CLOSE, _:
+                return Close(key, charge_key, named)
+            case _:
+                return Refund(key, charge_key, named, call.amount_minor)
+
+    # --- what must always be true
+
+    @invariant()
+    def at_most_one_attempt_is_live(self) -> None:
+        assert sum(attempt.is_live for attempt in self.story.payment.attempts) <= 1
+
+    @invariant()
+    def at_most_one_operation_of_an_attempt_is_open(self) -> None:
+        open_of = Counter(
+            op.attempt for op in self.story.open_operations() if op.kind is not OperationKind.REFUND
+        )
+        assert all(count == 1 for count in open_of.values())
+
+    @invariant()
+    def amounts_agree_and_the_ledger_only_grows(self) -> None:
+        authorized, captured, pending, refunded = self.story.amounts()  # raises when they do not
+        assert 0 <= pending + refunded <= captured <= authorized
+        assert len(self.story.payment.ledger) >= self.ledger_length
+        self.ledger_length = len(self.story.payment.ledger)
+        assert [fact.seq for fact in self.story.payment.ledger] == list(
+            range(1, self.ledger_length + 1)
+        )
+
+    @invariant()
+    def the_provider_never_has_money_of_two_attempts(self) -> None:
+        paid = [a for a in self.bank.accounts.values() if a.payment.captured_minor > 0]
+        given_back = [a for a in paid if a.given_back_minor == a.payment.captured_minor]
+        assert len(paid) - len(given_back) <= 1
+
+    @invariant()
+    def a_closed_attempt_brings_no_money(self) -> None:
+        for reply in self.story.sent:
+            if isinstance(reply, messages.PaymentClosed):
+                attempt = self.story.attempt(reply.attempt)
+                account = self.bank.accounts.get(attempt.charge_key)
+                assert account is None or account.payment.status not in {
+                    Status.SUCCEEDED,
+                    Status.AUTHORIZED,
+                    Status.PROCESSING,
+                    Status.ACTION_REQUIRED,
+                }
+
+    # --- how it ends
+
+    def teardown(self) -> None:
+        """All is asked until known; then all late calls arrive, and change nothing more."""
+        for _ in range(60):
+            if not self.story.open_operations():
+                break
+            self.story.now += timedelta(hours=1)
+            for operation in self.with_status(OperationStatus.DUE):
+                self.calls[operation.operation_id] = operation.next_call
+                making = operation.next_call is NextCall.MAKE
+                leased = replace(
+                    operation,
+                    status=OperationStatus.LEASED,
+                    next_call=NextCall.ASK,
+                    makes=operation.makes + making,
+                )
+                self.story.payment = self.story.payment.with_operation(leased)
+            for operation in self.with_status(OperationStatus.LEASED):
+                self.end(operation, "answered", worker_dies=False)
+            for report in list(self.reports):
+                self.decide(report)
+        assert not self.story.open_operations(), "something is asked about for ever"
+        for call in self.late:
+            self.bank.serve(call, self.story)
+        self.amounts_agree_and_the_ledger_only_grows()
+        self.a_closed_attempt_brings_no_money()
+        self.our_ledger_is_the_providers()
+        self.every_question_is_answered()
+
+    def our_ledger_is_the_providers(self) -> None:
+        ours: Counter[tuple[str, str]] = Counter()
+        for fact in self.story.payment.ledger:
+            key = self.story.attempt(fact.attempt).charge_key
+            ours[(key, fact.kind.value)] += fact.amount_minor
+        refused = {
+            # refunds that the provider refused outright are in our books only
+            "refund_requested",
+            "refund_failed",
+        }
+        theirs = self.bank.booked()
+        for key, kind in ours.keys() | theirs.keys():
+            if kind not in refused:
+                assert ours[(key, kind)] == theirs[(key, kind)], (key, kind)
+
+    def every_question_is_answered(self) -> None:
+        answers: dict[tuple[Step, int], messages.PaymentReply] = {}
+        for reply in self.story.sent:
+            if isinstance(reply, messages.PaymentReply):
+                answers[(reply.step, reply.round)] = reply
+        for question in self.asked:
+            answer = answers.get(question)
+            if answer is None and question[0] is Step.CHARGE:
+                # withdrawn, or closed before it was answered: the close has the answer
+                answer = answers.get((Step.CLOSE_PAYMENT, question[1]))
+            assert answer is not None, question
+            if question[0] is Step.CLOSE_PAYMENT:
+                assert isinstance(answer, messages.PaymentClosed | messages.PaymentSucceeded)
+            if question[0] in {Step.CAPTURE, Step.REFUND}:
+                assert not isinstance(answer, messages.PaymentUnknown | messages.RefundPending)
+
+
+TestPaymentsAndProvider = PaymentsAndProvider.TestCase
+TestPaymentsAndProvider.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
