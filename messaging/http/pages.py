@@ -32,10 +32,16 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> tuple[Any, ...]
         isinstance(values, list)
         and len(values) == len(kinds)
         and all(type(value) is kind for value, kind in zip(values, kinds, strict=True))
+        and all(_comparable(value) for value in values)
     )
     if not matches:
         raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
     return tuple(values)
+
+
+def _comparable(value: str | int) -> bool:
+    """Whether the database can hold the value, as it does those that we made cursors of."""
+    return "\x00" not in value if isinstance(value, str) else -(2**63) <= value < 2**63
 
 
 def page(items: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
