@@ -54,7 +54,7 @@ def fresh_key() -> str:
 class Client:
     """Sends requests to services by name; use it as an async context.
 
-    A request that is lost, or put off with 503 or `request-in-progress`, is sent again with
+    A request that is lost, or put off with 503 or with 409 and Retry-After, is sent again with
     growing waits until `patience_seconds` are over. That is safe: safe methods change nothing,
     and all others carry an Idempotency-Key that stays the same.
     """
@@ -121,10 +121,9 @@ class Client:
             except httpx.TransportError as error:
                 last = type(error).__name__
             else:
-                body = _json(response)
-                if not _put_off(response.status_code, body):
+                if not _put_off(response):
                     self.requests += 1
-                    return _answer(method, url, response, body)
+                    return _answer(method, url, response)
                 last = f"status {response.status_code}"
             spent = time.monotonic() - began
             if spent + wait > self._settings.patience_seconds:
@@ -140,14 +139,15 @@ def _json(response: httpx.Response) -> Any:
     return orjson.loads(response.content)
 
 
-def _put_off(status: int, body: Any) -> bool:
+def _put_off(response: httpx.Response) -> bool:
     """Whether the service asks for the same request, under the same key, a little later."""
-    if status == 409:
-        return isinstance(body, dict) and str(body.get("type")).endswith("/request-in-progress")
-    return status == 503
+    return response.status_code == 503 or (
+        response.status_code == 409 and "retry-after" in response.headers
+    )
 
 
-def _answer(method: str, url: str, response: httpx.Response, body: Any) -> Answer:
+def _answer(method: str, url: str, response: httpx.Response) -> Answer:
+    body = _json(response)
     if response.is_success:
         return Answer(response.status_code, body, response.headers)
     problem = body if isinstance(body, dict) else {"title": response.reason_phrase}

@@ -1,6 +1,6 @@
 """What the demo shows: bars while it works, a table of checks after every act."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,9 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -20,6 +22,21 @@ from rich.text import Text
 from trolley.demo.checks import Act, Check
 
 _HELD, _BROKEN = Text("held", style="green"), Text("BROKEN", style="bold red")
+
+
+class _Step(ProgressColumn):
+    """What is being done, asked anew for every frame."""
+
+    max_refresh = None
+
+    def __init__(self, step: Callable[[], str]) -> None:
+        super().__init__()
+        self._step = step
+
+    def render(self, task: Task) -> Text:
+        """The words of now."""
+        del task
+        return Text(self._step())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,14 @@ class Screen:
         if self._progress is None:
             raise RuntimeError("bars are drawn inside of `bars`")
         return Bar(self._progress, self._progress.add_task(what, total=total))
+
+    @contextmanager
+    def working(self, step: Callable[[], str]) -> Iterator[None]:
+        """While inside, tells what is being done, which `step` says in words."""
+        columns = (SpinnerColumn(), _Step(step), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            progress.add_task("", total=None)
+            yield
 
     def say(self, sentence: str) -> None:
         """A line that stays."""

@@ -21,8 +21,10 @@ class DemoSettings(BaseSettings):
     receipt_lines_per_call: int = Field(
         default=5_000, ge=1, description="Most SKUs sent in one receipt."
     )
-    levels_per_call: int = Field(
-        default=200, ge=1, description="Most stock levels or items asked for at once."
+    window_lines: int = Field(
+        default=1_000,
+        ge=1,
+        description="Most SKUs looked at through one cart; a cart holds as many.",
     )
 
     patience_seconds: float = Field(
@@ -63,6 +65,9 @@ class DemoSettings(BaseSettings):
         description="How many of them accept what the cart tells them and try all the same, so "
         "that inventory itself has to refuse.",
     )
+    race_shoppers_at_once: int = Field(
+        default=100, ge=1, description="Shoppers who check out at a time in the race."
+    )
     race_refused_by_inventory: int = Field(
         default=50, ge=0, description="At least so many must be refused by inventory itself."
     )
@@ -89,8 +94,13 @@ class DemoSettings(BaseSettings):
     crash_slow_ms: int = Field(
         default=1_500, ge=1, description="How long the provider waits between effect and answer."
     )
+    crash_aim_in_doubt: int = Field(
+        default=15,
+        ge=1,
+        description="A service is killed when so many calls stand between effect and record.",
+    )
     crash_aim_seconds: float = Field(
-        default=20, gt=0, description="How long to wait for the moment to kill at."
+        default=20, gt=0, description="A kill waits no longer for such a moment."
     )
     crash_aim_poll_seconds: float = Field(
         default=0.02, gt=0, description="How often the books are looked at for that moment."

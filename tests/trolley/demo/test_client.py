@@ -34,16 +34,20 @@ class Till:
         writer.close()
 
 
-def reply(status: int, **body: object) -> bytes:
+def reply(status: int, *headers: str, **body: object) -> bytes:
     content = json.dumps(body).encode()
-    return (
-        f"HTTP/1.1 {status} Word\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-    ).encode() + content
+    head = (
+        f"HTTP/1.1 {status} Word",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+        *headers,
+    )
+    return "\r\n".join((*head, "", "")).encode() + content
 
 
-def problem(status: int, slug: str, **facts: object) -> bytes:
-    return reply(status, type=f"https://trolley.example/problems/{slug}", **facts)
+def problem(status: int, slug: str, *headers: str, **facts: object) -> bytes:
+    return reply(status, *headers, type=f"https://trolley.example/problems/{slug}", **facts)
 
 
 @asynccontextmanager
@@ -70,7 +74,11 @@ def client_of() -> Callable[[Till], Client]:
 async def test_a_command_is_repeated_under_its_key_until_it_is_answered(
     client_of: Callable[[Till], Client],
 ) -> None:
-    put_off = (LOST, problem(503, "temporarily-unavailable"), problem(409, "request-in-progress"))
+    put_off = (
+        LOST,
+        problem(503, "temporarily-unavailable"),
+        problem(409, "request-in-progress", "Retry-After: 1"),
+    )
     async with till(*put_off, reply(201, id=7)) as shop, client_of(shop) as client:
         answer = await client.command("POST", "cart", "/carts", {"currency": "GBP"})
 

@@ -1,0 +1,59 @@
+"""The six acts in their order, and what remains of each."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trolley.demo.act_audit import audit_everything
+from trolley.demo.act_crash import crash_services
+from trolley.demo.act_declines import decline_cards
+from trolley.demo.act_import import import_goods
+from trolley.demo.act_race import race_for_the_last
+from trolley.demo.act_replay import replay_invoices
+from trolley.demo.checks import Act, Check
+from trolley.demo.report import InvoiceOutcome
+from trolley.demo.stage import Findings, Stage
+
+ACTS: tuple[tuple[str, Callable[[Stage], Awaitable[Findings]]], ...] = (
+    ("Import: goods, prices and stock", import_goods),
+    ("Replay: every invoice is a checkout", replay_invoices),
+    ("Race: too many shoppers for the last pieces", race_for_the_last),
+    ("Declines: the first card is refused", decline_cards),
+    ("Crash: services are killed at the worst moment", crash_services),
+    ("Audit: every rule over every database", audit_everything),
+)
+NEEDED_BY_ALL = 1
+"""Without the goods of this act nothing else can be played."""
+
+
+@dataclass(slots=True)
+class Played:
+    """What remains of the acts played so far."""
+
+    acts: list[Act] = field(default_factory=list)
+    invoices: tuple[InvoiceOutcome, ...] = ()
+    audit: Any = None
+
+
+async def play(stage: Stage, played: Played) -> None:
+    """Plays every act, notes each in `played` and shows it when it is over.
+
+    An act that breaks off has not held; the others are still played, if there is anything to
+    play with.
+    """
+    for number, (title, act) in enumerate(ACTS, start=1):
+        began = time.monotonic()
+        try:
+            with stage.screen.bars():
+                findings = await act(stage)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the act has not held
+            broke_off = f"{type(error).__name__}: {error}"
+            findings = Findings((Check("the act is played to its end", "yes", broke_off),))
+        ended = Act(number, title, findings.checks, findings.figures, time.monotonic() - began)
+        played.acts.append(ended)
+        played.invoices = findings.invoices or played.invoices
+        played.audit = findings.audit or played.audit
+        stage.screen.show_act(ended)
+        if number == NEEDED_BY_ALL and not ended.held:
+            return

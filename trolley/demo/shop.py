@@ -1,0 +1,110 @@
+"""What the demo asks of the shop, in the shop's words: all of it over the public REST APIs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from messaging.clock import utc_now
+from messaging.http.pages import LARGEST_PAGE
+from messaging.http.tokens import customer_token
+from trolley.demo.client import Client
+from trolley.demo.orders import CURRENCY, Product
+
+OPERATOR = "demo"
+OPERATOR_ROLES = frozenset({"operator"})
+TOKENS_VALID_FOR = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Pieces of a SKU, all warehouses together."""
+
+    on_hand: int
+    reserved: int
+
+    @property
+    def available(self) -> int:
+        """What is left to be bought."""
+        return self.on_hand - self.reserved
+
+
+NOTHING = Level(0, 0)
+
+
+class Shop:
+    """The shop as its operator sees it."""
+
+    def __init__(self, client: Client, signing_key: str) -> None:
+        self.client = client
+        self._signing_key = SecretStr(signing_key)
+
+    def token(self, sub: str, roles: frozenset[str] = frozenset()) -> dict[str, str]:
+        """The header of somebody who is signed in."""
+        token = customer_token(
+            self._signing_key, sub=sub, roles=roles, now=utc_now(), valid_for=TOKENS_VALID_FOR
+        )
+        return {"Authorization": f"Bearer {token}"}
+
+    @property
+    def operator(self) -> dict[str, str]:
+        """The header of the shop's operator."""
+        return self.token(OPERATOR, OPERATOR_ROLES)
+
+    async def import_products(self, products: Iterable[Product]) -> Mapping[str, Any]:
+        """Creates products with their variants and prices in one call; answers the counts."""
+        rows = [
+            {
+                "product_code": product.code,
+                "sku": variant.sku,
+                "product_name": product.name,
+                "prices": [
+                    {
+                        "currency": CURRENCY,
+                        "base_minor": product.base_minor,
+                        "additional_minor": variant.additional_minor,
+                    }
+                ],
+            }
+            for product in products
+            for variant in product.variants
+        ]
+        answer = await self.client.command(
+            "POST", "catalog", "/imports?all_or_none=true", {"rows": rows}, headers=self.operator
+        )
+        counts: Mapping[str, Any] = answer.body
+        return counts
+
+    async def receive(self, pieces: Mapping[str, int]) -> None:
+        """Books pieces in, by SKU: all of them, or none."""
+        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in pieces.items()]
+        await self.client.command(
+            "POST", "inventory", "/receipts", {"lines": lines}, headers=self.operator
+        )
+
+    async def level(self, sku: str) -> Level:
+        """The pieces of one SKU; none of one that was never received."""
+        return (await self._levels(f"sku={quote(sku, safe='')}&")).get(sku, NOTHING)
+
+    async def levels(self) -> Mapping[str, Level]:
+        """The pieces of every SKU that was ever received."""
+        return await self._levels("")
+
+    async def _levels(self, filters: str) -> dict[str, Level]:
+        levels: dict[str, Level] = {}
+        cursor: str | None = None
+        while True:
+            after = "" if cursor is None else f"&cursor={cursor}"
+            path = f"/stock?{filters}limit={LARGEST_PAGE}{after}"
+            page = (await self.client.get("inventory", path, headers=self.operator)).body
+            for item in page["items"]:
+                before = levels.get(item["sku"], NOTHING)
+                levels[item["sku"]] = Level(
+                    before.on_hand + item["on_hand"], before.reserved + item["reserved"]
+                )
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return levels
