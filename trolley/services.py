@@ -56,7 +56,11 @@ SERVICES: tuple[Service, ...] = (
     # The simulated provider must outlive a killed payment service: a database of its own.
     _service(
         "payment",
-        Database("simulated_provider", "PAYMENT_SIMULATED_DATABASE_URL", None),
+        Database(
+            "simulated_provider",
+            "PAYMENT_SIMULATED_DATABASE_URL",
+            "payment_service.providers.simulated",
+        ),
         links=(("PAYMENT_PUBLIC_BASE_URL", "payment"),),
     ),
 )
