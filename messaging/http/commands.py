@@ -37,7 +37,7 @@ _STORE = text("""
 """)
 
 
-def command_connection(request: Request) -> AsyncConnection:
+async def command_connection(request: Request) -> AsyncConnection:
     """The transaction of this command, opened and committed by its route."""
     connection = request.state.connection
     assert isinstance(connection, AsyncConnection)  # noqa: S101 - set by CommandRoute
@@ -50,7 +50,7 @@ async def read_connection(request: Request) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-def request_time() -> datetime:
+async def request_time() -> datetime:
     """When this request is decided."""
     return utc_now()
 

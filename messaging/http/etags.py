@@ -29,7 +29,12 @@ def if_match(request: Request) -> int | None:
     return int(digits)
 
 
-IfMatch = Annotated[int | None, Depends(if_match)]
+# FastAPI runs plain functions in a thread, which costs many times what these do.
+async def _if_match(request: Request) -> int | None:
+    return if_match(request)
+
+
+IfMatch = Annotated[int | None, Depends(_if_match)]
 
 
 def required_if_match(request: Request) -> int | None:
@@ -44,7 +49,11 @@ def required_if_match(request: Request) -> int | None:
     return if_match(request)
 
 
-RequiredIfMatch = Annotated[int | None, Depends(required_if_match)]
+async def _required_if_match(request: Request) -> int | None:
+    return required_if_match(request)
+
+
+RequiredIfMatch = Annotated[int | None, Depends(_required_if_match)]
 
 
 def stale_etag(current_version: int | None = None) -> Problem:

@@ -121,7 +121,12 @@ def optional_customer(request: Request) -> Customer | None:
     return Customer(str(sub), frozenset(roles), str(shop))
 
 
-OptionalCustomer = Annotated[Customer | None, Depends(optional_customer)]
+# FastAPI runs plain functions in a thread, which costs many times what these do.
+async def _optional_customer(request: Request) -> Customer | None:
+    return optional_customer(request)
+
+
+OptionalCustomer = Annotated[Customer | None, Depends(_optional_customer)]
 
 
 def required_customer(customer: OptionalCustomer) -> Customer:
@@ -131,7 +136,11 @@ def required_customer(customer: OptionalCustomer) -> Customer:
     return customer
 
 
-RequiredCustomer = Annotated[Customer, Depends(required_customer)]
+async def _required_customer(customer: OptionalCustomer) -> Customer:
+    return required_customer(customer)
+
+
+RequiredCustomer = Annotated[Customer, Depends(_required_customer)]
 
 
 def require_role(*roles: str) -> Callable[[Customer], Customer]:
@@ -151,7 +160,11 @@ def guest_token_hash(request: Request) -> str | None:
     return None if token is None else hash_token(token)
 
 
-GuestTokenHash = Annotated[str | None, Depends(guest_token_hash)]
+async def _guest_token_hash(request: Request) -> str | None:
+    return guest_token_hash(request)
+
+
+GuestTokenHash = Annotated[str | None, Depends(_guest_token_hash)]
 
 
 def identity_of(request: Request) -> str:
