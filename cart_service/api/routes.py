@@ -63,13 +63,13 @@ OPENING_ATTEMPTS = 3
 router = APIRouter(route_class=CommandRoute, tags=["carts"])
 
 
-def cart_settings(request: Request) -> CartSettings:
+async def cart_settings(request: Request) -> CartSettings:
     """The settings of this service."""
     settings: CartSettings = request.app.state.settings
     return settings
 
 
-def caller(customer: OptionalCustomer, token_hash: GuestTokenHash) -> Caller:
+async def caller(customer: OptionalCustomer, token_hash: GuestTokenHash) -> Caller:
     """Who asks: by bearer token, by Cart-Token, by both or neither."""
     if customer is None:
         return Caller(token_hash=token_hash)
