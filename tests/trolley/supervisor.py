@@ -12,13 +12,8 @@ from pathlib import Path
 
 from trolley.runtime.children import Children
 from trolley.runtime.guardian import Rung
-from trolley.runtime.stack import Runtime
-from trolley.services import Database, Service
 
-FAKE = Service(
-    "fake", "fake_service", "FAKE_", (Database("fake", "FAKE_DATABASE_URL", migrations=None),)
-)
-LADDER = (Rung(signal.SIGTERM, 1), Rung(signal.SIGKILL, 5))
+LADDER = (Rung(signal.SIGTERM, 0.5), Rung(signal.SIGKILL, 5))
 POLITE = 'trap "echo $0 >>ended; exit" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
 STUBBORN = 'trap "" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
 
@@ -47,16 +42,19 @@ def plain(home: Path) -> None:
 
 
 async def servers(home: Path) -> None:
-    async with runtime(home) as running:
+    # Here, since the plain supervisor is up in no time without them.
+    from trolley.runtime.stack import Runtime
+    from trolley.services import Database, Service
+
+    database = Database("fake", "FAKE_DATABASE_URL", migrations=None)
+    fake = Service("fake", "fake_service", "FAKE_", (database,))
+    here = str(Path(__file__).parent)
+    async with Runtime(
+        home, replicas=2, services=(fake,), environment={"PYTHONPATH": here}
+    ) as running:
         pids = {process.name: process.pid for process in running.processes()}
         print(json.dumps(pids), flush=True)
         await asyncio.Event().wait()
-
-
-def runtime(home: Path, **more: str) -> Runtime:
-    """A whole stack with the fake as its only service, in two replicas."""
-    here = str(Path(__file__).parent)
-    return Runtime(home, replicas=2, services=(FAKE,), environment={"PYTHONPATH": here, **more})
 
 
 if __name__ == "__main__":

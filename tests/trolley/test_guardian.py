@@ -175,6 +175,24 @@ def test_an_order_cut_short_by_the_death_of_the_supervisor_is_no_fault(tmp_path:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ps does not tell threads apart")
+def test_a_process_lives_as_long_as_its_last_thread() -> None:
+    """As a Java process that ends: its first thread is a zombie, the others hold its port."""
+    code = (
+        "import ctypes, threading, time; "
+        "threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        stat = Path(f"/proc/{process.pid}/stat")
+        deadline = time.monotonic() + SECONDS
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+
+        assert birth(process.pid) is not None
+        process.kill()
+
+
 def test_birth_tells_a_process_from_its_successor() -> None:
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         born = birth(process.pid)

@@ -16,6 +16,9 @@ from trolley.runtime.guardian import Rung, Watched
 ENDED_POLL_SECONDS = 0.03
 """How often a running child is looked at; a look costs a few microseconds."""
 
+REAP_SECONDS = 5
+"""How long the kernel may take to hand over a process that has ended."""
+
 _TAIL_BYTES = 8192
 
 # The child waits for one line before it becomes the program: it is written only when the guardian
@@ -135,6 +138,7 @@ class Children:
         wanted = list(children)
         await asyncio.to_thread(guardian.stop, [child.watched for child in wanted])
         for child in wanted:
+            await child.ended(seconds=REAP_SECONDS)
             self.forget(child)
 
     async def stop_all(self) -> None:

@@ -70,7 +70,9 @@ def birth(pid: int) -> str | None:
             return None
         # The command in parentheses may itself hold blanks and parentheses.
         fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+        state, threads, started = fields[0], int(fields[17]), fields[19]
+        # The first thread of a process with many may be a zombie while the others still end.
+        return None if state in "ZX" and threads <= 1 else f"{boot}:{started}"
     shown = subprocess.run(  # noqa: S603 - a fixed command
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
         capture_output=True,
