@@ -170,11 +170,13 @@ def clear(home: Home) -> None:
     """Removes what an earlier demo left. Raises `AlreadyRunning`, `DirectoryUnwritable`."""
     if not home.path.exists():
         return
+    if not home.is_ours():  # asked first: asking who holds it makes it look like ours
+        if home.path.is_dir() and not any(home.path.iterdir()):
+            return
+        raise DirectoryUnwritable(home.path, "it holds something else than an earlier run")
     if home.held():
         state = home.state()
         raise AlreadyRunning(home.path, state.pid if state else None)
-    if not home.is_ours():
-        raise DirectoryUnwritable(home.path, "it holds something else than an earlier run")
     Children(home.path).clear_leftovers()
     home.remove()
 

@@ -119,7 +119,7 @@ class Home:
     def held(self) -> bool:
         """True while some process holds the lock."""
         try:
-            with (self.path / "lock").open("a") as probe:
+            with (self.path / "lock").open("r+") as probe:
                 fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
