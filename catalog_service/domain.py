@@ -327,7 +327,7 @@ class RefusedRow:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The products as the good rows make them, and the rows that were refused, by number."""
+    """The products as the good rows make them, by code; the rows that were refused, by number."""
 
     products: tuple[Product, ...]
     refused: tuple[RefusedRow, ...]
@@ -358,7 +358,7 @@ def import_rows(
         else:
             by_product.setdefault(row.product_code, []).append(row)
     products: list[Product] = []
-    for code, its_rows in by_product.items():
+    for code, its_rows in sorted(by_product.items()):
         start = existing.get(code) or Product(shop_id=shop_id, code=code, name=code)
         merged, its_refused = _merge_rows(start, its_rows, most_variants)
         refused.extend(its_refused)

@@ -1,7 +1,7 @@
 """What requests carry and what answers look like."""
 
 from collections.abc import Iterable
-from typing import Annotated, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
@@ -85,17 +85,26 @@ class AdditionalPrice(RequestBody):
     amount_minor: AdditionalMinor
 
 
-AnyPrice = TypeVar("AnyPrice", BasePrice, AdditionalPrice)
+class InCurrency(Protocol):
+    """Something that is said for one currency."""
+
+    @property
+    def currency(self) -> str:
+        """The ISO 4217 code."""
 
 
-def _once_per_currency(prices: list[AnyPrice]) -> list[AnyPrice]:
+AnyPrice = TypeVar("AnyPrice", bound=InCurrency)
+
+
+def once_per_currency(prices: list[AnyPrice]) -> list[AnyPrice]:
+    """The prices, if none contradicts another. Raises `ValueError`."""
     if len({price.currency for price in prices}) < len(prices):
         raise ValueError("has a currency twice")
     return prices
 
 
-BasePrices = Annotated[list[BasePrice], AfterValidator(_once_per_currency)]
-AdditionalPrices = Annotated[list[AdditionalPrice], AfterValidator(_once_per_currency)]
+BasePrices = Annotated[list[BasePrice], AfterValidator(once_per_currency)]
+AdditionalPrices = Annotated[list[AdditionalPrice], AfterValidator(once_per_currency)]
 
 
 def amounts(prices: Iterable[BasePrice | AdditionalPrice]) -> Amounts:

@@ -8,9 +8,9 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from catalog_service.api.bodies import (
     AdditionalMinor,
@@ -20,6 +20,7 @@ from catalog_service.api.bodies import (
     Currency,
     Name,
     OwnName,
+    once_per_currency,
 )
 from catalog_service.domain import ImportRow, Status
 from contracts.money import NotAnAmount, UnknownCurrency, parse_minor
@@ -58,7 +59,9 @@ class Row(RequestBody):
     name: OwnName | None = None
     status: Status | None = None
     attributes: Attributes = Field(default_factory=dict)
-    prices: list[RowPrice] = Field(default_factory=list)
+    prices: Annotated[list[RowPrice], AfterValidator(once_per_currency)] = Field(
+        default_factory=list
+    )
 
     def import_row(self, number: int) -> ImportRow:
         """The row of the domain."""
@@ -206,9 +209,7 @@ def _bounded(rows: Iterator[_FieldsOf], most_rows: int) -> Iterator[_FieldsOf]:
 
 def _header(cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
-    known = [
-        name for name in header if name in COLUMNS or name.startswith(tuple(ATTRIBUTE_COLUMNS))
-    ]
+    known = [name for name in header if name in COLUMNS or _is_attribute(name)]
     if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
         raise UnreadableImport("columns are missing", columns=missing)
     if len(known) < len(header):
@@ -221,6 +222,13 @@ def _header(cells: list[str]) -> list[str]:
     if len(header) > MOST_COLUMNS:
         raise UnreadableImport("there are too many columns", most=MOST_COLUMNS)
     return header
+
+
+def _is_attribute(column: str) -> bool:
+    return any(
+        column.startswith(beginning) and len(column) > len(beginning)
+        for beginning in ATTRIBUTE_COLUMNS
+    )
 
 
 def _cells(header: list[str], cells: list[str]) -> _FieldsOf:
