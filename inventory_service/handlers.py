@@ -13,7 +13,7 @@ from contracts.messages.inventory import (
     ReleaseStock,
     ReserveStock,
 )
-from inventory_service import domain, store
+from inventory_service import domain
 from inventory_service.domain import (
     AdjustStock,
     Allotment,
@@ -26,7 +26,10 @@ from inventory_service.domain import (
     Stock,
     UnknownWarehouses,
 )
+from inventory_service.store import stock as store
 from messaging.fold import Decision, Handler, Row, Rows
+
+SERVICE = "inventory"
 
 SagaStockCommand = ReserveStock | CommitReservation | ReleaseStock | ExtendReservation
 StockBooking = ReceiveStock | AdjustStock

@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from inventory_service import domain, store
+from inventory_service import domain
+from inventory_service.handlers import SERVICE
 from inventory_service.settings import InventorySettings
+from inventory_service.store import stock as store
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.outbox import emit
@@ -24,7 +26,7 @@ def ask_about_due(settings: InventorySettings) -> Callable[[Database], Awaitable
                 for one in due
             ]
             await store.write_reservations(connection, [after for after, _ in asked])
-            await emit(connection, [question for _, question in asked], source="inventory", now=now)
+            await emit(connection, [question for _, question in asked], source=SERVICE, now=now)
         return len(asked)
 
     return sweep

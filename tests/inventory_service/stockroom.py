@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import httpx
+from pydantic import SecretStr
+from sqlalchemy import event
 
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
@@ -20,15 +23,34 @@ from contracts.messages.inventory import (
 )
 from contracts.messages.parts import StockLine
 from contracts.topics import INVENTORY_COMMANDS
+from inventory_service.app import build
 from inventory_service.consumers import subscriptions
 from inventory_service.domain import AdjustStock, Outcome, ReceiveStock, StockChange
-from inventory_service.handlers import StockHandler
+from inventory_service.handlers import SERVICE, StockHandler
+from inventory_service.settings import InventorySettings
+from inventory_service.sweeper import ask_about_due
 from messaging import fold
-from messaging.batch import BatchProcessor, Delivery, deliver
-from messaging.database import Database
+from messaging.batch import BatchProcessor, deliver
+from messaging.clock import utc_now
 from messaging.dead_letters import Record
+from messaging.http.tokens import customer_token
+from messaging.metrics import BATCH_RETRIES
 from messaging.outbox import Outgoing, address
 from messaging.settings import ConsumerSettings
+
+KEY = SecretStr("a signing key that only tests know")
+TABLES = (
+    "reservation_lines",
+    "reservations",
+    "movements",
+    "stock_levels",
+    "stock_items",
+    "inbox",
+    "outbox",
+    "recorded_replies",
+    "dead_letters",
+    "http_idempotency",
+)
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -36,38 +58,91 @@ M = TypeVar("M", bound=Message)
 
 
 class Stockroom:
-    """One inventory. Commands go through the very batch processor that the consumer uses."""
+    """The inventory service. Commands go through the batch processor that its consumer uses.
 
-    def __init__(self, database_url: str) -> None:
+    `statements` are all that it sent to the database.
+    """
+
+    def __init__(self, database_url: str, **settings: Any) -> None:
         self.database_url = database_url
-        self.database = Database.connect(
-            database_url, pool_connections=8, application_name="stockroom"
+        self.settings = InventorySettings(
+            **{"database_url": database_url, "signing_key": KEY, **settings}
+        )
+        self.service = build(self.settings)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False),
+            base_url="http://inventory",
         )
         (subscription,) = subscriptions()
         self._processor = BatchProcessor(
-            "inventory", subscription, self.database, ConsumerSettings(retry_first_ms=1)
+            "inventory", subscription, self.service.database, ConsumerSettings(retry_first_ms=1)
         )
-        self._offsets = count()
+        self._numbers = count(1)
+        self.statements: list[str] = []
+        event.listen(
+            self.service.database._engine.sync_engine,
+            "before_cursor_execute",
+            lambda _c, _k, statement, *_: self.statements.append(statement),
+        )
 
     async def close(self) -> None:
-        """Close the pool."""
-        await self.database.close()
+        """Close all connections."""
+        await self.http.aclose()
+        await self.service.database.close()
+        await self.service.api_database.close()
+
+    async def empty(self) -> None:
+        """Forget everything but the default warehouse; even the ledger, which nobody else can."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await connection.execute("SET session_replication_role = replica")
+            for table in TABLES:
+                await connection.execute(f"DELETE FROM {table}")  # noqa: S608 - constants
+            await connection.execute("DELETE FROM warehouses WHERE code <> 'main'")
+        finally:
+            await connection.close()
+
+    # over HTTP
+
+    def token(self, *roles: str, shop: str = "main") -> dict[str, str]:
+        """The Authorization header of somebody with these roles."""
+        token = customer_token(
+            KEY,
+            sub="somebody",
+            roles=frozenset(roles),
+            shop=shop,
+            now=utc_now(),
+            valid_for=timedelta(minutes=5),
+        )
+        return {"Authorization": f"Bearer {token}"}
+
+    async def post(
+        self, path: str, body: object, *, key: str | None = None, shop: str = "main"
+    ) -> httpx.Response:
+        """A command of an operator, under a fresh idempotency key unless one is given."""
+        headers = {
+            **self.token("operator", shop=shop),
+            "Idempotency-Key": key or f"a-key-{next(self._numbers):08}",
+        }
+        return await self.http.post(path, json=body, headers=headers)
+
+    async def get(self, path: str, *, shop: str = "main", **query: str | int) -> httpx.Response:
+        """A look of an operator."""
+        return await self.http.get(path, params=query, headers=self.token("operator", shop=shop))
 
     # what happens
 
-    async def receive(
-        self, *, warehouse: str = "main", reason: str | None = None, **quantities: int
-    ) -> None:
+    async def receive(self, quantities: Mapping[str, int], *, warehouse: str = "main") -> None:
         """Goods come in: so many pieces of each SKU."""
         lines = tuple(StockChange(sku, warehouse, many) for sku, many in quantities.items())
-        result = await self.book(ReceiveStock("main", new_id(), reason, lines))
+        result = await self.book(ReceiveStock("main", new_id(), None, lines))
         assert isinstance(result, Outcome), result
 
     async def book(self, request: ReceiveStock | AdjustStock) -> object:
         """Decide a receipt or an adjustment as the API does; gives its result."""
-        async with self.database.transaction() as connection:
+        async with self.service.database.transaction() as connection:
             decision = await fold.apply(
-                connection, StockHandler(), request, datetime.now(UTC), source="inventory"
+                connection, StockHandler(), request, utc_now(), source=SERVICE
             )
         return decision.result
 
@@ -84,17 +159,13 @@ class Stockroom:
     def record(self, message: Message, message_id: UUID | None = None) -> Record:
         """A message as it comes from Kafka."""
         return record_of(
-            address(message, source="order", now=datetime.now(UTC), message_id=message_id),
-            next(self._offsets),
+            address(message, source="order", now=utc_now(), message_id=message_id),
+            next(self._numbers),
         )
 
-    def delivery(self, message: Message) -> Delivery:
-        """A message as a batch holds it."""
-        return deliver(self.record(message), INVENTORY_COMMANDS)
-
-    async def settle(self, batch: Sequence[Delivery]) -> None:
-        """Handle a batch."""
-        assert await self._processor.settle(batch, asyncio.Event())
+    async def sweep(self) -> int:
+        """Ask about what is due."""
+        return await ask_about_due(self.settings)(self.service.database)
 
     async def open_warehouse(self, code: str, priority: int) -> None:
         """One more warehouse of the shop."""
@@ -145,6 +216,14 @@ class Stockroom:
     async def dead_letters(self) -> int:
         """How many messages were dead-lettered."""
         return int((await self.query("SELECT count(*) FROM dead_letters"))[0][0])
+
+    def retried_batches(self) -> float:
+        """How often a batch was tried again, as after a deadlock or a violated constraint."""
+        return sum(
+            sample.value
+            for sample in next(iter(BATCH_RETRIES.collect())).samples
+            if sample.name.endswith("_total")
+        )
 
     async def violations(self) -> dict[str, list[Any]]:
         """What contradicts the rules of stock; empty lists when all is well."""
@@ -202,26 +281,30 @@ def record_of(outgoing: Outgoing, offset: int) -> Record:
     )
 
 
-def lines_of(**quantities: int) -> tuple[StockLine, ...]:
+def lines_of(quantities: Mapping[str, int]) -> tuple[StockLine, ...]:
     """Lines, by SKU."""
     return tuple(StockLine(sku=sku, quantity=many) for sku, many in quantities.items())
 
 
 def reserve(
-    checkout_id: UUID, round_: int = 1, *, expires_at: datetime = LATER, **quantities: int
+    checkout_id: UUID,
+    quantities: Mapping[str, int],
+    round_: int = 1,
+    *,
+    expires_at: datetime = LATER,
 ) -> ReserveStock:
     """Reserve so many pieces of each SKU."""
     return ReserveStock(
         checkout_id=checkout_id,
         round=round_,
-        lines=lines_of(**quantities),
+        lines=lines_of(quantities),
         expires_at=expires_at,
     )
 
 
-def commit(checkout_id: UUID, round_: int = 1, **quantities: int) -> CommitReservation:
+def commit(checkout_id: UUID, quantities: Mapping[str, int], round_: int = 1) -> CommitReservation:
     """Commit a reservation of so many pieces of each SKU."""
-    return CommitReservation(checkout_id=checkout_id, round=round_, lines=lines_of(**quantities))
+    return CommitReservation(checkout_id=checkout_id, round=round_, lines=lines_of(quantities))
 
 
 def release(checkout_id: UUID, round_: int = 1) -> ReleaseStock:
@@ -237,5 +320,5 @@ def extend(
         checkout_id=checkout_id,
         round=number,
         reservation_round=reservation_round,
-        expires_at=datetime.now(UTC) + by,
+        expires_at=utc_now() + by,
     )

@@ -1,4 +1,4 @@
-"""Set-based reads and writes of inventory's tables: a statement per table, whatever the batch.
+"""Set-based locks, reads and writes of a batch: a statement per table, whatever its size.
 
 Arrays go in and `unnest` turns them into rows. All locks are taken here, in this order: the rows
 of reservations by (shop, owner, round), then those of stock by (shop, SKU).
@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-import orjson
+from pydantic import TypeAdapter
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +25,8 @@ from inventory_service.domain import (
     Status,
     Stock,
 )
+
+_SHORTAGES = TypeAdapter(tuple[Shortage, ...])
 
 StockKey = tuple[str, str]
 """Shop and SKU."""
@@ -187,13 +188,6 @@ _READ_LINES = text("""
     ORDER BY l.shop_id, l.owner_id, l.round, l.sku, l.warehouse
 """)
 
-_READ_ROUNDS = text("""
-    SELECT round FROM reservations
-    WHERE shop_id = :shop AND owner_id = :owner AND status <> 'new'
-    ORDER BY round
-    LIMIT :most
-""")
-
 _READ_STOCK = text("""
     SELECT i.shop_id, i.sku, i.event_seq, i.availability_version,
            l.warehouse, l.on_hand, l.reserved
@@ -251,18 +245,7 @@ def _reservation(row: Row[Any], lines: Sequence[Allocation]) -> Reservation:
 
 
 def _shortages(stored: list[dict[str, Any]] | None) -> tuple[Shortage, ...]:
-    return tuple(Shortage.model_validate(one) for one in stored or ())
-
-
-async def read_rounds(
-    connection: AsyncConnection, shop_id: str, owner_id: UUID, most: int
-) -> list[Reservation]:
-    """The reservations of one owner, round by round, `most` of them."""
-    rounds = await connection.scalars(
-        _READ_ROUNDS, {"shop": shop_id, "owner": owner_id, "most": most}
-    )
-    found = await read_reservations(connection, [(shop_id, owner_id, round_) for round_ in rounds])
-    return sorted(found, key=lambda reservation: reservation.round)
+    return _SHORTAGES.validate_python(stored) if stored else ()
 
 
 async def read_stock(connection: AsyncConnection, keys: Collection[StockKey]) -> list[Stock]:
@@ -365,9 +348,7 @@ async def write_reservations(
 
 
 def _dumped(shortages: tuple[Shortage, ...]) -> str | None:
-    if not shortages:
-        return None
-    return orjson.dumps([one.model_dump() for one in shortages]).decode()
+    return _SHORTAGES.dump_json(shortages).decode() if shortages else None
 
 
 async def insert_lines(connection: AsyncConnection, allotments: Iterable[Allotment]) -> None:

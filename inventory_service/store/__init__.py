@@ -1,0 +1,1 @@
+"""Reads and writes of inventory's tables: `stock` for the fold, `listings` for operators."""
