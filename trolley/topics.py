@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -51,7 +51,8 @@ def kafka_settings(environment: Mapping[str, str]) -> KafkaSettings:
         for name, value in environment.items()
         if name.startswith("KAFKA_")
     }
-    return KafkaSettings.model_validate(named)
+    # No file: that of another state directory may be near.
+    return KafkaSettings(_env_file=None, **cast(dict[str, Any], named))
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

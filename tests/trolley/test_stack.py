@@ -197,6 +197,22 @@ async def test_two_homes_run_side_by_side_and_servers_can_be_given(
         assert (await asked(running.url("fake")))["pid"] == running.pid("fake")
 
 
+async def test_a_shell_that_read_the_settings_of_the_last_run_starts_it_again(
+    home: Path, infrastructure: "Infrastructure"
+) -> None:
+    """KAFKA_BOOTSTRAP_SERVERS then names our own Kafka, which does not run yet."""
+    place = Home(home)
+    place.prepare(smallest_free_mib=0)
+    place.write_ports({"postgres": 29_998, "kafka": 29_999})
+    sourced = {
+        "KAFKA_BOOTSTRAP_SERVERS": infrastructure.kafka,
+        "FAKE_DATABASE_URL": "postgresql://postgres:secret@127.0.0.1:29998/fake",
+    }
+
+    async with stack(home, replicas=1, **sourced) as runtime:
+        assert [process.name for process in runtime.processes()] == ["postgres", "fake-0"]
+
+
 async def test_a_service_that_cannot_start_is_told_with_its_last_words(
     home: Path, infrastructure: "Infrastructure"
 ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -321,6 +322,7 @@ class Runtime:
 
     async def _start(self) -> None:
         declared = list(databases(self.services))
+        self._forget_own_addresses()
         embeds_kafka = "KAFKA_BOOTSTRAP_SERVERS" not in self._given
         embeds_postgres = any(database.setting not in self._given for database in declared)
         self._choose_ports(embeds_kafka, embeds_postgres)
@@ -342,6 +344,20 @@ class Runtime:
         self._step = "starting the services"
         for instance in self._instances.values():
             self.start_service(instance.service.name, instance.slot)
+
+    def _forget_own_addresses(self) -> None:
+        """Drops what a shell that read `runtime.env` says of servers that we start ourselves."""
+        ports = self.home.ports()
+        own = {f"127.0.0.1:{ports.get(server)}" for server in ("kafka", "postgres")}
+        for name, value in list(self._given.items()):
+            if name == "KAFKA_BOOTSTRAP_SERVERS":
+                address = value
+            elif name.endswith("_DATABASE_URL"):
+                address = urlsplit(value).netloc.rpartition("@")[2]
+            else:
+                continue
+            if address in own:
+                del self._given[name]
 
     def _embed_postgres(self) -> None:
         wanted = 100 + self.replicas * self.settings.postgres_connections_per_replica
