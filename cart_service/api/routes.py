@@ -142,10 +142,8 @@ async def _open_for_customer(
             return _opened(cart, _nothing_in(cart), settings, 201, None)
         active = await active_cart_of(connection, shop_id, customer_id, currency)
         if active is not None:
-            for found, contents in await load_filled(
-                connection, [active], settings.terms.providers
-            ):
-                return _opened(found, contents, settings, 200, None)
+            ((found, contents),) = await load_filled(connection, [active], settings.terms.providers)
+            return _opened(found, contents, settings, 200, None)
     raise Problem(
         409,
         "cart-busy",

@@ -22,7 +22,7 @@ from messaging.fold import Decision, Handler, Row, Rows
 
 
 @dataclass(frozen=True, slots=True)
-class ShopperRequest:
+class AboutCart:
     """A shopper's wish about one cart. `version` is the one seen, where the shopper says."""
 
     caller: Caller
@@ -31,14 +31,14 @@ class ShopperRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class AddLines(ShopperRequest):
+class AddLines(AboutCart):
     """Put these into the cart, all of them or none."""
 
     wanted: tuple[Wanted, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeQuantity(ShopperRequest):
+class ChangeQuantity(AboutCart):
     """Have so many pieces on a line."""
 
     line_no: int
@@ -46,24 +46,27 @@ class ChangeQuantity(ShopperRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveLine(ShopperRequest):
+class RemoveLine(AboutCart):
     """Take a line out."""
 
     line_no: int
 
 
 @dataclass(frozen=True, slots=True)
-class ClearLines(ShopperRequest):
+class ClearLines(AboutCart):
     """Take all lines out."""
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOut(ShopperRequest):
+class CheckOut(AboutCart):
     """Buy what is in the cart. `checkout_id` is the id of the checkout, if one begins."""
 
     request: CheckoutRequest
     accepted: Quote | None
     checkout_id: UUID
+
+
+ShopperRequest = AddLines | ChangeQuantity | RemoveLine | ClearLines | CheckOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class ShopperHandler(Handler[ShopperRequest]):
             case ClearLines():
                 cart, lines = carts.clear(cart, now)
             case _:
-                raise TypeError(f"no rule for {type(message).__name__}")
+                assert_never(message)
         held = replace(held, lines=lines)
         return Decision(changed=(cart, held), result=(cart, held))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
@@ -327,3 +328,53 @@ async def test_less_than_the_provider_can_charge_cannot_be_checked_out(
 
 async def test_a_cart_id_that_is_none_is_refused(shop: Shop) -> None:
     assert problem(await shop.http.get("/carts/1")) == (422, "invalid-request")
+
+
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 1.5, 2**31, 2**63, -(2**63), 10**30, "", " ", "a", "\x00", "\n", "é" * 300,
+    "💥", "' OR 1=1", "{}", [], [None], {}, {"a": 1}, [[[]]],
+)  # fmt: skip
+
+
+def distorted(value: Any, chance: Random) -> Any:
+    """The value with parts left out, added or replaced by odd ones."""
+    if chance.random() < 0.15:
+        return chance.choice(ODD)
+    if isinstance(value, dict):
+        kept = {name: distorted(part, chance) for name, part in value.items()}
+        for name in list(kept):
+            if chance.random() < 0.1:
+                del kept[name]
+        if chance.random() < 0.1:
+            kept[str(chance.choice(ODD))] = chance.choice(ODD)
+        return kept
+    if isinstance(value, list):
+        return [distorted(part, chance) for part in value * chance.choice((1, 1, 2))]
+    return value
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_sent_is_done_or_refused_but_never_breaks_anything(
+    shop: Shop, cart: tuple[str, dict[str, str]], seed: int
+) -> None:
+    chance = Random(seed)  # noqa: S311 - repeatable, and its seed is in the test's name
+    whole: list[tuple[str, str, Any]] = [
+        ("POST", LINES, line()),
+        ("POST", LINES, {"lines": [line(), line("sku-1", 3)]}),
+        ("PATCH", LINE, {"quantity": 2}),
+        ("POST", BUY, buy(payment_window_seconds=5, accept_token="x")),
+    ]
+    path, owner = await shop.filled({"a": 1}, cart[1])
+    refused = 0
+    for _ in range(60):
+        method, below, body = chance.choice(whole)
+        body = distorted(body, chance)
+        before = await shop.everything()
+        response = await shop.send(method, path + below, body, who=owner)
+        if response.is_success:
+            continue
+        status, _ = problem(response)
+        assert status < 500, (method, below, body, response.text)
+        assert await shop.everything() == before
+        refused += 1
+    assert refused > 20
