@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
+from cart_service.tables import Table
 from tests.cart_service.shop import Shop
 
 pytestmark = pytest.mark.integration
@@ -85,3 +88,22 @@ async def test_lines_come_back_once_per_checkout(shop: Shop) -> None:
 
     with pytest.raises(IntegrityError):
         await attempt(shop, statement)
+
+
+async def test_the_migrated_database_is_what_the_tables_declare(shop: Shop) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                # The partitions of the inbox come and go with time.
+                "include_name": lambda name, kind, _: (
+                    kind != "table" or not str(name).startswith("inbox_")
+                ),
+            },
+        )
+        return list(compare_metadata(context, Table.metadata))
+
+    async with shop.service.database.reading() as connection:
+        assert await connection.run_sync(differences) == []
