@@ -81,10 +81,17 @@ async def _show(runtime: Runtime, console: Console) -> None:
     figures = Figures(timeout_seconds=settings.figures_timeout_seconds)
     reading = asyncio.create_task(_read(runtime, figures, settings.figures_seconds))
     try:
-        with Live(console=console, auto_refresh=False, transient=False) as live:
-            while True:
+        with Live(console=console, auto_refresh=False) as live:
+
+            def draw() -> None:
                 live.update(picture(runtime.state(), figures.latest, runtime.step), refresh=True)
-                await asyncio.sleep(1 / _FRAMES_PER_SECOND)
+
+            try:
+                while True:
+                    draw()
+                    await asyncio.sleep(1 / _FRAMES_PER_SECOND)
+            finally:
+                draw()  # how it ended
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
