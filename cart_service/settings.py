@@ -32,8 +32,8 @@ class CartSettings(ServiceSettings):
     payment_providers: tuple[Provider, ...] = Field(
         ("simulated",),
         min_length=1,
-        description="Providers that the shop takes payments through, the usual one first. Prices "
-        "are rounded so that each of them can charge them.",
+        description="Providers that the shop takes payments through, the usual one first; a JSON "
+        "list in the environment. Prices are rounded so that each of them can charge them.",
     )
     payment_window_seconds: int = Field(
         1800, ge=1, description="How long a shopper may try to pay, unless the checkout says."

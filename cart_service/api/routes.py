@@ -53,7 +53,12 @@ from messaging.http.etags import IfMatch, etag_of
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.rendering import JsonResponse
-from messaging.http.tokens import GuestTokenHash, OptionalCustomer, hash_token, new_guest_token
+from messaging.http.tokens import (
+    guest_token_hash,
+    hash_token,
+    new_guest_token,
+    optional_customer,
+)
 from messaging.outbox import emit
 
 SERVICE = "cart"
@@ -69,8 +74,9 @@ async def cart_settings(request: Request) -> CartSettings:
     return settings
 
 
-async def caller(customer: OptionalCustomer, token_hash: GuestTokenHash) -> Caller:
+async def caller(request: Request) -> Caller:
     """Who asks: by bearer token, by Cart-Token, by both or neither."""
+    customer, token_hash = optional_customer(request), guest_token_hash(request)
     if customer is None:
         return Caller(token_hash=token_hash)
     return Caller(customer.shop, customer.sub, token_hash)

@@ -6,8 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from cart_service.domain.pricing import priced_line
+from cart_service.handlers.saga import SagaHandler
+from cart_service.store.carts import Contents
 from contracts.ids import new_id
 from contracts.messages.cart import (
     CartChanged,
@@ -21,6 +24,8 @@ from contracts.messages.cart import (
 )
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import OrderLine, Shortage
+from messaging.faults import sqlstate_of
+from messaging.http.problems import LOCK_NOT_AVAILABLE
 from tests.cart_service.shop import Shop, done, quantities
 
 pytestmark = pytest.mark.integration
@@ -400,6 +405,63 @@ class TestRestore:
             assert quantities(await shop.show(opened[0], ada)) == {"a": 2}
         assert await shop.rows("SELECT count(*) FROM dead_letters") == [(0,)]
         await assert_events_are_gapless(shop)
+
+
+async def is_locked(shop: Shop, path: str) -> bool:
+    try:
+        await shop.rows(
+            "SELECT 1 FROM carts WHERE cart_id = :cart_id FOR UPDATE NOWAIT", cart_id=id_of(path)
+        )
+    except DBAPIError as error:
+        assert sqlstate_of(error) == LOCK_NOT_AVAILABLE  # noqa: PT017 - either outcome is an answer
+        return True
+    return False
+
+
+class TestLocks:
+    async def test_the_cart_and_the_one_that_lines_may_go_into_are_locked_first(
+        self, shop: Shop
+    ) -> None:
+        ada = shop.customer("ada")
+        path, _, checkout_id = await bought(shop, ada)
+        active, _ = await shop.open(ada)
+        unconcerned, _ = await shop.open(ada, "EUR")
+        handler = SagaHandler(shop.settings.limits, shop.settings.payment_providers)
+
+        async with shop.service.database.transaction() as connection:
+            await handler.lock(connection, [restore(path, checkout_id)])
+
+            assert await is_locked(shop, path)
+            assert await is_locked(shop, active)
+            assert not await is_locked(shop, unconcerned)
+
+    async def test_one_that_becomes_active_in_between_is_locked_before_it_is_read(
+        self, shop: Shop
+    ) -> None:
+        ada = shop.customer("ada")
+        path, _, checkout_id = await bought(shop, ada)
+        message = restore(path, checkout_id)
+        handler = SagaHandler(shop.settings.limits, shop.settings.payment_providers)
+
+        async with shop.service.database.transaction() as connection:
+            await handler.lock(connection, [message])
+            active, _ = await shop.filled({"a": 3}, ada)
+            rows = await handler.load(connection, [message])
+
+            assert await is_locked(shop, active)
+            assert rows.get(Contents, id_of(active)).lines["a"].quantity == 3
+
+    async def test_no_piece_is_lost_between_shopper_and_saga(self, shop: Shop) -> None:
+        ada = shop.customer("ada")
+        held = [await bought(shop, ada) for _ in range(5)]
+        active, _ = await shop.open(ada)
+
+        await asyncio.gather(
+            *(shop.add(active, ada, {"a": 1}) for _ in range(15)),
+            *(shop.receive(restore(path, checkout_id)) for path, _, checkout_id in held),
+        )
+
+        assert quantities(await shop.show(active, ada)) == {"a": 25}
 
 
 async def test_a_batch_of_many_checkouts_takes_as_many_statements_as_one(shop: Shop) -> None:
