@@ -1,0 +1,102 @@
+"""Settings of the order service; environment prefix `ORDER_`."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from contracts.messages.base import Step
+from messaging.settings import ServiceSettings, service_settings
+from order_service.checkout import LateSuccess, Policy
+
+
+class OrderSettings(ServiceSettings):
+    """What the order service needs beyond what every service does."""
+
+    model_config = service_settings("ORDER_")
+
+    resend_first_seconds: float = Field(
+        2, gt=0, description="An unanswered step is asked again after so long."
+    )
+    resend_longest_seconds: float = Field(
+        60, gt=0, description="The longest wait between two sends; each doubles the last."
+    )
+    sends_per_step: int = Field(
+        12,
+        ge=1,
+        description="How often a step is sent at most: with the waits above this is about eight "
+        "minutes of silence before the saga compensates or needs attention.",
+    )
+    reservation_backstop_seconds: float = Field(
+        3 * 3600,
+        gt=0,
+        description="How long a reservation outlives the payment window: the budget for unknown "
+        "outcomes, after which inventory asks.",
+    )
+    unknown_patience_seconds: float = Field(
+        3600, gt=0, description="How long an outcome may stay unknown before somebody must look."
+    )
+    attempt_grace_seconds: float = Field(
+        300,
+        gt=0,
+        description="How long after its own expiry an attempt may still be settled by the "
+        "provider's word.",
+    )
+    refund_patience_seconds: float = Field(
+        10 * 24 * 3600,
+        gt=0,
+        description="How long a refund may be pending at the provider before somebody must look.",
+    )
+    attempts_per_order: int = Field(20, ge=1, description="Most attempts to pay one order.")
+    refunds_per_order: int = Field(20, ge=1, description="Most refunds asked for one order.")
+    reservation_rounds: int = Field(
+        5, ge=1, description="Most reservation rounds of one checkout (late money reserves again)."
+    )
+    success_at_window_close: LateSuccess = Field(
+        LateSuccess.KEEP, description="Money that crosses the window's close, stock still held."
+    )
+    success_at_cancel: LateSuccess = Field(
+        LateSuccess.REFUND, description="Money that crosses a cancel, stock still held."
+    )
+    success_after_release: LateSuccess = Field(
+        LateSuccess.REFUND, description="Money that comes when the stock was given back."
+    )
+
+    sweep_interval_seconds: float = Field(
+        0.25, gt=0, description="How often due deadlines are looked for."
+    )
+    sweep_rows: int = Field(
+        500, ge=1, description="Most checkouts whose deadlines are noted in one transaction."
+    )
+    deadline_repeat_seconds: float = Field(
+        10, gt=0, description="A deadline that nobody acted on is noted again after so long."
+    )
+    states_interval_seconds: float = Field(
+        5, gt=0, description="How often the checkouts are counted by state for the metrics."
+    )
+    history_entries: int = Field(
+        500, ge=1, description="Most entries of a checkout's history that are shown."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.resend_longest_seconds < self.resend_first_seconds:
+            raise ValueError("the longest wait is shorter than the first")
+        return self
+
+    def policy(self) -> Policy:
+        """The saga's bounds and choices. Raises `InconsistentPolicy`."""
+        return Policy(
+            resend_first_seconds=self.resend_first_seconds,
+            resend_longest_seconds=self.resend_longest_seconds,
+            sends=dict.fromkeys(Step, self.sends_per_step),
+            reservation_backstop_seconds=self.reservation_backstop_seconds,
+            unknown_patience_seconds=self.unknown_patience_seconds,
+            attempt_grace_seconds=self.attempt_grace_seconds,
+            refund_patience_seconds=self.refund_patience_seconds,
+            attempts_limit=self.attempts_per_order,
+            refunds_limit=self.refunds_per_order,
+            reservation_rounds_limit=self.reservation_rounds,
+            success_at_window_close=self.success_at_window_close,
+            success_at_cancel=self.success_at_cancel,
+            success_after_release=self.success_after_release,
+        )
