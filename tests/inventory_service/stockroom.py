@@ -11,6 +11,7 @@ import asyncpg
 import httpx
 from pydantic import SecretStr
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
@@ -79,11 +80,12 @@ class Stockroom:
         )
         self._numbers = count(1)
         self.statements: list[str] = []
-        event.listen(
-            self.service.database._engine.sync_engine,
-            "before_cursor_execute",
-            lambda _c, _k, statement, *_: self.statements.append(statement),
-        )
+        for database in (self.service.database, self.service.api_database):
+            event.listen(
+                database._engine.sync_engine,
+                "before_cursor_execute",
+                lambda _c, _k, statement, *_: self.statements.append(statement),
+            )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -162,6 +164,10 @@ class Stockroom:
             address(message, source="order", now=utc_now(), message_id=message_id),
             next(self._numbers),
         )
+
+    async def lock(self, connection: AsyncConnection, message: ReleaseStock) -> None:
+        """Take the locks that this command takes, in a transaction of the test's own."""
+        await StockHandler().lock(connection, [message])
 
     async def sweep(self) -> int:
         """Ask about what is due."""

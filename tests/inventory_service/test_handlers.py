@@ -191,7 +191,7 @@ class TestBatches:
             stockroom.statements.clear()
             await stockroom.send(*(reserve(new_id(), {"HOT": 1}) for _ in range(size)))
             taken.append(len(stockroom.statements))
-        assert taken[0] == taken[1]
+        assert taken[0] == taken[1] > 0
         assert await stockroom.level("HOT") == (1000, 101)
 
     async def test_and_are_told_of_once(self, stockroom: Stockroom) -> None:
