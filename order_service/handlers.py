@@ -1,0 +1,114 @@
+"""`order.commands` and `order.replies`: lock and load the checkouts, advance each, save."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.messages.base import SagaMessage
+from contracts.messages.order import CancelCheckout, StartCheckout
+from messaging.fold import Decision, Handler, Row, Rows
+from order_service.checkout import (
+    Checkout,
+    CheckoutMessage,
+    Illegal,
+    Moved,
+    Policy,
+    Stale,
+    Tombstone,
+    advance,
+)
+from order_service.store import checkouts as store
+from order_service.store.checkouts import Entry, Known, NewHistory
+from order_service.tables import TOMBSTONE, UNSEEN
+
+SERVICE = "order"
+
+
+class IllegalMessage(ValueError):
+    """A message that no duplicate, delay or re-send explains: a fault of its sender."""
+
+
+class CheckoutHandler(Handler[CheckoutMessage]):
+    """The saga over the database; `result` of a decision is `Moved` or `Stale`."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    async def lock(self, connection: AsyncConnection, messages: Sequence[CheckoutMessage]) -> None:
+        """Lock the checkouts; those that may begin here are inserted first."""
+        beginning = {
+            (message.checkout_id, message.shop_id)
+            for message in messages
+            if isinstance(message, StartCheckout | CancelCheckout)
+        }
+        await store.lock(connection, {message.checkout_id for message in messages}, beginning)
+
+    async def load(self, connection: AsyncConnection, messages: Sequence[CheckoutMessage]) -> Rows:
+        """What is known of the checkouts."""
+        return Rows(await store.load(connection, {message.checkout_id for message in messages}))
+
+    def decide(self, rows: Rows, message: CheckoutMessage, now: datetime) -> Decision:
+        """See `order_service.checkout.advance`. Raises `IllegalMessage`."""
+        known = _known(rows, message)
+        outcome = advance(known, message, now, self._policy)
+        match outcome:
+            case Moved(checkout, messages, note):
+                history = _noted(rows, message, now, "moved", checkout, note)
+                return Decision((checkout, history), messages, result=outcome)
+            case Stale(why):
+                history = _noted(rows, message, now, "stale", known, str(why))
+                return Decision((history,), result=outcome)
+            case Illegal(why):
+                raise IllegalMessage(f"{message.type}: {why}")
+        assert_never(outcome)
+
+    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+        """Checkouts with their orders, then the history."""
+        begun = {row.id for row in changed if isinstance(row, Checkout)}
+        known: list[Known] = [
+            row
+            for row in changed
+            if isinstance(row, Checkout) or (isinstance(row, Tombstone) and row.id not in begun)
+        ]
+        await store.save(connection, known)
+        await store.save_history(connection, [r for r in changed if isinstance(r, NewHistory)])
+
+
+def _known(rows: Rows, message: CheckoutMessage) -> Known | None:
+    return rows.find(Checkout, message.checkout_id) or rows.find(Tombstone, message.checkout_id)
+
+
+def _noted(
+    rows: Rows,
+    message: CheckoutMessage,
+    now: datetime,
+    outcome: str,
+    known: Known | None,
+    note: str,
+) -> NewHistory:
+    saga = message if isinstance(message, SagaMessage) else None
+    entry = Entry(
+        checkout_id=message.checkout_id,
+        at=now,
+        message_type=message.type,
+        step=saga.step.value if saga else None,
+        round=saga.round if saga else None,
+        outcome=outcome,
+        state=_state_of(known),
+        note=note,
+    )
+    so_far = rows.find(NewHistory, message.checkout_id) or NewHistory(message.checkout_id)
+    return replace(so_far, entries=(*so_far.entries, entry))
+
+
+def _state_of(known: Known | None) -> str:
+    match known:
+        case Checkout():
+            return known.state.value
+        case Tombstone():
+            return TOMBSTONE
+        case None:
+            return UNSEEN

@@ -1,0 +1,63 @@
+"""Deadlines: what is due on a checkout's row becomes messages to the saga itself."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+
+from prometheus_client import Gauge
+from sqlalchemy import text
+
+from contracts.messages.base import Message
+from contracts.messages.order import DeadlinePassed, PaymentWindowClosed
+from messaging.clock import utc_now
+from messaging.database import Database
+from messaging.outbox import emit
+from order_service.checkout import Checkout, State
+from order_service.handlers import SERVICE
+from order_service.settings import OrderSettings
+from order_service.store.checkouts import take_due
+
+CHECKOUTS = Gauge("trolley_checkouts", "Checkouts that are not final yet, by state.", ["state"])
+
+_COUNT = text("SELECT state, count(*) AS checkouts FROM checkouts WHERE NOT final GROUP BY state")
+
+
+def note_deadlines(settings: OrderSettings) -> Callable[[Database], Awaitable[int]]:
+    """A sweep that notes passed deadlines; it returns on how many checkouts."""
+    repeat_after = timedelta(seconds=settings.deadline_repeat_seconds)
+
+    async def sweep(database: Database) -> int:
+        now = utc_now()
+        async with database.transaction() as connection:
+            due = await take_due(connection, now, settings.sweep_rows, repeat_after)
+            notes = [note for checkout in due for note in passed_deadlines(checkout, now)]
+            await emit(connection, notes, source=SERVICE, now=now)
+        return len(due)
+
+    return sweep
+
+
+def passed_deadlines(checkout: Checkout, now: datetime) -> Iterator[Message]:
+    """The messages that tell a checkout which of its deadlines have passed."""
+    for wait in checkout.waits:
+        if wait.hold is None and wait.due_at <= now:
+            yield DeadlinePassed(
+                shop_id=checkout.request.shop_id,
+                checkout_id=checkout.id,
+                step=wait.step,
+                round=wait.round,
+                due_at=wait.due_at,
+            )
+    window = checkout.window_closes_at
+    if window is not None and window <= now:
+        yield PaymentWindowClosed(
+            shop_id=checkout.request.shop_id, checkout_id=checkout.id, closed_at=window
+        )
+
+
+async def count_states(database: Database) -> int:
+    """Set the gauge of unfinished checkouts by state."""
+    async with database.reading() as connection:
+        counts = {row.state: row.checkouts for row in await connection.execute(_COUNT)}
+    for state in State:
+        CHECKOUTS.labels(state.value).set(counts.get(state.value, 0))
+    return 0

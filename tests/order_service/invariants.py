@@ -1,0 +1,119 @@
+"""What must hold after every move of a saga, whatever led to it."""
+
+from contracts.messages.base import Message, Step
+from contracts.messages.inventory import ReleaseStock
+from contracts.messages.order import OrderEvent
+from contracts.messages.payment import ChargePayment, RefundPayment
+from order_service.checkout import Checkout, State
+from order_service.checkout.facts import (
+    NO_MORE_MONEY,
+    NOTHING_HELD,
+    AttemptStatus,
+    Fulfilment,
+    Hold,
+    RefundStatus,
+    StockStatus,
+)
+
+
+def holds_after(
+    before: Checkout | None, after: Checkout, messages: tuple[Message, ...] = ()
+) -> None:
+    """Raise an AssertionError that names the broken rule."""
+    _one_live_attempt(after)
+    _money_adds_up(after)
+    _ends_are_true(after)
+    _nobody_waits_for_ever(after)
+    _order_only_grows(before, after)
+    events = [message for message in messages if isinstance(message, OrderEvent)]
+    _events_have_no_gaps(before, after, events)
+    for message in messages:
+        match message:
+            case ReleaseStock() if before and (Step.RELEASE, message.round) not in before.asked:
+                _may_release(after)
+            case ChargePayment():
+                _may_charge(after, message)
+            case RefundPayment():
+                _may_refund(after, message)
+
+
+def _one_live_attempt(after: Checkout) -> None:
+    live = [attempt.number for attempt in after.attempts if attempt.live]
+    assert live in ([], [len(after.attempts)]), f"live attempts {live}"
+
+
+def _money_adds_up(after: Checkout) -> None:
+    back = after.refunded_minor + after.refund_pending_minor
+    assert 0 <= back <= after.captured_minor, "more goes back than came"
+    paid_for = {a.number for a in after.attempts if a.status is AttemptStatus.SUCCEEDED}
+    assert {refund.attempt for refund in after.refunds} <= paid_for, "refunds without money"
+
+
+def _ends_are_true(after: Checkout) -> None:
+    match after.state:
+        case State.PAID:
+            kept = after.captured_minor - after.refunded_minor - after.refund_pending_minor
+            assert kept == after.request.total_minor, "paid is not what is kept"
+            assert after.stock.status is StockStatus.COMMITTED
+            assert after.order is not None
+            assert after.order.fulfilment is Fulfilment.READY
+        case State.CANCELLED:
+            assert after.captured_minor == after.refunded_minor, "cancelled with money kept"
+            assert after.stock.status in NOTHING_HELD, "cancelled with stock"
+            assert after.live_attempt is None
+        case State.REJECTED:
+            assert after.order is None
+            assert not after.attempts
+            assert after.stock.status in NOTHING_HELD
+        case State.RELEASING:
+            assert after.live_attempt is None
+
+
+def _nobody_waits_for_ever(after: Checkout) -> None:
+    if after.final or after.blocked or after.state is State.NEEDS_ATTENTION:
+        return
+    assert after.deadline_at is not None, "nothing will ever happen here"
+    assert {(wait.step, wait.round) for wait in after.waits} <= after.asked
+    assert not any(wait.hold is Hold.EXHAUSTED for wait in after.waits)
+
+
+def _order_only_grows(before: Checkout | None, after: Checkout) -> None:
+    if before is None:
+        return
+    assert before.asked <= after.asked
+    assert len(before.attempts) <= len(after.attempts)
+    assert len(before.refunds) <= len(after.refunds)
+    assert before.order is None or after.order is not None
+
+
+def _events_have_no_gaps(
+    before: Checkout | None, after: Checkout, events: list[OrderEvent]
+) -> None:
+    first = 0 if before is None or before.order is None else before.order.event_seq
+    last = 0 if after.order is None else after.order.event_seq
+    assert [event.event_seq for event in events] == list(range(first + 1, last + 1))
+
+
+def _may_release(after: Checkout) -> None:
+    assert all(attempt.status in NO_MORE_MONEY for attempt in after.attempts[-1:]), (
+        "released while money may come"
+    )
+    back = {refund.attempt for refund in after.refunds}
+    came = {a.number for a in after.attempts if a.status is AttemptStatus.SUCCEEDED}
+    assert came <= back, "released with money kept"
+    asked = [r for r in after.refunds if r.status is RefundStatus.REQUESTED]
+    assert not asked, "released before the refund was answered"
+
+
+def _may_charge(after: Checkout, charge: ChargePayment) -> None:
+    assert charge.attempt == charge.round == len(after.attempts)
+    assert after.stock.status is StockStatus.HELD, "charged without stock"
+    assert after.giving_up is None, "charged while giving up"
+    assert after.order is not None
+    assert after.captured_minor == 0, "charged again after money came"
+
+
+def _may_refund(after: Checkout, refund: RefundPayment) -> None:
+    attempt = after.attempts[refund.attempt - 1]
+    assert attempt.status is AttemptStatus.SUCCEEDED
+    assert refund.amount_minor == after.request.total_minor
