@@ -1,0 +1,72 @@
+"""Refusals of the saga in HTTP's words."""
+
+from typing import assert_never
+
+from messaging.http.problems import Problem
+from order_service.api.views import attempt_view
+from order_service.checkout.outcomes import (
+    AttemptIsLive,
+    AttemptsExhausted,
+    Finished,
+    MethodRefused,
+    NotPayable,
+    Settled,
+    Why,
+    WindowClosed,
+)
+
+
+def checkout_not_found() -> Problem:
+    """404, the same for a checkout of somebody else and for one that never was."""
+    return Problem(404, "checkout-not-found", "There is no such checkout")
+
+
+def order_not_found() -> Problem:
+    """404, the same for an order of somebody else and for one that never was."""
+    return Problem(404, "order-not-found", "There is no such order")
+
+
+def problem_of(why: Why) -> Problem | None:
+    """The problem document that tells of a refusal; None where nothing was refused.
+
+    A command that finds its effect there already is no refusal: it is answered with the state.
+    """
+    match why:
+        case Settled():
+            return None
+        case Finished(ended_as):
+            return Problem(
+                409, "order-finished", "The order is finished", str(why), state=str(ended_as)
+            )
+        case NotPayable(state):
+            return Problem(
+                409, "payment-not-wanted", "No payment is wanted now", str(why), state=state.value
+            )
+        case WindowClosed(closed_at):
+            return Problem(
+                409,
+                "payment-window-closed",
+                "The time in which this order could be paid is over",
+                closed_at=closed_at,
+            )
+        case AttemptIsLive(attempt):
+            return Problem(
+                409,
+                "payment-in-progress",
+                "Another attempt to pay is still open",
+                "Wait for it, or send `replace: true` to close it first.",
+                attempt=attempt_view(attempt),
+            )
+        case AttemptsExhausted(limit):
+            return Problem(
+                409, "attempts-exhausted", "No more attempts are taken", attempts_limit=limit
+            )
+        case MethodRefused(code):
+            return Problem(
+                409,
+                "method-refused",
+                "The provider will not take this method again",
+                code=code,
+            )
+        case _:
+            assert_never(why)

@@ -1,0 +1,246 @@
+"""The routes of checkouts and orders.
+
+A checkout's status answers to the link that its cart signed, to its customer, to the guest's cart
+token and to operators of its shop; an order to the latter three.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.messages.order import CancelCheckout, PayOrder
+from messaging.fold import apply
+from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
+from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
+from messaging.http.problems import Problem
+from messaging.http.rendering import JsonResponse
+from messaging.http.tokens import GuestTokenHash, OptionalCustomer, RequiredCustomer, verify
+from order_service.api.bodies import NewCancel, NewPayment
+from order_service.api.problems import checkout_not_found, order_not_found, problem_of
+from order_service.api.views import (
+    CheckoutView,
+    OrderPage,
+    OrderView,
+    checkout_view,
+    order_view,
+    received_view,
+    summary_view,
+)
+from order_service.checkout import Checkout, Stale
+from order_service.handlers import SERVICE, CheckoutHandler
+from order_service.settings import OrderSettings
+from order_service.store import listings
+from order_service.store.listings import Holder
+
+CHECKOUT_PURPOSE = "checkout"
+"""What the cart signs its links to a checkout's status for."""
+
+OPERATOR = "operator"
+
+router = APIRouter(route_class=CommandRoute, tags=["orders"])
+
+
+def order_settings(request: Request) -> OrderSettings:
+    """The settings of this process."""
+    settings = request.app.state.settings
+    assert isinstance(settings, OrderSettings)  # noqa: S101 - set by the service
+    return settings
+
+
+Settings = Annotated[OrderSettings, Depends(order_settings)]
+
+
+class Caller:
+    """Who is asking, and what answers to them."""
+
+    def __init__(self, customer: OptionalCustomer, guest: GuestTokenHash) -> None:
+        self._customer = customer
+        self._guest = guest
+
+    def may_see(self, holder: Holder) -> bool:
+        """Whether the order is theirs, or they operate its shop."""
+        if self._customer is not None and self._customer.shop == holder.shop_id:
+            return OPERATOR in self._customer.roles or self._customer.sub == holder.customer_id
+        return self._guest is not None and self._guest == holder.guest_token_hash
+
+    @property
+    def name(self) -> str:
+        """Who it is, for the record; a guest's token is never written down."""
+        return "guest" if self._customer is None else self._customer.sub
+
+
+Asking = Annotated[Caller, Depends(Caller)]
+Signature = Annotated[str | None, Query(max_length=4096, description="From the status URL.")]
+
+
+def signed_for(settings: OrderSettings, signature: str | None, checkout_id: UUID) -> str | None:
+    """The shop for which a cart signed this checkout; None without a valid signature."""
+    payload = signature and verify(settings.signing_key, CHECKOUT_PURPOSE, signature)
+    if not payload or payload.get("checkout_id") != str(checkout_id):
+        return None
+    return str(payload.get("shop"))
+
+
+@router.get("/checkouts/{checkout_id}", response_model=CheckoutView)
+async def show_checkout(
+    checkout_id: UUID,
+    asking: Asking,
+    connection: ReadConnection,
+    settings: Settings,
+    signature: Signature = None,
+) -> JsonResponse:
+    """The state of a checkout, with its history; `received` until the saga has seen it."""
+    shop = signed_for(settings, signature, checkout_id)
+    known = await listings.read_checkout(connection, checkout_id)
+    holder = None if known is None else listings.holder_of(known)
+    if not isinstance(known, Checkout) or holder is None:
+        if shop is None:
+            raise checkout_not_found()
+        return JsonResponse(received_view(checkout_id))
+    if shop != holder.shop_id and not asking.may_see(holder):
+        raise checkout_not_found()
+    history = await listings.read_history(connection, checkout_id, settings.history_entries)
+    return JsonResponse(checkout_view(known, history))
+
+
+@router.post("/checkouts/{checkout_id}/cancel", status_code=202, response_model=CheckoutView)
+async def cancel_checkout(
+    checkout_id: UUID,
+    body: NewCancel,
+    asking: Asking,
+    connection: CommandConnection,
+    settings: Settings,
+    now: Now,
+    signature: Signature = None,
+) -> JsonResponse:
+    """Give a checkout up, even before the saga has seen it."""
+    shop = signed_for(settings, signature, checkout_id)
+    known = await listings.read_checkout(connection, checkout_id)
+    holder = None if known is None else listings.holder_of(known)
+    allowed = holder is not None and asking.may_see(holder)
+    if not allowed and (shop is None or (holder is not None and shop != holder.shop_id)):
+        raise checkout_not_found()
+    command = CancelCheckout(
+        shop_id=shop if holder is None else holder.shop_id,
+        checkout_id=checkout_id,
+        reason=body.reason,
+        requested_by=asking.name,
+    )
+    await _decide(connection, settings, command, now)
+    after = await listings.read_checkout(connection, checkout_id)
+    if not isinstance(after, Checkout):
+        return JsonResponse(received_view(checkout_id), 202)
+    history = await listings.read_history(connection, checkout_id, settings.history_entries)
+    return JsonResponse(checkout_view(after, history), 202)
+
+
+@router.get("/orders", response_model=OrderPage)
+async def list_my_orders(
+    customer: RequiredCustomer,
+    connection: ReadConnection,
+    limit: PageSize = 20,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> JsonResponse:
+    """The customer's orders, the newest first."""
+    before = None if cursor is None else _position(*decode_cursor(cursor, str, str))
+    rows = await listings.list_orders(connection, customer.shop, customer.sub, limit + 1, before)
+    shown = rows[:limit]
+    last = shown[-1] if len(rows) > limit else None
+    following = last and encode_cursor(last.placed_at.isoformat(), str(last.order_id))
+    return JsonResponse(page([summary_view(row) for row in shown], following))
+
+
+def _position(placed_at: str, order_id: str) -> tuple[datetime, UUID]:
+    try:
+        position = datetime.fromisoformat(placed_at), UUID(order_id)
+    except ValueError:
+        raise Problem(422, "invalid-cursor", "The cursor is not one of ours") from None
+    if position[0].tzinfo is None:
+        raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
+    return position
+
+
+@router.get("/orders/{order_id}", response_model=OrderView)
+async def show_order(
+    order_id: UUID, asking: Asking, connection: ReadConnection, settings: Settings
+) -> JsonResponse:
+    """An order with its lines, payments and timeline."""
+    holder = await _found(connection, order_id, asking)
+    return JsonResponse(await _shown(connection, holder, settings))
+
+
+@router.post("/orders/{order_id}/payments", status_code=202, response_model=OrderView)
+async def pay_order(
+    order_id: UUID,
+    body: NewPayment,
+    asking: Asking,
+    connection: CommandConnection,
+    settings: Settings,
+    now: Now,
+) -> JsonResponse:
+    """Try to pay: a first attempt, or another one while the window is open."""
+    holder = await _found(connection, order_id, asking)
+    command = PayOrder(
+        shop_id=holder.shop_id,
+        checkout_id=holder.checkout_id,
+        method=body.payment.method(),
+        replace=body.replace,
+    )
+    await _decide(connection, settings, command, now)
+    return JsonResponse(await _shown(connection, holder, settings), 202)
+
+
+@router.post("/orders/{order_id}/cancel", status_code=202, response_model=OrderView)
+async def cancel_order(
+    order_id: UUID,
+    body: NewCancel,
+    asking: Asking,
+    connection: CommandConnection,
+    settings: Settings,
+    now: Now,
+) -> JsonResponse:
+    """Give an order up, at any point before it is finished; money that came goes back."""
+    holder = await _found(connection, order_id, asking)
+    command = CancelCheckout(
+        shop_id=holder.shop_id,
+        checkout_id=holder.checkout_id,
+        reason=body.reason,
+        requested_by=asking.name,
+    )
+    await _decide(connection, settings, command, now)
+    return JsonResponse(await _shown(connection, holder, settings), 202)
+
+
+async def _found(connection: AsyncConnection, order_id: UUID, asking: Caller) -> Holder:
+    holder = await listings.find_order(connection, order_id)
+    if holder is None or not asking.may_see(holder):
+        raise order_not_found()
+    return holder
+
+
+async def _decide(
+    connection: AsyncConnection,
+    settings: OrderSettings,
+    command: PayOrder | CancelCheckout,
+    now: datetime,
+) -> None:
+    """Decide a command at once. Raises the problem of a refusal; nothing is kept then."""
+    handler = CheckoutHandler(settings.policy())
+    decision = await apply(connection, handler, command, now, source=SERVICE)
+    if isinstance(decision.result, Stale):
+        problem = problem_of(decision.result.why)
+        if problem is not None:
+            raise problem
+
+
+async def _shown(connection: AsyncConnection, holder: Holder, settings: OrderSettings) -> Any:
+    known = await listings.read_checkout(connection, holder.checkout_id)
+    checkout = listings.order_of(known)
+    if checkout is None or checkout.order is None:
+        raise order_not_found()
+    lines = await listings.read_lines(connection, checkout.order.id)
+    history = await listings.read_history(connection, checkout.id, settings.history_entries)
+    return order_view(checkout, lines, history)

@@ -1,0 +1,312 @@
+"""How checkouts and orders are shown."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from typing_extensions import TypedDict
+
+from order_service.checkout import Checkout
+from order_service.checkout.facts import Attempt, Refund
+
+RECEIVED = "received"
+"""The state of a checkout that the cart has issued and the saga has not seen yet."""
+
+
+class ShortageView(TypedDict):
+    """A line that stock could not serve, and what was left."""
+
+    sku: str
+    requested: int
+    available: int
+
+
+class NextActionView(TypedDict):
+    """What the shopper must do before the attempt can go on."""
+
+    type: str
+    url: str | None
+    expires_at: datetime | None
+
+
+class AttemptView(TypedDict):
+    """One attempt to pay."""
+
+    attempt: int
+    status: str
+    provider: str
+    code: str | None
+    retryable: bool
+    same_method_allowed: bool
+    next_action: NextActionView | None
+
+
+class RefundView(TypedDict):
+    """Money on its way back."""
+
+    refund: int
+    amount_minor: int
+    status: str
+
+
+class WaitView(TypedDict):
+    """An answer that the saga waits for."""
+
+    step: str
+    round: int
+    sends: int
+    due_at: datetime
+    hold: str | None
+
+
+class EntryView(TypedDict):
+    """What came to a checkout, and what became of it."""
+
+    at: datetime
+    message: str
+    step: str | None
+    round: int | None
+    outcome: str
+    state: str
+    note: str
+
+
+class CheckoutView(TypedDict):
+    """A checkout: its state, what it waits for and what happened, oldest first.
+
+    `final` says that nothing more will happen by itself. `late` and `blocked` are flags.
+    """
+
+    checkout_id: UUID
+    state: str
+    final: bool
+    late: bool
+    blocked: bool
+    reason: str | None
+    order_id: UUID | None
+    order_number: str | None
+    currency: str | None
+    total_minor: int | None
+    window_closes_at: datetime | None
+    shortages: list[ShortageView]
+    attempts: list[AttemptView]
+    waits: list[WaitView]
+    history: list[EntryView]
+
+
+class LineView(TypedDict):
+    """A line of an order."""
+
+    sku: str
+    name: str
+    quantity: int
+    unit_price_minor: int
+    net_minor: int
+    gross_minor: int
+    discounts: list[Any]
+    taxes: list[Any]
+
+
+class ShippingView(TypedDict):
+    """A shipping cost of an order."""
+
+    method: str
+    name: str
+    quantity: int
+    unit_price_minor: int
+    net_minor: int
+    gross_minor: int
+    discounts: list[Any]
+    taxes: list[Any]
+
+
+class OrderSummaryView(TypedDict):
+    """An order in a list."""
+
+    order_id: UUID
+    checkout_id: UUID
+    number: str
+    currency: str
+    total_minor: int
+    payment_status: str
+    fulfilment_status: str
+    return_status: str
+    placed_at: datetime
+
+
+class OrderView(OrderSummaryView):
+    """An order with all that belongs to it; the timeline is the checkout's, oldest first."""
+
+    state: str
+    email: str
+    shipping_address: Any
+    window_closes_at: datetime | None
+    lines: list[LineView]
+    shipping: list[ShippingView]
+    attempts: list[AttemptView]
+    refunds: list[RefundView]
+    timeline: list[EntryView]
+
+
+class OrderPage(TypedDict):
+    """Some of a customer's orders, the newest first."""
+
+    items: list[OrderSummaryView]
+    next_cursor: str | None
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    """An attempt, without the token of its method."""
+    action = attempt.next_action
+    return AttemptView(
+        attempt=attempt.number,
+        status=attempt.status.value,
+        provider=attempt.method.provider,
+        code=attempt.code,
+        retryable=attempt.retryable,
+        same_method_allowed=attempt.same_method_allowed,
+        next_action=None
+        if action is None
+        else NextActionView(type=action.type, url=action.url, expires_at=action.expires_at),
+    )
+
+
+def _refund_view(refund: Refund) -> RefundView:
+    return RefundView(
+        refund=refund.number, amount_minor=refund.amount_minor, status=refund.status.value
+    )
+
+
+def entry_view(row: Any) -> EntryView:
+    """An entry of the history."""
+    return EntryView(
+        at=row.at,
+        message=row.message_type,
+        step=row.step,
+        round=row.round,
+        outcome=row.outcome,
+        state=row.state,
+        note=row.note,
+    )
+
+
+def received_view(checkout_id: UUID) -> CheckoutView:
+    """A checkout that is on its way."""
+    return CheckoutView(
+        checkout_id=checkout_id,
+        state=RECEIVED,
+        final=False,
+        late=False,
+        blocked=False,
+        reason=None,
+        order_id=None,
+        order_number=None,
+        currency=None,
+        total_minor=None,
+        window_closes_at=None,
+        shortages=[],
+        attempts=[],
+        waits=[],
+        history=[],
+    )
+
+
+def checkout_view(checkout: Checkout, history: Sequence[Any]) -> CheckoutView:
+    """A checkout that has begun."""
+    return CheckoutView(
+        checkout_id=checkout.id,
+        state=checkout.state.value,
+        final=checkout.final,
+        late=checkout.late,
+        blocked=checkout.blocked,
+        reason=None if checkout.giving_up is None else checkout.giving_up.value,
+        order_id=None if checkout.order is None else checkout.order.id,
+        order_number=None if checkout.order is None else checkout.order.number,
+        currency=checkout.request.currency,
+        total_minor=checkout.request.total_minor,
+        window_closes_at=checkout.window_closes_at,
+        shortages=[
+            ShortageView(sku=each.sku, requested=each.requested, available=each.available)
+            for each in checkout.shortages
+        ],
+        attempts=[attempt_view(attempt) for attempt in checkout.attempts],
+        waits=[
+            WaitView(
+                step=wait.step.value,
+                round=wait.round,
+                sends=wait.sends,
+                due_at=wait.due_at,
+                hold=None if wait.hold is None else wait.hold.value,
+            )
+            for wait in checkout.waits
+        ],
+        history=[entry_view(row) for row in history],
+    )
+
+
+def summary_view(row: Any) -> OrderSummaryView:
+    """An order as it stands in the table."""
+    return OrderSummaryView(
+        order_id=row.order_id,
+        checkout_id=row.checkout_id,
+        number=row.number,
+        currency=row.currency,
+        total_minor=row.total_minor,
+        payment_status=row.payment_status,
+        fulfilment_status=row.fulfilment_status,
+        return_status=row.return_status,
+        placed_at=row.placed_at,
+    )
+
+
+def order_view(checkout: Checkout, lines: Sequence[Any], history: Sequence[Any]) -> OrderView:
+    """The order that a checkout has become."""
+    order = checkout.order
+    assert order is not None  # noqa: S101 - its caller found the order
+    return OrderView(
+        order_id=order.id,
+        checkout_id=checkout.id,
+        number=order.number,
+        currency=checkout.request.currency,
+        total_minor=checkout.request.total_minor,
+        payment_status=checkout.payment_status.value,
+        fulfilment_status=order.fulfilment.value,
+        return_status=order.returned.value,
+        placed_at=order.placed_at,
+        state=checkout.state.value,
+        email=checkout.request.email,
+        shipping_address=checkout.request.shipping_address.model_dump(mode="json"),
+        window_closes_at=checkout.window_closes_at,
+        lines=[_line_view(row) for row in lines if row.sku is not None],
+        shipping=[_shipping_view(row) for row in lines if row.method is not None],
+        attempts=[attempt_view(attempt) for attempt in checkout.attempts],
+        refunds=[_refund_view(refund) for refund in checkout.refunds],
+        timeline=[entry_view(row) for row in history],
+    )
+
+
+def _line_view(row: Any) -> LineView:
+    return LineView(
+        sku=row.sku,
+        name=row.name,
+        quantity=row.quantity,
+        unit_price_minor=row.unit_price_minor,
+        net_minor=row.net_minor,
+        gross_minor=row.gross_minor,
+        discounts=row.discounts,
+        taxes=row.taxes,
+    )
+
+
+def _shipping_view(row: Any) -> ShippingView:
+    return ShippingView(
+        method=row.method,
+        name=row.name,
+        quantity=row.quantity,
+        unit_price_minor=row.unit_price_minor,
+        net_minor=row.net_minor,
+        gross_minor=row.gross_minor,
+        discounts=row.discounts,
+        taxes=row.taxes,
+    )
