@@ -8,8 +8,10 @@ them; per payment:
     refunded_minor       = sum(refunded)
     refund_pending_minor = sum(refund_requested) - sum(refunded) - sum(refund_failed)
 
-The simulated provider's `ledger` has the same kinds: sums per (payment_id, attempt, kind) must
-agree, once no row of `operations` is open (status due, leased or reported).
+The simulated provider's `ledger` has the same kinds. Once no row of `operations` is open (status
+due, leased or reported), both agree per (payment_id, attempt) on authorized - voided, on captured
+and on refunded. Gross they may differ: an authorization that came and went while its outcome was
+unknown is in the provider's books only, a refund that it refused outright in ours only.
 """
 
 from datetime import datetime
@@ -170,7 +172,8 @@ class OperationRow(Table, table=True):
     `claimable_at`), reported (its answer is committed here and on its way to the decision);
     done, superseded (a close took over), withdrawn (never called). `next_call`: make the call,
     or ask what became of it; a lease turns it to ask, because from then on the call may have
-    been made. `outcome`, `facts`: the latest answer; `reports` counts those reported.
+    been made. `outcome`, `facts`: the latest reported answer since the call was last begun;
+    `reports` counts all that were reported.
     Between the provider's effect and our record of it stands a row with status leased.
     """
 

@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.messages.payment import ProviderReported
-from payment_service.domain.outcomes import NAMES, NotFound, Outcome, Unknown, facts_of
+from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import NextCall, OperationKind
 
 
@@ -14,7 +14,8 @@ from payment_service.domain.payment import NextCall, OperationKind
 class LeasedCall:
     """An operation under lease: the call to make or the question to ask, and what was known.
 
-    `last` is the outcome reported last; None before the first report.
+    `last` is the outcome reported last since the call was last begun, None before that: what was
+    true before a call says nothing about what it did.
     """
 
     operation_id: UUID
@@ -40,12 +41,11 @@ class LeasedCall:
     def is_news(self, outcome: Outcome) -> bool:
         """Whether the outcome is to be reported, or only asked about again.
 
-        An unanswered question changes nothing once the provider's own word is known; it is news
-        only where nothing was known, or not even that the provider has it.
+        An unanswered question changes nothing once something was reported since the call.
         """
         if isinstance(outcome, Unknown):
-            return self.last is None or isinstance(self.last, NotFound)
-        return outcome != self.last or self.call is NextCall.MAKE
+            return self.last is None
+        return outcome != self.last
 
     def answers(self, outcome: Outcome) -> bool:
         """Whether this is the provider's answer to the operation itself."""

@@ -336,9 +336,22 @@ def _close(payment: Payment, command: ClosePayment, now: datetime) -> Decided:
     return Decided(payment, answer)
 
 
-def _closing(payment: Payment, attempt: Attempt, now: datetime) -> Payment:
-    """The payment with the close of this attempt due at the provider."""
-    return payment.with_attempt(attempt).with_operation(close_of(attempt, _method(attempt), now))
+def _closing(
+    payment: Payment, attempt: Attempt, now: datetime, rules: Rules | None = None
+) -> Payment:
+    """The payment with the close of this attempt due at the provider.
+
+    With `rules` it is another one after those before, and waits the longer the more there were.
+    """
+    before = sum(
+        operation.kind is OperationKind.CLOSE and operation.attempt == attempt.number
+        for operation in payment.operations
+    )
+    due_at = now + rules.ask_delay(before) if rules else now
+    close = replace(
+        close_of(attempt, _method(attempt), now, number=before + 1), claimable_at=due_at
+    )
+    return payment.with_attempt(attempt).with_operation(close)
 
 
 def _method(attempt: Attempt) -> PaymentMethod:
@@ -483,6 +496,12 @@ def _on_its_way(
         )
         if attempt.close_reason is None:
             answer = reply_of(payment, attempt, Step.CHARGE, attempt.charge_round)
+    elif operation.answered and operation.kind is OperationKind.CLOSE and operation.asks > 0:
+        # What could not be closed when we asked for it can be now, if it is no debit on its way.
+        after = _due(operation, NextCall.ASK, now, rules)
+        if not isinstance(outcome, Processing):
+            done = replace(operation, status=OperationStatus.DONE)
+            return Decided(_closing(payment.with_operation(done), attempt, now, rules))
     elif operation.answered:
         # Taken, and not done yet; a bank debit on its way cannot be called back.
         after = _due(operation, NextCall.ASK, now, rules)

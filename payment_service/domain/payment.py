@@ -69,7 +69,7 @@ class Attempt:
     @property
     def charge_key(self) -> str:
         """The idempotency key of its charge: how we and the provider name it from the start."""
-        return idempotency_key(self.payment_id, self.number, OperationKind.CHARGE)
+        return f"{self.payment_id}:{self.number}:{OperationKind.CHARGE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +169,6 @@ class Operation:
     def was_called(self) -> bool:
         """Whether the provider may have heard of it."""
         return self.makes > 0
-
-
-def idempotency_key(payment_id: UUID, attempt: int, kind: OperationKind) -> str:
-    """The key of an operation on an attempt: the same whoever computes it, whenever."""
-    return f"{payment_id}:{attempt}:{kind}"
 
 
 def refund_key(payment_id: UUID, refund_id: UUID) -> str:
@@ -339,7 +334,7 @@ class Payment:
 def charge_of(attempt: Attempt, method: PaymentMethod, now: datetime) -> Operation:
     """The charge of a new attempt, due at once."""
     return _operation(
-        attempt, OperationKind.CHARGE, method, attempt.amount_minor, attempt.charge_round, now
+        attempt, OperationKind.CHARGE, method, now, attempt.amount_minor, attempt.charge_round
     )
 
 
@@ -347,28 +342,36 @@ def capture_of(
     attempt: Attempt, method: PaymentMethod, amount_minor: int, asked_round: int, now: datetime
 ) -> Operation:
     """The capture of an authorized attempt, due at once."""
-    return _operation(attempt, OperationKind.CAPTURE, method, amount_minor, asked_round, now)
+    return _operation(attempt, OperationKind.CAPTURE, method, now, amount_minor, asked_round)
 
 
-def close_of(attempt: Attempt, method: PaymentMethod, now: datetime) -> Operation:
-    """The close of an attempt at the provider, due at once."""
-    return _operation(attempt, OperationKind.CLOSE, method, 0, attempt.close_round, now)
+def close_of(attempt: Attempt, method: PaymentMethod, now: datetime, number: int = 1) -> Operation:
+    """The close of an attempt at the provider, due at once; the `number`-th, under its own key.
+
+    There is a second one only where the provider answered the first with a state that could not
+    be closed, and that state has changed since.
+    """
+    return _operation(
+        attempt, OperationKind.CLOSE, method, now, 0, attempt.close_round, number=number
+    )
 
 
 def _operation(
     attempt: Attempt,
     kind: OperationKind,
     method: PaymentMethod,
+    now: datetime,
     amount_minor: int,
     asked_round: int | None,
-    now: datetime,
+    number: int = 1,
 ) -> Operation:
+    name = f"{attempt.number}:{kind}" if number == 1 else f"{attempt.number}:{kind}:{number}"
     return Operation(
-        operation_id=derived_id(attempt.payment_id, f"attempt:{attempt.number}:{kind}"),
+        operation_id=derived_id(attempt.payment_id, f"attempt:{name}"),
         payment_id=attempt.payment_id,
         attempt=attempt.number,
         kind=kind,
-        idempotency_key=idempotency_key(attempt.payment_id, attempt.number, kind),
+        idempotency_key=f"{attempt.payment_id}:{name}",
         provider=method.provider,
         amount_minor=amount_minor,
         round=asked_round,

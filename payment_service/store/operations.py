@@ -20,7 +20,8 @@ from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_fr
 from payment_service.domain.payment import NextCall, OperationKind
 from payment_service.store.columns import Columns, arrays, names, unnested
 
-# A lease turns the next call into a question: from here on the call may have been made.
+# A lease turns the next call into a question: from here on the call may have been made. What was
+# reported before a call says nothing about what it did, and is forgotten.
 _CLAIM = text("""
     WITH taken AS (
         SELECT operation_id, next_call FROM operations
@@ -31,6 +32,8 @@ _CLAIM = text("""
     UPDATE operations o SET
         status = 'leased', lease_token = :token, lease_instance = :instance,
         claimable_at = :lease_ends_at, next_call = 'ask', hinted = false, updated_at = :now,
+        outcome = CASE WHEN t.next_call = 'make' THEN NULL ELSE o.outcome END,
+        facts = CASE WHEN t.next_call = 'make' THEN NULL ELSE o.facts END,
         makes = o.makes + CASE WHEN t.next_call = 'make' THEN 1 ELSE 0 END,
         asks = o.asks + CASE WHEN t.next_call = 'ask' THEN 1 ELSE 0 END
     FROM taken t, attempts a, payments p

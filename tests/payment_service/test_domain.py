@@ -576,6 +576,18 @@ class TestClose:
         ]
         assert story.amounts() == (1000, 1000, 0, 0)
 
+    def test_of_what_could_not_be_called_back_is_asked_for_anew_once_it_can(self) -> None:
+        story = charged(PROCESSING, flow="authorize")
+        story.when(close())
+        story.provider_says(PROCESSING, CLOSE)
+
+        assert story.provider_says(AUTHORIZED, CLOSE) == []
+
+        (again,) = story.open_operations()
+        assert again.kind is CLOSE
+        assert again.idempotency_key != story.operation(CLOSE).idempotency_key
+        assert again.claimable_at > story.now
+
     def test_of_a_capture_nobody_has_called_withdraws_it_and_closes(self) -> None:
         story = charged(AUTHORIZED, flow="authorize")
         story.when(capture())

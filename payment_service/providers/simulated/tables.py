@@ -1,7 +1,7 @@
 """The simulated provider's books.
 
 Nothing here is Trolley's: it stands for what a real provider knows. `ledger` has the same kinds
-as the payment service's ledger; per (payment_id, attempt, kind) both must sum to the same.
+as the payment service's; `payment_service/tables.py` says on what the two agree.
 """
 
 from datetime import datetime
