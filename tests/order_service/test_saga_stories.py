@@ -447,7 +447,7 @@ class TestCancel:
         assert story.asks == [Step.REFUND]
         story.tell(refund_pending())
         story.is_now(State.RELEASING)
-        assert story.saga.payment_status is PaymentStatus.REFUND_PENDING
+        assert story.saga.refund_pending_minor == TOTAL
         story.tell(released())
         assert story.tells == ["order.cancelled"]
         story.is_now(State.REFUNDING)
