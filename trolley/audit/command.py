@@ -1,0 +1,48 @@
+"""`trolley audit`: is everything right that must always be right?"""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trolley.audit.auditor import Sources
+from trolley.audit.auditor import audit as audited
+from trolley.audit.settings import AuditSettings
+from trolley.audit.table import picture
+from trolley.commands.options import HomeOption
+from trolley.runtime.home import Home
+
+
+def audit(
+    home: HomeOption,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    settle_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="How long to wait before looking again at what may be under way."),
+    ] = None,
+) -> None:
+    """Check every invariant over all databases and what was published; exit 1 on a violation."""
+    settings = AuditSettings()
+    if settle_seconds is not None:
+        settings = settings.model_copy(update={"audit_settle_seconds": settle_seconds})
+    told = Console(stderr=True)
+    sources = Sources.named_by(Home(home).environment())
+
+    def say(candidates: int) -> None:
+        told.print(
+            f"{candidates:,} facts may still be under way: looking again in "
+            f"{settings.audit_settle_seconds:g} s.",
+            style="dim",
+            highlight=False,
+        )
+
+    with told.status("Reading every database and the event topics"):
+        report = asyncio.run(audited(sources, settings, before_second_look=say))
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        shown = picture(report, findings_shown=settings.audit_findings_shown)
+        Console(highlight=False).print(shown)
+    raise typer.Exit(0 if report.clean else 1)

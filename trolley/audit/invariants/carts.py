@@ -1,0 +1,91 @@
+"""Carts against checkouts: who is locked, who has bought, and who got the lines back."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from trolley.audit.invariant import Read, Source, between
+from trolley.audit.invariants.checkouts import CHECKOUTS, Checkout
+from trolley.audit.subjects import CHECKOUT
+
+
+class Cart(NamedTuple):
+    """What the cart service knows of a checkout.
+
+    `cart_id` is None where the checkout holds no cart. `starting` says that StartCheckout is not
+    acknowledged, `restored` that the lines of this checkout came back.
+    """
+
+    key: str
+    since: datetime | None
+    cart_id: str | None
+    status: str | None
+    order_id: str | None
+    starting: bool
+    restored: bool
+
+
+CARTS = Read(
+    Source.CART,
+    Cart,
+    """
+    SELECT checkout_id::text, greatest(changed_at, restored_at), c.cart_id::text, status,
+        order_id::text, start_due_at IS NOT NULL, restored_at IS NOT NULL
+    FROM (SELECT * FROM carts WHERE checkout_id IS NOT NULL) AS c
+    FULL JOIN restorations USING (checkout_id)
+    ORDER BY checkout_id
+    """,
+)
+
+
+def _locked_only_while_open(checkout: Checkout | None, cart: Cart | None) -> bool:
+    if cart is None or cart.status != "locked":
+        return True
+    return cart.starting if checkout is None else not checkout.final
+
+
+def _bought_exactly_with_its_order(checkout: Checkout | None, cart: Cart | None) -> bool:
+    bought = cart is not None and cart.status == "bought"
+    if checkout is None or checkout.order_id is None:
+        return not bought
+    if not bought:
+        return not checkout.final
+    return cart is not None and (cart.order_id, cart.cart_id) == (
+        checkout.order_id,
+        checkout.cart_id,
+    )
+
+
+def _restored_exactly_when_cancelled(checkout: Checkout | None, cart: Cart | None) -> bool:
+    restored = cart is not None and cart.restored
+    if checkout is None or checkout.order_id is None:
+        return not restored
+    # An order that was given up and paid late after all keeps its sale and its restored lines.
+    return restored or not (checkout.final and checkout.state == "cancelled")
+
+
+INVARIANTS = (
+    between(
+        "carts.locked-only-while-open",
+        "A cart is locked only by a checkout that is not final, or that it is still starting.",
+        CHECKOUTS,
+        CARTS,
+        _locked_only_while_open,
+        about=CHECKOUT,
+    ),
+    between(
+        "carts.bought-with-their-order",
+        "A cart is closed exactly by the checkout that became an order, and names that order.",
+        CHECKOUTS,
+        CARTS,
+        _bought_exactly_with_its_order,
+        about=CHECKOUT,
+    ),
+    between(
+        "carts.lines-come-back-once-cancelled",
+        "The lines of a cancelled order are back in a cart; without an order none come back.",
+        CHECKOUTS,
+        CARTS,
+        _restored_exactly_when_cancelled,
+        about=CHECKOUT,
+    ),
+)

@@ -1,0 +1,58 @@
+"""Checkouts, within the order service's database: each reaches its end, or is seen not to."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from trolley.audit.invariant import Read, Source, within
+from trolley.audit.settings import AUDIT_OVERDUE_SECONDS
+
+
+class Checkout(NamedTuple):
+    """A checkout as its saga has it.
+
+    `final`: ended, and every message of it acknowledged. `overdue_seconds`: how long ago its
+    deadline passed (negative while it has not); None without one.
+    """
+
+    key: str
+    since: datetime | None
+    state: str
+    final: bool
+    blocked: bool
+    overdue_seconds: float | None
+    cart_id: str
+    order_id: str | None
+    currency: str
+    total_minor: int
+
+
+# A row that is only there to be locked, or to refuse a late start, is no checkout.
+CHECKOUTS = Read(
+    Source.ORDER,
+    Checkout,
+    """
+    SELECT checkout_id::text, changed_at, state, final, blocked,
+        extract(epoch FROM now() - deadline_at)::float8, cart_id::text, order_id::text, currency,
+        total_minor
+    FROM checkouts WHERE state NOT IN ('unseen', 'tombstone')
+    ORDER BY checkout_id
+    """,
+)
+
+
+def _final_or_visible(checkout: Checkout) -> bool:
+    if checkout.final or checkout.blocked or checkout.state == "needs_attention":
+        return True
+    overdue = checkout.overdue_seconds
+    return overdue is not None and overdue <= AUDIT_OVERDUE_SECONDS
+
+
+INVARIANTS = (
+    within(
+        "checkouts.final-or-visible",
+        "Every checkout is final, or has a deadline that is kept, or shows as blocked or as "
+        "needing attention.",
+        CHECKOUTS,
+        _final_or_visible,
+    ),
+)

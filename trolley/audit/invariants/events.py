@@ -1,0 +1,195 @@
+"""Events: what was published is what happened, once and without a gap.
+
+Each aggregate counts its events. A number that never came, or came under two ids, shows on the
+topic itself. A record that stands there twice under one id was sent again by a relay that died
+before it could note that it had sent it; readers drop it, and so it is counted, not a violation.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from contracts.messages.order import OrderCancelled, OrderPaid, OrderPlaced
+from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
+from trolley.audit.invariant import Invariant, Read, Source, Subject, between, within
+from trolley.audit.invariants.checkouts import CHECKOUTS, Checkout
+from trolley.audit.subjects import CART, CHECKOUT, SKU
+
+
+class Counter(NamedTuple):
+    """How many events an aggregate has emitted."""
+
+    key: str
+    since: datetime | None
+    event_seq: int
+
+
+class Published(NamedTuple):
+    """The events of one aggregate on their topic.
+
+    `last` is the highest number; `missing` counts those below it that are not there, `doubled`
+    those that are there under more than one id. What retention has taken is not missing.
+    """
+
+    key: str
+    since: datetime | None
+    last: int
+    missing: int
+    doubled: int
+
+
+def _published(topic: Topic) -> Read[Published]:
+    return Read(
+        Source.PUBLISHED,
+        Published,
+        """
+        SELECT key, NULL, max(seq),
+            max(seq) - CASE WHEN min(whole) THEN 0 ELSE min(seq) - 1 END - count(DISTINCT seq),
+            count(DISTINCT seq || ' ' || id) - count(DISTINCT seq)
+        FROM events JOIN partitions USING (topic, partition)
+        WHERE topic = :topic GROUP BY key ORDER BY key
+        """,
+        topic,
+    )
+
+
+def _counted(source: Source, sql: str) -> Read[Counter]:
+    return Read(source, Counter, sql)
+
+
+def _gapless(aggregate: str, topic: Topic, counted: Read[Counter], about: Subject) -> Invariant:
+    return between(
+        f"events.{aggregate.lower()}-events-are-gapless",
+        f"On {topic.name} every {aggregate} has each of its events once, from the first to the "
+        "last it counted.",
+        counted,
+        _published(topic),
+        _as_counted,
+        about=about,
+    )
+
+
+def _as_counted(counter: Counter | None, published: Published | None) -> bool:
+    if counter is None:
+        return False
+    if published is None:
+        return counter.event_seq == 0
+    return (published.last, published.missing, published.doubled) == (counter.event_seq, 0, 0)
+
+
+class Told(NamedTuple):
+    """What was published of one order: when it was placed, how it last ended, and its totals.
+
+    `placed`, `last_paid` and `last_cancelled` are event numbers. `whole` says that retention has
+    taken nothing of it.
+    """
+
+    key: str
+    since: datetime | None
+    placings: int
+    placed: int | None
+    last_paid: int | None
+    last_cancelled: int | None
+    lowest_total_minor: int
+    highest_total_minor: int
+    whole: int
+
+
+TOLD = Read(
+    Source.PUBLISHED,
+    Told,
+    f"""
+    SELECT key, NULL, count(DISTINCT seq) FILTER (WHERE type = '{OrderPlaced.type}'),
+        min(seq) FILTER (WHERE type = '{OrderPlaced.type}'),
+        max(seq) FILTER (WHERE type = '{OrderPaid.type}'),
+        max(seq) FILTER (WHERE type = '{OrderCancelled.type}'),
+        min(total_minor), max(total_minor), min(whole)
+    FROM events JOIN partitions USING (topic, partition)
+    WHERE topic = :topic GROUP BY key ORDER BY key
+    """,  # noqa: S608 - names of messages
+    ORDER_EVENTS,
+)
+
+
+def _tells_its_order(checkout: Checkout | None, told: Told | None) -> bool:
+    if checkout is None:
+        return False
+    if told is None:
+        return checkout.order_id is None
+    if not told.lowest_total_minor == told.highest_total_minor == checkout.total_minor:
+        return False
+    if told.whole and (told.placings, told.placed) != (1, 1):
+        return False
+    paid, cancelled = told.last_paid or 0, told.last_cancelled or 0
+    match checkout.state:
+        case _ if not told.whole:
+            return True
+        case "paid":
+            return paid > cancelled
+        case "cancelled":
+            return cancelled > paid
+        case _:
+            return True
+
+
+ORDERS = _counted(
+    Source.ORDER,
+    "SELECT checkout_id::text, changed_at, event_seq FROM orders ORDER BY checkout_id",
+)
+ITEMS = _counted(
+    Source.INVENTORY,
+    """
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz, event_seq
+    FROM stock_items ORDER BY key
+    """,
+)
+PAYMENTS = _counted(
+    Source.PAYMENT,
+    "SELECT checkout_id::text, updated_at, event_seq FROM payments ORDER BY checkout_id",
+)
+CARTS = _counted(
+    Source.CART, "SELECT cart_id::text, changed_at, event_seq FROM carts ORDER BY cart_id"
+)
+
+
+class Records(NamedTuple):
+    """How many records of a topic are events, and how many are something else, and why."""
+
+    key: str
+    since: datetime | None
+    events: int
+    strangers: int
+    because: str | None
+
+
+RECORDS = Read(
+    Source.PUBLISHED,
+    Records,
+    """
+    SELECT topic AS key, NULL,
+        (SELECT count(*) FROM events WHERE events.topic = known.topic),
+        (SELECT count(*) FROM strangers WHERE strangers.topic = known.topic),
+        (SELECT min(why) FROM strangers WHERE strangers.topic = known.topic)
+    FROM (SELECT DISTINCT topic FROM partitions) AS known ORDER BY key
+    """,
+)
+
+INVARIANTS = (
+    _gapless("order", ORDER_EVENTS, ORDERS, CHECKOUT),
+    between(
+        "events.tell-what-became-of-the-order",
+        "On order.events every order is placed first and once, at its total, and ends as it did.",
+        CHECKOUTS,
+        TOLD,
+        _tells_its_order,
+        about=CHECKOUT,
+    ),
+    _gapless("payment", PAYMENT_EVENTS, PAYMENTS, CHECKOUT),
+    _gapless("SKU", INVENTORY_EVENTS, ITEMS, SKU),
+    _gapless("cart", CART_EVENTS, CARTS, CART),
+    within(
+        "events.topics-hold-only-events",
+        "Every record on a public event topic is an event with an envelope and a number.",
+        RECORDS,
+        lambda records: records.strangers == 0,
+    ),
+)

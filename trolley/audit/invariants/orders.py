@@ -1,0 +1,267 @@
+"""Orders: what they say against stock, money, and what was published of them."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from trolley.audit.invariant import Read, Source, between, within
+from trolley.audit.invariants.checkouts import CHECKOUTS, Checkout
+from trolley.audit.subjects import CHECKOUT
+
+
+class Order(NamedTuple):
+    """An order and its checkout, beside what its lines add up to.
+
+    `wrong_lines` counts those whose net or gross does not follow from price, quantity, discounts
+    and taxes. `state` is None where the checkout does not name this order.
+    """
+
+    key: str
+    since: datetime | None
+    state: str | None
+    final: bool | None
+    payment_status: str
+    fulfilment_status: str
+    total_minor: int
+    checkout_total_minor: int | None
+    lines_minor: int | None
+    wrong_lines: int | None
+
+
+ORDERS = Read(
+    Source.ORDER,
+    Order,
+    """
+    WITH lines AS (
+        SELECT order_id, sum(gross_minor)::bigint AS gross, count(*) FILTER (
+            WHERE net_minor <> unit_price_minor * quantity - discount.minor - inclusive.minor
+                OR gross_minor <> net_minor + tax.minor
+        ) AS wrong
+        FROM order_lines,
+            LATERAL (SELECT coalesce(sum((one->>'amount_minor')::bigint), 0) AS minor
+                FROM jsonb_array_elements(discounts) AS one) AS discount,
+            LATERAL (SELECT coalesce(sum((one->>'amount_minor')::bigint), 0) AS minor
+                FROM jsonb_array_elements(taxes) AS one) AS tax,
+            LATERAL (SELECT coalesce(sum((one->>'amount_minor')::bigint), 0) AS minor
+                FROM jsonb_array_elements(taxes) AS one
+                WHERE (one->>'inclusive')::boolean) AS inclusive
+        GROUP BY order_id
+    )
+    SELECT o.checkout_id::text, o.changed_at, c.state, c.final, payment_status, fulfilment_status,
+        o.total_minor, c.total_minor, lines.gross, lines.wrong
+    FROM orders o
+    LEFT JOIN checkouts c ON c.checkout_id = o.checkout_id AND c.order_id = o.order_id
+    LEFT JOIN lines ON lines.order_id = o.order_id
+    ORDER BY o.checkout_id
+    """,
+)
+
+
+class Sale(NamedTuple):
+    """A checkout and the pieces by SKU of its order's lines."""
+
+    key: str
+    since: datetime | None
+    state: str
+    final: bool
+    pieces: str | None
+
+
+SALES = Read(
+    Source.ORDER,
+    Sale,
+    """
+    SELECT checkout_id::text, changed_at, state, final, pieces
+    FROM checkouts LEFT JOIN (
+        SELECT order_id, jsonb_object_agg(sku, quantity)::text AS pieces
+        FROM (
+            SELECT order_id, sku, sum(quantity) AS quantity
+            FROM order_lines WHERE sku IS NOT NULL GROUP BY order_id, sku
+        ) AS line
+        GROUP BY order_id
+    ) AS ordered USING (order_id)
+    WHERE state NOT IN ('unseen', 'tombstone')
+    ORDER BY checkout_id
+    """,
+)
+
+
+class Holdings(NamedTuple):
+    """What a checkout has in inventory; `sold` are the pieces by SKU of committed reservations."""
+
+    key: str
+    since: datetime | None
+    held: int
+    committed: int
+    sold: str | None
+
+
+HOLDINGS = Read(
+    Source.INVENTORY,
+    Holdings,
+    """
+    WITH sold AS (
+        SELECT owner_id, jsonb_object_agg(sku, quantity)::text AS pieces
+        FROM (
+            SELECT owner_id, sku, sum(quantity) AS quantity
+            FROM reservations JOIN reservation_lines USING (shop_id, owner_id, round)
+            WHERE status = 'committed' GROUP BY owner_id, sku
+        ) AS line
+        GROUP BY owner_id
+    )
+    SELECT owner_id::text, max(changed_at), count(*) FILTER (WHERE status = 'held'),
+        count(*) FILTER (WHERE status = 'committed'), min(sold.pieces)
+    FROM reservations LEFT JOIN sold USING (owner_id)
+    WHERE owner = 'checkout'
+    GROUP BY owner_id ORDER BY owner_id
+    """,
+)
+
+
+class Money(NamedTuple):
+    """What a checkout has in payment."""
+
+    key: str
+    since: datetime | None
+    order_id: str | None
+    currency: str | None
+    captured_minor: int
+    refund_pending_minor: int
+    refunded_minor: int
+    live_attempts: int
+
+    @property
+    def kept_minor(self) -> int:
+        """What is here and stays here, as far as it is settled."""
+        return self.captured_minor - self.refunded_minor
+
+
+MONEY = Read(
+    Source.PAYMENT,
+    Money,
+    """
+    SELECT checkout_id::text, updated_at, order_id::text, currency, captured_minor,
+        refund_pending_minor, refunded_minor, coalesce(live.attempts, 0)
+    FROM payments LEFT JOIN (
+        SELECT payment_id, count(*) AS attempts FROM attempts
+        WHERE status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')
+        GROUP BY payment_id
+    ) AS live USING (payment_id)
+    ORDER BY checkout_id
+    """,
+)
+
+
+_ENDS = {
+    "paid": ({"paid", "not_due"}, {"ready", "shipped"}),
+    "cancelled": ({"cancelled", "refunded", "not_due"}, {"cancelled"}),
+}
+"""Where payment and fulfilment of an order stand at each end."""
+
+
+def _ends_as_its_axes_say(order: Order) -> bool:
+    if not order.final:
+        return order.state is not None
+    paid, fulfilled = _ENDS.get(order.state or "", (set(), set()))
+    return order.payment_status in paid and order.fulfilment_status in fulfilled
+
+
+def _sold_once(sale: Sale | None, holdings: Holdings | None) -> bool:
+    if sale is None or sale.state != "paid" or not sale.final:
+        return True
+    return holdings is not None and holdings.committed == 1 and holdings.sold == sale.pieces
+
+
+def _holds_nothing(sale: Sale | None, holdings: Holdings | None) -> bool:
+    if holdings is None or (sale is not None and not sale.final):
+        return True
+    sold = sale is not None and sale.state == "paid"
+    return holdings.held == 0 and (sold or holdings.committed == 0)
+
+
+def _keeps_its_price(checkout: Checkout | None, money: Money | None) -> bool:
+    kept = 0 if money is None else money.kept_minor
+    if checkout is None or not checkout.final:
+        return checkout is not None or kept == 0
+    return kept == (checkout.total_minor if checkout.state == "paid" else 0)
+
+
+def _money_is_of_the_order(checkout: Checkout | None, money: Money | None) -> bool:
+    if money is None:
+        return True
+    if checkout is None:
+        return False
+    # A payment that was closed before it was ever charged knows no order.
+    return money.order_id is None or (money.order_id, money.currency) == (
+        checkout.order_id,
+        checkout.currency,
+    )
+
+
+def _no_money_may_come(checkout: Checkout | None, money: Money | None) -> bool:
+    if checkout is None or money is None or not checkout.final:
+        return True
+    return money.live_attempts == 0
+
+
+INVARIANTS = (
+    within(
+        "orders.total-is-sum-of-lines",
+        "An order's total is the sum of its lines and its shipping, and its checkout's total.",
+        ORDERS,
+        lambda order: order.total_minor == order.lines_minor == order.checkout_total_minor,
+    ),
+    within(
+        "orders.lines-add-up",
+        "A line's net and gross follow from its price, quantity, discounts and taxes.",
+        ORDERS,
+        lambda order: order.wrong_lines == 0,
+    ),
+    within(
+        "orders.axes-agree-with-the-end",
+        "A paid order is paid and ready, a cancelled one owes nothing to either side; each is the "
+        "order of its checkout.",
+        ORDERS,
+        _ends_as_its_axes_say,
+    ),
+    between(
+        "orders.paid-has-one-committed-reservation",
+        "A paid order has exactly one committed reservation, of exactly its lines.",
+        SALES,
+        HOLDINGS,
+        _sold_once,
+        about=CHECKOUT,
+    ),
+    between(
+        "orders.ended-ones-hold-no-stock",
+        "What is final holds no stock, and nothing but a paid order has taken any.",
+        SALES,
+        HOLDINGS,
+        _holds_nothing,
+        about=CHECKOUT,
+    ),
+    between(
+        "orders.keep-what-their-lines-are-worth",
+        "Per order, captured - refunded is the value of the lines kept: the total once paid, "
+        "nothing once cancelled.",
+        CHECKOUTS,
+        MONEY,
+        _keeps_its_price,
+        about=CHECKOUT,
+    ),
+    between(
+        "orders.money-is-of-an-order",
+        "A payment belongs to a checkout, and is of its order and currency.",
+        CHECKOUTS,
+        MONEY,
+        _money_is_of_the_order,
+        about=CHECKOUT,
+    ),
+    between(
+        "orders.no-money-comes-after-the-end",
+        "No attempt of a final checkout may still bring money.",
+        CHECKOUTS,
+        MONEY,
+        _no_money_may_come,
+        about=CHECKOUT,
+    ),
+)

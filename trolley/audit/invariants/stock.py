@@ -1,0 +1,212 @@
+"""Stock, within inventory's database: levels, the ledger of movements, reservations."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from trolley.audit.invariant import Read, Source, within
+
+
+class Level(NamedTuple):
+    """One SKU in one warehouse, beside what movements and reservations say of it.
+
+    `on_hand` and `reserved` are None where there are movements or holds without a level.
+    `wrong_balances` counts the movements whose `on_hand` is not the sum up to them.
+    """
+
+    key: str
+    since: datetime | None
+    on_hand: int | None
+    reserved: int | None
+    moved: int
+    held: int
+    wrong_balances: int
+
+
+LEVELS = Read(
+    Source.INVENTORY,
+    Level,
+    """
+    WITH moved AS (
+        SELECT shop_id, sku, warehouse, max(moved_at) AS since, sum(quantity)::bigint AS pieces,
+            count(*) FILTER (WHERE on_hand <> balance) AS wrong
+        FROM (
+            SELECT *, sum(quantity) OVER (
+                PARTITION BY shop_id, sku, warehouse ORDER BY event_seq
+            ) AS balance
+            FROM movements
+        ) AS movement
+        GROUP BY shop_id, sku, warehouse
+    ), held AS (
+        SELECT shop_id, sku, warehouse, max(r.changed_at) AS since, sum(quantity)::bigint AS pieces
+        FROM reservation_lines JOIN reservations r USING (shop_id, owner_id, round)
+        WHERE r.status = 'held'
+        GROUP BY shop_id, sku, warehouse
+    )
+    SELECT (shop_id || '/' || sku || '@' || warehouse) COLLATE "C" AS key,
+        greatest(moved.since, held.since) AS since, on_hand, reserved,
+        coalesce(moved.pieces, 0), coalesce(held.pieces, 0), coalesce(moved.wrong, 0)
+    FROM stock_levels
+    FULL JOIN moved USING (shop_id, sku, warehouse)
+    FULL JOIN held USING (shop_id, sku, warehouse)
+    ORDER BY key
+    """,
+)
+
+
+class Item(NamedTuple):
+    """The counter of one SKU, beside its movements."""
+
+    key: str
+    since: datetime | None
+    event_seq: int | None
+    movements: int
+    last_movement: int
+
+
+ITEMS = Read(
+    Source.INVENTORY,
+    Item,
+    """
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, since, event_seq,
+        coalesce(entries, 0), coalesce(last, 0)
+    FROM stock_items FULL JOIN (
+        SELECT shop_id, sku, max(moved_at) AS since, count(*) AS entries, max(event_seq) AS last
+        FROM movements GROUP BY shop_id, sku
+    ) AS moved USING (shop_id, sku)
+    ORDER BY key
+    """,
+)
+
+
+class Reservation(NamedTuple):
+    """What one round of a checkout took, beside what the movements under its name say.
+
+    `taken`, `sold` and `returned` are pieces by `SKU@warehouse`. `status` is None where movements
+    name a round that is not there.
+    """
+
+    key: str
+    since: datetime | None
+    status: str | None
+    taken: str | None
+    sold: str | None
+    returned: str | None
+
+
+RESERVATIONS = Read(
+    Source.INVENTORY,
+    Reservation,
+    """
+    WITH taken AS (
+        SELECT shop_id, owner_id, round,
+            jsonb_object_agg(sku || '@' || warehouse, quantity)::text AS pieces
+        FROM reservation_lines GROUP BY shop_id, owner_id, round
+    ), moved AS (
+        SELECT shop_id, owner_id, round, max(since) AS since,
+            jsonb_object_agg(place, sold) FILTER (WHERE sold IS NOT NULL)::text AS sold,
+            jsonb_object_agg(place, returned) FILTER (WHERE returned IS NOT NULL)::text AS returned
+        FROM (
+            SELECT shop_id, operation_id AS owner_id, round, sku || '@' || warehouse AS place,
+                max(moved_at) AS since,
+                -sum(quantity) FILTER (WHERE kind = 'sale') AS sold,
+                sum(quantity) FILTER (WHERE kind = 'return') AS returned
+            FROM movements WHERE kind IN ('sale', 'return')
+            GROUP BY shop_id, operation_id, round, place
+        ) AS moves
+        GROUP BY shop_id, owner_id, round
+    )
+    SELECT (shop_id || '/' || owner_id || ' ' || round) COLLATE "C" AS key,
+        greatest(r.changed_at, moved.since), r.status, taken.pieces, moved.sold, moved.returned
+    FROM reservations r
+    LEFT JOIN taken USING (shop_id, owner_id, round)
+    FULL JOIN moved USING (shop_id, owner_id, round)
+    ORDER BY key
+    """,
+)
+
+
+class Reply(NamedTuple):
+    """What inventory last answered to a question of a saga, beside the reservation it spoke of."""
+
+    key: str
+    since: datetime | None
+    reply: str
+    status: str | None
+
+
+REPLIES = Read(
+    Source.INVENTORY,
+    Reply,
+    """
+    SELECT (checkout_id || ' ' || step || ' ' || a.round) COLLATE "C" AS key, r.changed_at,
+        a.type, r.status
+    FROM recorded_replies a
+    LEFT JOIN reservations r ON r.owner_id = a.checkout_id AND r.round = a.round
+    WHERE step IN ('reserve', 'commit', 'release')
+    ORDER BY key
+    """,
+)
+
+_GIVEN_BACK = frozenset({"released", "booked_back", "not_held"})
+_AFTER_REPLY = {
+    "inventory.stock_reserved.v1": frozenset({"held", "committed", "released", "booked_back"}),
+    "inventory.stock_rejected.v1": _GIVEN_BACK | {"rejected", "committed"},
+    "inventory.reservation_committed.v1": frozenset({"committed", "booked_back"}),
+    "inventory.reservation_not_held.v1": _GIVEN_BACK,
+    "inventory.stock_released.v1": _GIVEN_BACK,
+}
+"""Where a reservation can stand once inventory has given this answer about it. A rejected one
+can still be sold: commit takes the stock again."""
+
+
+def _moved_what_it_took(reservation: Reservation) -> bool:
+    sold = reservation.taken if reservation.status in ("committed", "booked_back") else None
+    returned = reservation.taken if reservation.status == "booked_back" else None
+    return (reservation.sold, reservation.returned) == (sold, returned)
+
+
+INVARIANTS = (
+    within(
+        "stock.on-hand-is-sum-of-movements",
+        "Per SKU and warehouse, on hand is the sum of the movements.",
+        LEVELS,
+        lambda level: level.on_hand == level.moved,
+    ),
+    within(
+        "stock.reserved-is-sum-of-held",
+        "Per SKU and warehouse, reserved is the sum of what held reservations took.",
+        LEVELS,
+        lambda level: level.reserved == level.held,
+    ),
+    within(
+        "stock.reserved-within-on-hand",
+        "Per SKU and warehouse, reserved is at least nothing and at most what is on hand.",
+        LEVELS,
+        lambda level: 0 <= (level.reserved or 0) <= (level.on_hand or 0),
+    ),
+    within(
+        "stock.movements-say-what-was-left",
+        "Each movement says what was on hand after it: the sum of the movements up to it.",
+        LEVELS,
+        lambda level: level.wrong_balances == 0,
+    ),
+    within(
+        "stock.movements-are-gapless",
+        "Per SKU, the movements are numbered from 1 up to its counter without a gap.",
+        ITEMS,
+        lambda item: item.event_seq == item.movements == item.last_movement,
+    ),
+    within(
+        "stock.reservations-move-what-they-took",
+        "A committed reservation sold exactly what it took, one booked back returned it, and no "
+        "other moved anything.",
+        RESERVATIONS,
+        _moved_what_it_took,
+    ),
+    within(
+        "stock.replies-say-what-was-done",
+        "What inventory answered to a saga is what became of the reservation.",
+        REPLIES,
+        lambda answer: answer.status in _AFTER_REPLY.get(answer.reply, frozenset()),
+    ),
+)

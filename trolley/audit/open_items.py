@@ -1,0 +1,91 @@
+"""What is open without being wrong: somebody or something will still act on it."""
+
+from collections.abc import Iterator
+
+from trolley.audit.invariant import Source
+from trolley.audit.published import EVENT_TOPICS, Published
+from trolley.audit.report import OpenItem
+from trolley.audit.snapshots import Snapshots
+
+_SERVICES = (Source.CATALOG, Source.CART, Source.INVENTORY, Source.ORDER, Source.PAYMENT)
+
+
+def _counting(table: str, since: str, where: str) -> str:
+    return (
+        f"SELECT count(*), extract(epoch FROM now() - min({since}))::float8 "  # noqa: S608 - constants
+        f"FROM {table} WHERE {where}"
+    )
+
+
+_OPEN = (
+    *(
+        (
+            "dead letters",
+            source,
+            _counting("dead_letters", "created_at", "status IN ('dead', 'replaying')"),
+        )
+        for source in _SERVICES
+    ),
+    *(
+        (
+            "outbox rows that can never be sent",
+            source,
+            _counting("outbox", "time", "flagged_at IS NOT NULL"),
+        )
+        for source in _SERVICES
+    ),
+    (
+        "checkouts that need attention",
+        Source.ORDER,
+        _counting("checkouts", "changed_at", "state = 'needs_attention'"),
+    ),
+    (
+        "checkouts that are blocked",
+        Source.ORDER,
+        _counting("checkouts", "changed_at", "blocked AND state <> 'needs_attention'"),
+    ),
+    (
+        "checkouts under way",
+        Source.ORDER,
+        _counting(
+            "checkouts",
+            "created_at",
+            "NOT final AND NOT blocked AND state NOT IN ('unseen', 'tombstone', 'needs_attention')",
+        ),
+    ),
+    (
+        "reservations past their expiry",
+        Source.INVENTORY,
+        _counting("reservations", "expires_at", "status = 'held' AND expires_at < now()"),
+    ),
+    (
+        "provider operations",
+        Source.PAYMENT,
+        _counting("operations", "created_at", "status IN ('due', 'leased', 'reported')"),
+    ),
+    (
+        "refunds not made yet",
+        Source.PAYMENT,
+        _counting("refunds", "created_at", "status IN ('requested', 'unknown', 'refund_pending')"),
+    ),
+    (
+        "refunds that failed",
+        Source.PAYMENT,
+        _counting("refunds", "updated_at", "status = 'refund_failed'"),
+    ),
+)
+
+
+async def open_items(snapshots: Snapshots, published: Published) -> tuple[OpenItem, ...]:
+    """What is open now; kinds of which there is nothing are left out."""
+    items = []
+    for what, source, sql in _OPEN:
+        (row,) = await snapshots.fetch(source, sql)
+        items.append(OpenItem(what, source, row[0], row[1]))
+    items.extend(_repeated(published))
+    return tuple(item for item in items if item.count)
+
+
+def _repeated(published: Published) -> Iterator[OpenItem]:
+    for topic in EVENT_TOPICS:
+        yield OpenItem("events sent again under their id", topic.name, published.repeated(topic))

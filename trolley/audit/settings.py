@@ -1,0 +1,34 @@
+"""Bounds of the auditor, each with one home here."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+AUDIT_OVERDUE_SECONDS = 60
+"""A deadline or an outbox row that waits longer than this waits for nobody: sweepers and relays
+look several times a second, and a restart takes seconds."""
+
+
+class AuditSettings(BaseSettings):
+    """How the auditor reads and what it keeps; environment prefix `TROLLEY_`."""
+
+    model_config = SettingsConfigDict(env_prefix="TROLLEY_", extra="ignore")
+
+    audit_settle_seconds: float = Field(default=5, ge=0)
+    """How long after the first look the second one comes, if there is anything to look at again:
+    longer than a message usually takes from one database to the next."""
+
+    audit_chunk_rows: int = Field(default=2_000, ge=1)
+    """How many rows of a read are in memory at a time."""
+
+    audit_candidates_kept: int = Field(default=10_000, ge=1)
+    """Candidates of one invariant that are looked at again; beyond these they are only counted,
+    and the audit says that it could not judge them."""
+
+    audit_findings_shown: int = Field(default=5, ge=1)
+    """Findings of one invariant that the table tells; the JSON form has all that are kept."""
+
+    audit_connect_seconds: float = Field(default=10, gt=0)
+    """How long connecting to one database or to Kafka may take."""
+
+    audit_topic_silence_seconds: float = Field(default=30, gt=0)
+    """A topic that yields nothing for so long before its end cannot be read."""
