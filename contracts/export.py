@@ -249,7 +249,7 @@ _ENVELOPE: Mapping[str, Document] = {
         "description": "The id of this message (UUIDv7); a duplicate of the record has the same.",
     },
     "ce_type": {"description": "The type of the message with its major version."},
-    "ce_source": {"description": "The service that wrote it."},
+    "ce_source": {"description": "The service that wrote it, as `/trolley/<service>`."},
     "ce_time": {"format": "date-time", "description": "When it was written (UTC)."},
     "ce_subject": {"description": "What it is about: the record key."},
     "content-type": {"const": CONTENT_TYPE, "description": "The media type of the value."},

@@ -59,7 +59,7 @@ def recorded(message: Message) -> dict[str, Any]:
     envelope = Envelope(
         id=uuid5(NAMESPACE, message.type),
         type=message.type,
-        source=message.topic.writers[0],
+        source=f"/trolley/{message.topic.writers[0]}",
         time=MOMENT,
         subject=message.subject,
         shop_id=message.shop_id,
