@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
 
@@ -378,11 +379,17 @@ class Tombstone:
         return self.id
 
 
+_IDS_KEPT = 65_536
+"""A checkout asks for its ids with every message; hashing them anew costs as much as deciding."""
+
+
+@lru_cache(_IDS_KEPT)
 def order_id_of(checkout_id: UUID) -> UUID:
     """The order that a checkout becomes."""
     return derived_id(checkout_id, "order")
 
 
+@lru_cache(_IDS_KEPT)
 def payment_id_of(checkout_id: UUID) -> UUID:
     """The one payment of a checkout's order."""
     return derived_id(checkout_id, "payment")

@@ -124,7 +124,7 @@ class Turn:
         if self.awaits(step, round_):
             return
         self.asked |= {(step, round_)}
-        self._send(Wait(step, round_, self.now))
+        self._send(step, round_, sends=1)
 
     def ask_once(self, step: Step) -> None:
         """Ask a step that a checkout asks once in its life, whatever becomes of it."""
@@ -133,16 +133,16 @@ class Turn:
 
     def ask_again(self, wait: Wait) -> None:
         """Send the command of this wait anew, with the next, longer deadline."""
-        self._send(replace(wait, sends=wait.sends + 1))
+        self._send(wait.step, wait.round, sends=wait.sends + 1)
 
     def ask_afresh(self, wait: Wait) -> None:
         """Send the command of this wait anew, as if for the first time."""
-        self._send(Wait(wait.step, wait.round, self.now))
+        self._send(wait.step, wait.round, sends=1)
 
-    def _send(self, wait: Wait) -> None:
-        due_at = self.now + self.policy.resend_after(wait.sends)
-        self.waits[wait.step, wait.round] = replace(wait, due_at=due_at, hold=None)
-        self.messages.append(self.command(wait.step, wait.round))
+    def _send(self, step: Step, round_: int, *, sends: int) -> None:
+        due_at = self.now + self.policy.resend_after(sends)
+        self.waits[step, round_] = Wait(step, round_, due_at, sends)
+        self.messages.append(self.command(step, round_))
 
     def resume(self, wait: Wait) -> None:
         """The command of a blocked wait is on its way after all: its deadline runs again."""
