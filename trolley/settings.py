@@ -35,6 +35,9 @@ class RuntimeSettings(BaseSettings):
     kafka_start_seconds: float = Field(default=60, gt=0)
     """How long the embedded Kafka may take to answer; a recovery after a crash takes about 5."""
 
+    kafka_download_seconds: float = Field(default=600, gt=0)
+    """How long the one download of Kafka may take; 33 s were measured on a slow machine."""
+
     kafka_stop_seconds: float = Field(default=15, gt=0)
     """How long a clean stop of Kafka may take before it is killed; it loses nothing either way."""
 

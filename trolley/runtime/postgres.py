@@ -67,7 +67,9 @@ class EmbeddedPostgres(EmbeddedServer):
         return place.outside if place else None
 
     async def _prepare(self) -> None:
-        self._place = await asyncio.to_thread(self._prepared)
+        self._place = await asyncio.to_thread(self._settle)
+        if not (self._place.data / "PG_VERSION").exists():
+            await self._initialise(self._place)
 
     def _spawn(self) -> Child:
         place = self._place
@@ -113,14 +115,14 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _password(self) -> str:
         secret = self.home / "postgres.password"
-        try:
-            return secret.read_text()
-        except FileNotFoundError:
+        if not secret.exists():
             self.home.mkdir(parents=True, exist_ok=True)
-            made = secrets.token_urlsafe(24)
-            secret.touch(mode=0o600)
-            secret.write_text(made)
-            return made
+            fresh = secret.with_name(f"{secret.name}.new")
+            fresh.unlink(missing_ok=True)
+            fresh.touch(mode=0o600)
+            fresh.write_text(secrets.token_urlsafe(24))
+            fresh.replace(secret)
+        return secret.read_text()
 
     def _recorded(self) -> _Place | None:
         try:
@@ -130,7 +132,8 @@ class EmbeddedPostgres(EmbeddedServer):
         outside = Path(value["outside"]) if value["outside"] else None
         return _Place(Path(value["data"]), Path(value["install"]), outside)
 
-    def _prepared(self) -> _Place:
+    def _settle(self) -> _Place:
+        """Finds or makes the place of the data, and writes it down."""
         recorded = self._recorded()
         if recorded and (recorded.data / "PG_VERSION").exists() and self._runs(recorded.install):
             return recorded
@@ -142,8 +145,6 @@ class EmbeddedPostgres(EmbeddedServer):
             "outside": str(place.outside) if place.outside else None,
         }
         (self.home / "postgres.json").write_text(json.dumps(written))
-        if not (place.data / "PG_VERSION").exists():
-            self._initialise(place)
         return place
 
     def _choose(self, recorded: _Place | None) -> _Place:
@@ -156,7 +157,9 @@ class EmbeddedPostgres(EmbeddedServer):
         self._give(inside)
         if self._runs(wheel) and self._reaches(inside):
             return _Place(inside / "data", wheel, None)
-        outside = recorded.outside if recorded and recorded.outside else self._make_outside()
+        outside = recorded.outside if recorded else None
+        if outside is None or not outside.is_dir():
+            outside = self._make_outside()
         install = wheel if self._runs(wheel) else self._copied(wheel, outside)
         data = inside if self._reaches(inside) else outside / "postgres"
         if data != inside:
@@ -196,15 +199,11 @@ class EmbeddedPostgres(EmbeddedServer):
             os.chown(directory, self._account.uid, self._account.gid)
         directory.chmod(0o700)
 
-    def _initialise(self, place: _Place) -> None:
+    async def _initialise(self, place: _Place) -> None:
         """Runs initdb beside the final place and renames, so that no half-made data is found."""
         fresh = place.data.with_name("data.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        secret = place.data.with_name("password")
-        secret.touch(mode=0o600)
-        secret.write_text(self._password())
-        if self._account is not None:
-            os.chown(secret, self._account.uid, self._account.gid)
+        await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+        secret = self._password_for_initdb(place)
         command = [
             str(place.install / "bin" / "initdb"),
             f"--pgdata={fresh}",
@@ -219,14 +218,30 @@ class EmbeddedPostgres(EmbeddedServer):
             f"--pwfile={secret}",
         ]
         try:
-            done = self._run(command, cwd=place.data.parent)
+            code = await self._children.run(
+                "postgres-init",
+                command,
+                environment=_environment(),
+                directory=place.data.parent,
+                log=self.log,
+                seconds=self.start_seconds,
+                account=self._account,
+            )
         finally:
             secret.unlink()
-        with self.log.open("a") as log:
-            log.write(done.stdout)
-        if done.returncode != 0:
+        if code != 0:
             raise self._failure("its data directory could not be made")
         fresh.rename(place.data)
+
+    def _password_for_initdb(self, place: _Place) -> Path:
+        """A file with the password that the server's user can read."""
+        secret = place.data.with_name("password")
+        secret.unlink(missing_ok=True)
+        secret.touch(mode=0o600)
+        secret.write_text(self._password())
+        if self._account is not None:
+            os.chown(secret, self._account.uid, self._account.gid)
+        return secret
 
     def _runs(self, install: Path) -> bool:
         """True if the server's user can execute this installation."""
@@ -244,15 +259,14 @@ class EmbeddedPostgres(EmbeddedServer):
         wanted = "yes" if writes else "no"
         return self._run(["/bin/sh", "-c", test, "sh", str(directory), wanted]).returncode == 0
 
-    def _run(self, command: list[str], cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[bytes]:
+        """Tries something as the server's user."""
         return subprocess.run(  # noqa: S603 - the commands are ours
             command,
-            cwd=cwd,
+            cwd="/",
             env=_environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            capture_output=True,
             check=False,
             user=self._account.uid if self._account else None,
             group=self._account.gid if self._account else None,

@@ -402,10 +402,7 @@ class Runtime:
         ]
         if migrated:
             self._step = "bringing the databases to their newest schema"
-            # A process of its own: Alembic and all tables need not stay in the supervisor.
-            await self._run_to_end(
-                "migrate", [sys.executable, "-m", "trolley", "migrate", *migrated]
-            )
+            await self._migrate(migrated)
 
     async def _prepare_kafka(self) -> None:
         if self.kafka is not None:
@@ -413,13 +410,19 @@ class Runtime:
             await self._start_server("kafka", self.kafka)
         await apply_topics(self._written)
 
-    async def _run_to_end(self, name: str, command: Sequence[str]) -> None:
-        child = self._spawn(name, command, self._written)
-        await child.ended(seconds=self.settings.setup_seconds)
-        await self._children.stop([child])
-        if child.process.returncode != 0:
-            reason = _ending(child.process.returncode)
-            raise StartFailed(name, reason, child.log, last_line(child.log))
+    async def _migrate(self, names: Sequence[str]) -> None:
+        # A process of its own: Alembic and all tables need not stay in the supervisor.
+        log = self._log("migrate")
+        code = await self._children.run(
+            "migrate",
+            [sys.executable, "-m", "trolley", "migrate", *names],
+            environment=self._environment({}),
+            directory=self.home.path,
+            log=log,
+            seconds=self.settings.setup_seconds,
+        )
+        if code != 0:
+            raise StartFailed("The migration", _ending(code), log, last_line(log))
 
     def _choose_ports(self, embeds_kafka: bool, embeds_postgres: bool) -> None:
         remembered = self.home.ports()
@@ -484,8 +487,8 @@ class Runtime:
     def _log(self, name: str) -> Path:
         return self.home.logs / f"{name}.log"
 
-    def _spawn(self, name: str, command: Sequence[str], extra: Mapping[str, str]) -> Child:
-        environment = python_environment(
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        return python_environment(
             {
                 **self._given,
                 **self._written,
@@ -494,12 +497,20 @@ class Runtime:
                 "TROLLEY_HOME": str(self.home.path),
             }
         )
+
+    def _spawn(self, instance: _Instance) -> Child:
+        service = instance.service
+        extra = {
+            **self._service_environment.get(service.name, {}),
+            service.port_setting: str(instance.port),
+            service.slot_setting: str(instance.slot),
+        }
         return self._children.spawn(
-            name,
-            command,
-            environment=environment,
+            instance.name,
+            [sys.executable, "-m", service.module],
+            environment=self._environment(extra),
             directory=self.home.path,
-            log=self._log(name),
+            log=self._log(instance.name),
             phase=SERVICES_PHASE,
             ladder=(
                 Rung(signal.SIGTERM, self.settings.service_stop_seconds),
@@ -509,16 +520,10 @@ class Runtime:
 
     async def _keep_service(self, kept: _Kept, instance: _Instance) -> None:
         wait = self.settings.restart_first_seconds
-        extra = {
-            **self._service_environment.get(instance.service.name, {}),
-            instance.service.port_setting: str(instance.port),
-            instance.service.slot_setting: str(instance.slot),
-        }
         while True:
             began = time.monotonic()
             kept.state, kept.since = "starting", time.time()
-            command = [sys.executable, "-m", instance.service.module]
-            kept.child = child = self._spawn(kept.name, command, extra)
+            kept.child = child = self._spawn(instance)
             self._changed()
             await child.ended()
             kept.child, kept.state = None, "restarting"
