@@ -47,6 +47,14 @@ async def test_newer_items_replace_older_ones_in_whatever_order_they_come(shop: 
     assert await items(shop) == [("a", {"GBP": 300}, 4), ("b", {"GBP": 10}, 1)]
 
 
+async def test_newer_stock_replaces_older_stock_in_whatever_order_it_comes(shop: Shop) -> None:
+    await shop.receive(stock("a", 10, 2), stock("b", 5, 1))
+    await shop.receive(stock("a", 30, 4), stock("a", 20, 3), stock("a", 9, 1), stock("b", 6, 1))
+    await shop.receive(stock("a", 20, 3))
+
+    assert await levels(shop) == [("a", 30, 4), ("b", 5, 1)]
+
+
 async def test_a_topic_read_again_from_its_start_changes_nothing(shop: Shop) -> None:
     history = [item("a", 100 + version, version) for version in range(1, 6)]
     levels_told = [stock("a", version, version) for version in range(1, 6)]
