@@ -63,10 +63,26 @@ class ImportAnswer(BaseModel):
     refusals: list[dict[str, Any]]
 
 
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its definitions in place: a request body has nowhere to keep them."""
+    parts = schema.pop("$defs", {})
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return inline(parts[node["$ref"].removeprefix("#/$defs/")])
+        return {key: inline(value) for key, value in node.items()}
+
+    return dict(inline(schema))
+
+
 _BODY = {
     "required": True,
     "content": {
-        JSON: {"schema": Rows.model_json_schema(ref_template="#/components/schemas/{model}")},
+        JSON: {"schema": _inlined(Rows.model_json_schema())},
         CSV: {
             "schema": {
                 "type": "string",
