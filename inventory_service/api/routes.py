@@ -56,7 +56,7 @@ router = APIRouter(route_class=CommandRoute, tags=["stock"])
 bookings = APIRouter(route_class=BookingRoute, tags=["bookings"])
 
 
-def inventory_settings(request: Request) -> InventorySettings:
+async def inventory_settings(request: Request) -> InventorySettings:
     """The settings of this process."""
     settings = request.app.state.settings
     assert isinstance(settings, InventorySettings)  # noqa: S101 - set by the service

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from contracts.ids import new_id
@@ -500,36 +499,3 @@ class TestAtOnce:
         )
         assert {level[0] for level in (await stockroom.levels()).values()} == {5}
         await assert_in_order(stockroom)
-
-
-class TestConstraints:
-    @pytest.mark.parametrize(
-        "statement",
-        [
-            "UPDATE stock_levels SET reserved = on_hand + 1",
-            "UPDATE stock_levels SET reserved = -1",
-            "UPDATE movements SET quantity = 5",
-            "DELETE FROM movements",
-            "TRUNCATE movements",
-            "UPDATE reservations SET next_question_at = NULL",
-            "UPDATE reservations SET status = 'released'",
-            "UPDATE reservations SET status = 'lost', next_question_at = NULL",
-            "UPDATE reservation_lines SET quantity = 0",
-            "INSERT INTO movements SELECT shop_id, sku, event_seq + 1, warehouse, kind, quantity,"
-            " on_hand, operation_id, round, line, reason, moved_at FROM movements",
-            "INSERT INTO movements SELECT shop_id, sku, event_seq, warehouse, kind, quantity,"
-            " on_hand, gen_random_uuid(), round, line, reason, moved_at FROM movements",
-            "INSERT INTO movements SELECT shop_id, sku, event_seq + 1, warehouse, 'sale', quantity,"
-            " on_hand, gen_random_uuid(), round, line, reason, moved_at FROM movements",
-            "INSERT INTO reservations SELECT * FROM reservations",
-            "INSERT INTO stock_levels VALUES ('main', 'TEAPOT', 'nowhere', 0, 0)",
-        ],
-    )
-    async def test_the_database_itself_refuses_what_cannot_be(
-        self, stockroom: Stockroom, statement: str
-    ) -> None:
-        await stockroom.receive({"TEAPOT": 3})
-        await stockroom.send(reserve(new_id(), {"TEAPOT": 2}))
-        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-            await stockroom.query(statement)
-        assert await stockroom.level("TEAPOT") == (3, 2)
