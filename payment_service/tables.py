@@ -8,10 +8,8 @@ them; per payment:
     refunded_minor       = sum(refunded)
     refund_pending_minor = sum(refund_requested) - sum(refunded) - sum(refund_failed)
 
-The simulated provider's `ledger` has the same kinds. Once no row of `operations` is open (status
-due, leased or reported), both agree per (payment_id, attempt) on authorized - voided, on captured
-and on refunded. Gross they may differ: an authorization that came and went while its outcome was
-unknown is in the provider's books only, a refund that it refused outright in ours only.
+The simulated provider's `ledger` has the same kinds: sums per (payment_id, attempt, kind) agree
+once no row of `operations` is open (status due, leased or reported).
 """
 
 from datetime import datetime

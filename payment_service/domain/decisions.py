@@ -587,7 +587,11 @@ def _booked(payment: Payment, operation: Operation, state: PaymentState, now: da
             )
             payment = payment.booked(FactKind.CAPTURED, taken, operation, now, reference)
             return payment.booked(FactKind.VOIDED, max(held - taken, 0), operation, now, reference)
-        case Declined(provider_payment_id=reference) | Cancelled(provider_payment_id=reference):
+        case Cancelled(provider_payment_id=reference, released_minor=released):
+            unseen = max(released - held, 0)
+            payment = payment.booked(FactKind.AUTHORIZED, unseen, operation, now, reference)
+            return payment.booked(FactKind.VOIDED, held + unseen, operation, now, reference)
+        case Declined(provider_payment_id=reference):
             return payment.booked(FactKind.VOIDED, held, operation, now, reference)
         case CaptureFailed(provider_payment_id=reference):
             return payment.booked(FactKind.VOIDED, held, operation, now, reference)
@@ -607,18 +611,17 @@ def _refund_reported(
     assert refund is not None  # noqa: S101 - an operation refers to its refund by foreign key
     match outcome:
         case Unknown():
-            first = not isinstance(refund.state, Unknown)
+            answer = _now_pending(payment, refund, outcome)
             refund = replace(refund, state=outcome)
             after = _due(operation, NextCall.ASK, now, rules)
-            answer = reply_of_refund(payment, refund) if first else ()
         case NotFound():
             again = NextCall.ASK if operation.answered else NextCall.MAKE
             after = _due(operation, again, now, rules)
             answer = ()
         case RefundPending():
+            answer = _now_pending(payment, refund, outcome)
             refund = replace(refund, state=outcome)
             after = _due(operation, NextCall.ASK, now, rules)
-            answer = reply_of_refund(payment, refund)
         case Refunded() | RefundFailed():
             refund = replace(refund, state=outcome)
             after = replace(operation, status=OperationStatus.DONE)
@@ -630,3 +633,10 @@ def _refund_reported(
         case _:
             raise OutcomeOutOfPlace(operation.kind, type(outcome).__name__)
     return Decided(payment.with_refund(refund).with_operation(after), answer)
+
+
+def _now_pending(payment: Payment, refund: Refund, state: Unknown | RefundPending) -> Messages:
+    """The saga hears once that a refund is pending: an unknown one is too, as far as it goes."""
+    if isinstance(refund.state, Requested):
+        return reply_of_refund(payment, replace(refund, state=state))
+    return ()

@@ -5,7 +5,7 @@ a capture, a close and a plain question are read alike.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -61,10 +61,14 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Given up before any money came, or expired; nothing can come of it any more."""
+    """Given up before any money came, or expired; nothing can come of it any more.
+
+    `released_minor` had been set aside by then and is given back; we may not have known of it.
+    """
 
     provider_payment_id: str | None
     reason: Literal["cancelled", "expired"]
+    released_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,8 @@ def _made(name: str, kind: type[S], facts: Mapping[str, Any]) -> S:
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name not in facts:
+            if field.default is not MISSING:
+                continue  # an older writer did not know it
             raise MalformedOutcome(name, f"{field.name} is missing")
         values[field.name] = _value(name, field.name, field.type, facts[field.name])
     return kind(**values)

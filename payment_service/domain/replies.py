@@ -129,22 +129,24 @@ def _no_money(
 
 
 def reply_of_refund(payment: Payment, refund: Refund) -> Messages:
-    """What a refund says to its step; nothing while it is on its way."""
-    common = {
+    """What a refund says to its step; nothing while it is on its way.
+
+    One of unknown outcome is pending: its amount is taken, and it is asked about until it ends.
+    """
+    about: dict[str, Any] = {
         "shop_id": payment.shop_id,
         "checkout_id": payment.checkout_id,
         "step": Step.REFUND,
         "round": refund.round,
         "payment_id": payment.payment_id,
         "attempt": refund.attempt,
+        "refund_id": refund.refund_id,
+        "amount_minor": refund.amount_minor,
     }
-    about = {**common, "refund_id": refund.refund_id, "amount_minor": refund.amount_minor}
     match refund.state:
         case Requested():
             return ()
-        case Unknown():
-            return (messages.PaymentUnknown(**common),)
-        case RefundPending():
+        case Unknown() | RefundPending():
             return (messages.RefundPending(**about),)
         case Refunded():
             return (messages.Refunded(**about),)

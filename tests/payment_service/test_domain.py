@@ -550,6 +550,14 @@ class TestClose:
         assert isinstance(closed, messages.PaymentClosed)
         assert closed.outcome == "never_created"
 
+    def test_books_an_authorization_that_nobody_knew_of(self) -> None:
+        story = charged(UNKNOWN, flow="authorize")
+        story.when(close())
+
+        story.provider_says(Cancelled("pay_1", "cancelled", released_minor=1000), CLOSE)
+
+        assert story.booked() == [("authorized", 1000), ("voided", 1000)]
+
     def test_whose_own_outcome_is_unknown_says_so_once(self) -> None:
         story = charged(ACTION)
         story.when(close())
@@ -707,12 +715,14 @@ class TestRefund:
         assert story.amounts() == (1000, 1000, 0, 0)
         assert story.when(refund(2)) == []
 
-    def test_of_unknown_outcome_is_told_once_and_repeated_only_when_not_there(self) -> None:
+    def test_of_unknown_outcome_is_pending_and_repeated_only_when_not_there(self) -> None:
         story = charged(SUCCEEDED)
         story.when(refund())
 
-        assert kinds(story.provider_says(UNKNOWN, REFUND)) == [("PaymentUnknown", Step.REFUND, 1)]
+        assert kinds(story.provider_says(UNKNOWN, REFUND)) == [("RefundPending", Step.REFUND, 1)]
+        assert story.refund().state == UNKNOWN
         assert story.provider_says(UNKNOWN, REFUND) == []
+        assert kinds(story.when(refund())) == [("RefundPending", Step.REFUND, 1)]
         assert story.operation(REFUND).next_call is NextCall.ASK
         assert story.provider_says(NotFound(), REFUND) == []
         assert story.operation(REFUND).next_call is NextCall.MAKE

@@ -97,7 +97,8 @@ class EntryKind(StrEnum):
 class ProviderPayment:
     """A payment at the simulated provider.
 
-    `due_at` is when it moves by itself: processing ends, an action or authorization expires.
+    `released_minor` was set aside and is given back. `due_at` is when it moves by itself:
+    processing ends, an action or authorization expires.
     """
 
     charge_key: str
@@ -108,6 +109,7 @@ class ProviderPayment:
     flow: str = "automatic"
     amount_minor: int = 0
     captured_minor: int = 0
+    released_minor: int = 0
     currency: str = ""
     code: str | None = None
     action_secret: str | None = None
@@ -380,8 +382,11 @@ def _declined(account: Account, payment: ProviderPayment, code: str) -> Account:
 
 def _voided(account: Account, status: Status, code: str | None = None) -> Account:
     """The account with its authorization given back."""
-    payment = replace(account.payment, status=status, code=code, due_at=None)
-    return account.paying(payment, Entry(EntryKind.VOIDED, payment.amount_minor))
+    released = account.payment.amount_minor
+    payment = replace(
+        account.payment, status=status, code=code, released_minor=released, due_at=None
+    )
+    return account.paying(payment, Entry(EntryKind.VOIDED, released))
 
 
 def _captured(account: Account, call: Capture) -> Account:
@@ -473,9 +478,9 @@ def state_of(payment: ProviderPayment) -> PaymentOutcome:
             how = DECLINES.get(code, Decline(retryable=False, same_method_allowed=False))
             return Declined(name, code, how.retryable, how.same_method_allowed)
         case Status.CANCELLED:
-            return Cancelled(name, "cancelled")
+            return Cancelled(name, "cancelled", payment.released_minor)
         case Status.EXPIRED:
-            return Cancelled(name, "expired")
+            return Cancelled(name, "expired", payment.released_minor)
         case Status.NEVER_CREATED:
             return NeverCreated()
         case Status.CAPTURE_FAILED:

@@ -39,6 +39,7 @@ from payment_service.providers.simulated.account import (
     opens_account,
 )
 from payment_service.providers.simulated.methods import Call
+from payment_service.store.columns import Columns, arrays, names, unnested
 
 CALLS_AT_ONCE = 500
 """Most calls in one transaction."""
@@ -212,8 +213,8 @@ _COUNTED_ENTRIES = text("""
 
 _OPEN = text("""
     INSERT INTO payments (charge_key, status, method_token, flow, amount_minor, captured_minor,
-                          currency)
-    SELECT charge_key, 'unknown', '', 'automatic', 0, 0, ''
+                          released_minor, currency)
+    SELECT charge_key, 'unknown', '', 'automatic', 0, 0, 0, ''
     FROM unnest(CAST(:keys AS text[])) AS k (charge_key)
     ON CONFLICT DO NOTHING
 """)
@@ -278,6 +279,7 @@ def _payment(row: Any) -> ProviderPayment:
         flow=row.flow,
         amount_minor=row.amount_minor,
         captured_minor=row.captured_minor,
+        released_minor=row.released_minor,
         currency=row.currency,
         code=row.code,
         action_secret=row.action_secret,
@@ -285,58 +287,83 @@ def _payment(row: Any) -> ProviderPayment:
     )
 
 
-_SAVE_PAYMENTS = text("""
+_PAYMENT: Columns = (
+    ("charge_key", "text"),
+    ("status", "text"),
+    ("payment_id", "uuid"),
+    ("attempt", "int"),
+    ("method_token", "text"),
+    ("flow", "text"),
+    ("amount_minor", "bigint"),
+    ("captured_minor", "bigint"),
+    ("released_minor", "bigint"),
+    ("currency", "text"),
+    ("code", "text"),
+    ("action_secret", "text"),
+    ("due_at", "timestamptz"),
+)
+
+_REFUND: Columns = (
+    ("refund_key", "text"),
+    ("charge_key", "text"),
+    ("amount_minor", "bigint"),
+    ("status", "text"),
+    ("code", "text"),
+    ("due_at", "timestamptz"),
+)
+
+_ANSWER: Columns = (
+    ("idempotency_key", "text"),
+    ("charge_key", "text"),
+    ("call", "text"),
+    ("fingerprint", "text"),
+    ("outcome", "text"),
+    ("facts", "jsonb"),
+)
+
+_CALL: Columns = (("call", "text"), ("key", "text"), ("charge_key", "text"), ("calls", "bigint"))
+
+_ENTRY: Columns = (
+    ("charge_key", "text"),
+    ("payment_id", "uuid"),
+    ("attempt", "int"),
+    ("kind", "text"),
+    ("amount_minor", "bigint"),
+    ("currency", "text"),
+    ("refund_key", "text"),
+)
+
+_SAVE_PAYMENTS = text(f"""
     UPDATE payments p SET
         status = n.status, payment_id = n.payment_id, attempt = n.attempt,
         method_token = n.method_token, flow = n.flow, amount_minor = n.amount_minor,
-        captured_minor = n.captured_minor, currency = n.currency, code = n.code,
-        action_secret = n.action_secret, due_at = n.due_at
-    FROM unnest(
-        CAST(:charge_key AS text[]), CAST(:status AS text[]), CAST(:payment_id AS uuid[]),
-        CAST(:attempt AS int[]), CAST(:method_token AS text[]), CAST(:flow AS text[]),
-        CAST(:amount_minor AS bigint[]), CAST(:captured_minor AS bigint[]),
-        CAST(:currency AS text[]), CAST(:code AS text[]), CAST(:action_secret AS text[]),
-        CAST(:due_at AS timestamptz[]))
-        AS n (charge_key, status, payment_id, attempt, method_token, flow, amount_minor,
-              captured_minor, currency, code, action_secret, due_at)
+        captured_minor = n.captured_minor, released_minor = n.released_minor,
+        currency = n.currency, code = n.code, action_secret = n.action_secret, due_at = n.due_at
+    FROM {unnested(_PAYMENT)} AS n ({names(_PAYMENT)})
     WHERE p.charge_key = n.charge_key
-""")
+""")  # noqa: S608 - built from the constants above
 
-_SAVE_REFUNDS = text("""
-    INSERT INTO refunds (refund_key, charge_key, amount_minor, status, code, due_at)
-    SELECT * FROM unnest(
-        CAST(:refund_key AS text[]), CAST(:charge_key AS text[]), CAST(:amount_minor AS bigint[]),
-        CAST(:status AS text[]), CAST(:code AS text[]), CAST(:due_at AS timestamptz[]))
+_SAVE_REFUNDS = text(f"""
+    INSERT INTO refunds ({names(_REFUND)}) SELECT * FROM {unnested(_REFUND)}
     ON CONFLICT (refund_key) DO UPDATE
     SET status = excluded.status, code = excluded.code, due_at = excluded.due_at
-""")
+""")  # noqa: S608 - built from the constants above
 
-_SAVE_ANSWERS = text("""
-    INSERT INTO answers (idempotency_key, charge_key, call, fingerprint, outcome, facts)
-    SELECT * FROM unnest(
-        CAST(:idempotency_key AS text[]), CAST(:charge_key AS text[]), CAST(:call AS text[]),
-        CAST(:fingerprint AS text[]), CAST(:outcome AS text[]), CAST(:facts AS jsonb[]))
-""")
+_SAVE_ANSWERS = text(f"""
+    INSERT INTO answers ({names(_ANSWER)}) SELECT * FROM {unnested(_ANSWER)}
+""")  # noqa: S608 - built from the constants above
 
-_SAVE_CALLS = text("""
-    INSERT INTO calls (call, key, charge_key, calls)
-    SELECT * FROM unnest(
-        CAST(:call AS text[]), CAST(:key AS text[]), CAST(:charge_key AS text[]),
-        CAST(:calls AS bigint[]))
+_SAVE_CALLS = text(f"""
+    INSERT INTO calls ({names(_CALL)}) SELECT * FROM {unnested(_CALL)}
     ON CONFLICT (call, key) DO UPDATE SET calls = calls.calls + excluded.calls
-""")
+""")  # noqa: S608 - built from the constants above
 
-_SAVE_ENTRIES = text("""
-    INSERT INTO ledger (charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key,
-                        booked_at)
-    SELECT charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key, :now
-    FROM unnest(
-        CAST(:charge_key AS text[]), CAST(:payment_id AS uuid[]), CAST(:attempt AS int[]),
-        CAST(:kind AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
-        CAST(:refund_key AS text[])) WITH ORDINALITY
-        AS e (charge_key, payment_id, attempt, kind, amount_minor, currency, refund_key, position)
+_SAVE_ENTRIES = text(f"""
+    INSERT INTO ledger ({names(_ENTRY)}, booked_at)
+    SELECT {names(_ENTRY)}, :now
+    FROM {unnested(_ENTRY)} WITH ORDINALITY AS e ({names(_ENTRY)}, position)
     ORDER BY position
-""")
+""")  # noqa: S608 - built from the constants above
 
 
 async def _save(
@@ -346,90 +373,64 @@ async def _save(
     counts: Mapping[tuple[Call, str, str], int],
     now: datetime,
 ) -> None:
-    before = {key: loaded.accounts.get(key) for key in accounts}
-    changed = [account for key, account in sorted(accounts.items()) if account is not before[key]]
+    changed = [
+        (loaded.accounts[key], account)
+        for key, account in sorted(accounts.items())
+        if account is not loaded.accounts[key]
+    ]
     payments = [
-        account.payment
-        for account in changed
-        if account.payment != loaded.accounts[account.payment.charge_key].payment
+        _row_of(after.payment, _PAYMENT)
+        for before, after in changed
+        if after.payment != before.payment
     ]
-    if payments:
-        await connection.execute(
-            _SAVE_PAYMENTS,
-            {name: [getattr(p, name) for p in payments] for name in _PAYMENT_COLUMNS},
-        )
     refunds = [
-        refund
-        for account in changed
-        for key, refund in sorted(account.refunds.items())
-        if refund is not loaded.accounts[account.payment.charge_key].refunds.get(key)
+        _row_of(refund, _REFUND)
+        for before, after in changed
+        for key, refund in after.refunds.items()
+        if refund is not before.refunds.get(key)
     ]
-    if refunds:
-        await connection.execute(
-            _SAVE_REFUNDS, {name: [getattr(r, name) for r in refunds] for name in _REFUND_COLUMNS}
-        )
     answers = [
-        (account.payment.charge_key, answer)
-        for account in changed
-        for key, answer in sorted(account.answers.items())
-        if key not in loaded.accounts[account.payment.charge_key].answers
+        (
+            key,
+            after.payment.charge_key,
+            answer.call,
+            answer.fingerprint,
+            NAMES[type(answer.outcome)],
+            orjson.dumps(facts_of(answer.outcome)).decode(),
+        )
+        for before, after in changed
+        for key, answer in after.answers.items()
+        if key not in before.answers
     ]
-    if answers:
-        await connection.execute(
-            _SAVE_ANSWERS,
-            {
-                "idempotency_key": [answer.idempotency_key for _, answer in answers],
-                "charge_key": [charge_key for charge_key, _ in answers],
-                "call": [answer.call for _, answer in answers],
-                "fingerprint": [answer.fingerprint for _, answer in answers],
-                "outcome": [NAMES[type(answer.outcome)] for _, answer in answers],
-                "facts": [orjson.dumps(facts_of(answer.outcome)).decode() for _, answer in answers],
-            },
+    entries = [
+        (
+            after.payment.charge_key,
+            after.payment.payment_id,
+            after.payment.attempt,
+            entry.kind,
+            entry.amount_minor,
+            after.payment.currency,
+            entry.refund_key,
         )
-    entries = [(account.payment, entry) for account in changed for entry in account.entries]
-    if entries:
-        await connection.execute(
-            _SAVE_ENTRIES,
-            {
-                "now": now,
-                "charge_key": [payment.charge_key for payment, _ in entries],
-                "payment_id": [payment.payment_id for payment, _ in entries],
-                "attempt": [payment.attempt for payment, _ in entries],
-                "kind": [entry.kind for _, entry in entries],
-                "amount_minor": [entry.amount_minor for _, entry in entries],
-                "currency": [payment.currency for payment, _ in entries],
-                "refund_key": [entry.refund_key for _, entry in entries],
-            },
-        )
-    added = sorted(
-        (key, total - loaded.counts.get(key, 0))
-        for key, total in counts.items()
-        if total > loaded.counts.get(key, 0)
+        for _, after in changed
+        for entry in after.entries
+    ]
+    calls = sorted(
+        (*counted, total - loaded.counts.get(counted, 0))
+        for counted, total in counts.items()
+        if total > loaded.counts.get(counted, 0)
     )
-    if added:
-        await connection.execute(
-            _SAVE_CALLS,
-            {
-                "call": [call for (call, _, _), _ in added],
-                "key": [key for (_, key, _), _ in added],
-                "charge_key": [charge_key for (_, _, charge_key), _ in added],
-                "calls": [calls for _, calls in added],
-            },
-        )
+    for statement, columns, rows in (
+        (_SAVE_PAYMENTS, _PAYMENT, payments),
+        (_SAVE_REFUNDS, _REFUND, refunds),
+        (_SAVE_ANSWERS, _ANSWER, answers),
+        (_SAVE_CALLS, _CALL, calls),
+    ):
+        if rows:
+            await connection.execute(statement, arrays(columns, rows))
+    if entries:
+        await connection.execute(_SAVE_ENTRIES, {**arrays(_ENTRY, entries), "now": now})
 
 
-_PAYMENT_COLUMNS = (
-    "charge_key",
-    "status",
-    "payment_id",
-    "attempt",
-    "method_token",
-    "flow",
-    "amount_minor",
-    "captured_minor",
-    "currency",
-    "code",
-    "action_secret",
-    "due_at",
-)
-_REFUND_COLUMNS = ("refund_key", "charge_key", "amount_minor", "status", "code", "due_at")
+def _row_of(record: ProviderPayment | ProviderRefund, columns: Columns) -> tuple[Any, ...]:
+    return tuple(getattr(record, name) for name, _ in columns)

@@ -61,6 +61,7 @@ class PaymentRecord(Table, table=True):
     flow: str = Field(sa_column=Column(Text, nullable=False))
     amount_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
     captured_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    released_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
     currency: str = Field(sa_column=Column(Text, nullable=False))
     code: str | None = Field(sa_column=Column(Text))
     action_secret: str | None = Field(sa_column=Column(Text))

@@ -16,6 +16,7 @@ _STATEMENTS = (
         flow text NOT NULL,
         amount_minor bigint NOT NULL,
         captured_minor bigint NOT NULL,
+        released_minor bigint NOT NULL,
         currency text NOT NULL,
         code text,
         action_secret text,
