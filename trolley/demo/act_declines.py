@@ -9,7 +9,7 @@ from trolley.demo.goods import Article, offer
 from trolley.demo.screen import Bar
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Level
-from trolley.demo.shopper import CANCELLED, PAID, PAYMENT_FAILED, PAYS, Checkout, Shopper
+from trolley.demo.shopper import CANCELLED, PAID, PAYS, Checkout, Shopper, payment_failed
 from trolley.demo.stage import Findings, Stage
 
 ARTICLE = Article("second thoughts", price_minor=2_450)
@@ -105,8 +105,8 @@ async def _declined(shopper: Shopper, window_seconds: int) -> tuple[Checkout, St
     await shopper.open_cart()
     await shopper.put({ARTICLE.sku: 1})
     checkout = await shopper.check_out(DECLINED, window_seconds=window_seconds)
-    status = await shopper.follow(checkout, until=PAYMENT_FAILED.__eq__)
-    return checkout, Story(status["state"], status["order_id"], None)
+    status = await shopper.follow(checkout, until=payment_failed)
+    return checkout, Story(status["state"], status["order_id"], status["attempts"][-1]["code"])
 
 
 async def _pays_again(shopper: Shopper, settings: DemoSettings) -> Story:

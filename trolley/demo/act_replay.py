@@ -99,7 +99,7 @@ async def _buy(stage: Stage, invoice: Invoice, bar: Bar) -> _Bought:
     outcome = InvoiceOutcome(
         invoice=invoice.number,
         order_id=order_id,
-        status=status["state"],
+        status=status["state"] if order is None else order["state"],
         total_minor=None if order is None else order["total_minor"],
         currency=CURRENCY if order is None else order["currency"],
         lines=invoice.file_lines,

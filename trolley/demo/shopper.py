@@ -12,17 +12,29 @@ from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
 
 PAID, CANCELLED, REJECTED = "paid", "cancelled", "rejected"
-ENDS = frozenset({PAID, CANCELLED, REJECTED})
-"""States that end a checkout."""
-
 NEEDS_ATTENTION = "needs_attention"
 PAYMENT_FAILED = "payment_failed"
+"""States of a checkout."""
 
 PAYS = "pm_ok"
 """A payment method that just works."""
 
 SHORTEST_COUNTRY, LONGEST_COUNTRY = 2, 60
 SOMEWHERE = "Unspecified"
+
+
+Status = Mapping[str, Any]
+"""What the status URL of a checkout says."""
+
+
+def is_over(status: Status) -> bool:
+    """Whether nothing more will happen to a checkout by itself."""
+    return bool(status["final"])
+
+
+def payment_failed(status: Status) -> bool:
+    """Whether the shopper may pay again."""
+    return bool(status["state"] == PAYMENT_FAILED)
 
 
 class Stuck(ClientError):
@@ -144,21 +156,16 @@ class Shopper:
             headers=self._headers,
         )
 
-    async def follow(
-        self,
-        checkout: Checkout,
-        until: Callable[[str], bool] = ENDS.__contains__,
-    ) -> Mapping[str, Any]:
-        """The checkout's status once its state is as wanted. Raises `Stuck`."""
+    async def follow(self, checkout: Checkout, until: Callable[[Status], bool] = is_over) -> Status:
+        """The checkout's status once it is as wanted. Raises `Stuck`."""
         began = time.monotonic()
         wait = self._settings.follow_first_seconds
         while True:
-            status = (await self._client.get("order", checkout.status_url)).body
-            if until(status["state"]):
-                found: Mapping[str, Any] = status
-                return found
+            status: Status = (await self._client.get("order", checkout.status_url)).body
+            if until(status):
+                return status
             spent = time.monotonic() - began
-            hopeless = status["state"] == NEEDS_ATTENTION or status["state"] in ENDS
+            hopeless = status["final"] or status["state"] == NEEDS_ATTENTION
             if hopeless or spent > self._settings.finish_seconds:
                 raise Stuck(checkout.checkout_id, status["state"], spent)
             await asyncio.sleep(wait)
