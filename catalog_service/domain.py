@@ -25,9 +25,6 @@ MOST_PIECES_OF_A_LINE = 10_000
 LARGEST_PRICE_MINOR = LARGEST_AMOUNT_MINOR // MOST_PIECES_OF_A_LINE
 """No piece costs more, so that no line of an order leaves the range of amounts."""
 
-LONGEST_CODE = 64
-"""Characters of a SKU or product code: it stands in URLs, record keys and on labels."""
-
 
 class CatalogError(Exception):
     """The root of everything that a change of the catalog can be refused for."""
@@ -144,21 +141,6 @@ class VariantChange:
     status: Status | None = None
     attributes: Attributes | None = None
     additional_prices: Amounts | None = None
-
-
-def is_code(text: str) -> bool:
-    """Whether `text` can be a SKU or a product code.
-
-    Printable characters without a slash, no blanks at the ends, and not "." or "..", which
-    clients resolve away in URLs.
-    """
-    return (
-        1 <= len(text) <= LONGEST_CODE
-        and text.isprintable()
-        and text == text.strip()
-        and "/" not in text
-        and text not in {".", ".."}
-    )
 
 
 def prices_of(product: Product, variant: Variant) -> Amounts:

@@ -18,9 +18,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from trolley.runtime.servers import Servers
 from trolley.topics import admin_client, kafka_settings
+
+# How long an example takes on a busy machine is no reason for a property to fail.
+settings.register_profile("trolley", deadline=None)
+settings.load_profile("trolley")
 
 SERVERS_START_SECONDS = 180
 """Includes the download of Kafka on a new machine and of images with Docker."""

@@ -7,16 +7,15 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from catalog_service.domain import (
     LARGEST_PRICE_MINOR,
-    LONGEST_CODE,
     Amounts,
     Product,
     ProductChange,
     Status,
     Variant,
     VariantChange,
-    is_code,
     prices_of,
 )
+from contracts.codes import LONGEST_CODE, is_code
 from contracts.money import EXPONENTS
 from messaging.http.bodies import RequestBody
 

@@ -27,7 +27,6 @@ from catalog_service.api.bodies import (
 from catalog_service.api.problems import refusals_as_problems
 from catalog_service.domain import (
     LARGEST_PRICE_MINOR,
-    LONGEST_CODE,
     Product,
     Status,
     UnknownProduct,
@@ -35,11 +34,11 @@ from catalog_service.domain import (
     change_product,
     change_variant,
     create,
-    is_code,
     item_of,
 )
 from catalog_service.handlers import Catalog
 from catalog_service.settings import CatalogSettings
+from contracts.codes import LONGEST_CODE, is_code
 from contracts.messages.base import DEFAULT_SHOP
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.etags import IfMatch, RequiredIfMatch, etag_of, stale_etag
