@@ -80,7 +80,7 @@ class RuntimeSettings(BaseSettings):
     down_seconds: float = Field(default=60, gt=0)
     """How long `trolley down` waits for a clean end before it leaves the rest to the guardian."""
 
-    service_ready_seconds: float = Field(default=60, gt=0)
+    service_ready_seconds: float = Field(default=120, gt=0)
     """How long all services together may take until they are ready."""
 
     service_start_attempts: int = Field(default=3, ge=1)

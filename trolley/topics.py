@@ -9,7 +9,12 @@ from typing import Any, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    for_code,
+)
 from aiokafka.helpers import create_ssl_context
 
 from contracts.topics import TOPICS, Topic
@@ -118,6 +123,7 @@ async def apply_topics(environment: Mapping[str, str]) -> Applied:
                 ]
             ):
                 _raise_for((name, code, text) for code, text, _, name in answer.resources)
+        await _until_coordinated(admin)
         created = {one.name for one in missing}
         altered = {one.name for one in (*fewer, *differing)}
         return Applied(
@@ -144,6 +150,24 @@ async def _until_led(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) 
         if time.monotonic() > deadline:
             raise TimeoutError("new topics have no leader yet")
         await asyncio.sleep(_LED_POLL_SECONDS)
+
+
+async def _until_coordinated(admin: AIOKafkaAdminClient) -> None:
+    """Waits until the broker can coordinate consumer groups.
+
+    A new broker makes its topic of offsets at the first question for a coordinator; consumers that
+    ask first wait for seconds.
+    """
+    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    while True:
+        try:
+            await admin.find_coordinator("trolley")
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_LED_POLL_SECONDS)
+        else:
+            return
 
 
 async def list_topics(environment: Mapping[str, str]) -> list[ListedTopic]:

@@ -175,9 +175,13 @@ async def test_a_killed_kafka_comes_back_with_everything(
 
 
 async def test_a_second_supervisor_is_refused(running: Runtime) -> None:
-    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
-        await stack(running.home.path).start()
+    second = stack(running.home.path)
 
+    with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
+        await second.start()
+    await second.stop()  # as a caller may who does not know how far it came
+
+    assert Home(running.home.path).state() is not None
     assert (await asked(running.url("fake")))["pid"] == running.pid("fake")
 
 

@@ -17,6 +17,7 @@ topics = typer.Typer(
     rich_markup_mode=None,
 )
 
+_PIPE_WIDTH = 200
 _DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -40,7 +41,7 @@ def show(home: HomeOption) -> None:
     listed = asyncio.run(list_topics(Home(home).environment()))
     table = Table(box=None, pad_edge=False)
     for title in ("topic", "key", "writers", "partitions", "kept", "on the broker"):
-        table.add_column(title, justify="right" if title == "partitions" else "left")
+        table.add_column(title, justify="right" if title == "partitions" else "left", no_wrap=True)
     for one in listed:
         retention_ms = one.topic.retention_ms
         kept = one.topic.cleanup if retention_ms is None else f"{retention_ms / _DAY_MS:g} days"
@@ -55,4 +56,6 @@ def show(home: HomeOption) -> None:
             kept,
             broker,
         )
-    Console().print(table)
+    console = Console()
+    # In a pipe lines are for programs: none is cut.
+    console.print(table, width=None if console.is_terminal else _PIPE_WIDTH)

@@ -110,6 +110,11 @@ class Home:
             raise AlreadyRunning(self.path, state.pid if state else None) from error
         self._lock = held
 
+    @property
+    def locked(self) -> bool:
+        """True while this object holds the directory."""
+        return self._lock is not None
+
     def unlock(self) -> None:
         """Gives the directory back."""
         if self._lock is not None:

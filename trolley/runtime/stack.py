@@ -215,7 +215,9 @@ class Runtime:
             raise
 
     async def stop(self) -> None:
-        """Stops services, then servers, each cleanly; harmless when nothing runs."""
+        """Stops services, then servers, each cleanly; harmless when nothing was started."""
+        if not self.home.locked:
+            return  # what runs there is another supervisor's
         self._state = self._step = "stopping"
         for kept in self._kept.values():
             self._background += kept.tasks

@@ -1,0 +1,110 @@
+"""`trolley up --detach` with the real services, as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from trolley.runtime.guardian import birth
+from trolley.runtime.home import Home
+from trolley.services import SERVICES, databases
+
+pytestmark = pytest.mark.integration
+
+UP_SECONDS = 240
+
+
+def trolley(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KAFKA_", "TROLLEY_")) and not name.endswith("_DATABASE_URL")
+    }
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-m", "trolley", *arguments, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=UP_SECONDS,
+        cwd=root,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Everything, started in the background; stopped and deleted by the same commands."""
+    home = tmp_path_factory.mktemp("up") / ".trolley"
+    up = trolley(home, "up", "--detach")
+    assert up.returncode == 0, up.stdout + up.stderr
+    state = Home(home).state()
+    assert state is not None
+    pids = [state.pid, *(process.pid or 0 for process in state.processes)]
+    yield Home(home)
+    down = trolley(home, "down")
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert all(birth(pid) is None for pid in pids)
+    assert trolley(home, "status").returncode == 3
+    assert trolley(home, "reset", "--yes").returncode == 0
+    assert not home.exists()
+
+
+def test_every_process_is_ready(running: Home) -> None:
+    shown = trolley(running.path, "status")
+
+    assert shown.returncode == 0, shown.stderr
+    for name in ("postgres", "kafka", *(f"{service.name}-0" for service in SERVICES)):
+        line = next(line for line in shown.stdout.splitlines() if line.startswith(f"{name} "))
+        assert "ready" in line
+    assert "checkouts  none yet" in shown.stdout
+
+
+def test_every_service_says_that_it_is_ready(running: Home) -> None:
+    settings = running.written_environment()
+
+    for service in SERVICES:
+        url = f"http://127.0.0.1:{settings[service.port_setting]}"
+        assert httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 200
+
+
+def test_a_second_one_is_refused_and_harms_nothing(running: Home) -> None:
+    state = running.state()
+
+    for arguments in ((), ("--detach",)):
+        second = trolley(running.path, "up", *arguments)
+        assert second.returncode == 1
+        assert second.stderr.startswith(f"trolley: Trolley already runs in {running.path} ")
+        assert "Traceback" not in second.stderr
+
+    assert running.state() == state
+    assert trolley(running.path, "reset", "--yes").returncode == 1
+
+
+def test_topics_and_migrations_are_applied_and_can_be_again(running: Home) -> None:
+    assert trolley(running.path, "topics", "apply").stdout.startswith("0 created, 0 altered")
+    assert "missing" not in trolley(running.path, "topics", "list").stdout
+
+    migrated = trolley(running.path, "migrate")
+
+    assert migrated.returncode == 0, migrated.stderr
+    assert [line.partition(":")[0] for line in migrated.stdout.splitlines()] == [
+        database.name for database in databases() if database.migrations is not None
+    ]
+
+
+def test_logs_are_lines_of_json_under_the_name_of_their_process(running: Home) -> None:
+    shown = trolley(running.path, "logs", "cart").stdout.splitlines()
+
+    assert shown
+    for line in shown:
+        name, _, said = line.partition(" | ")
+        assert name.strip() == "cart-0"
+        assert json.loads(said)["service"] == "cart"
