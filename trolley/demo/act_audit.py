@@ -11,15 +11,18 @@ async def audit_everything(stage: Stage) -> Findings:
     report = await audit(Sources.named_by(stage.runtime.environment))
     bar.advance()
     broken = {one.invariant: one.violations for one in report.checked if one.violations}
+    waiting = {f"{item.what} ({item.where})": item.count for item in report.open_items}
     return Findings(
         (
             Check("facts checked", len(stage.orders.invoices), report.facts_checked, at_least=True),
             Check("violations", 0, report.violations),
+            Check("open items: dead letters, steps, rows, operations", 0, sum(waiting.values())),
             Check("suspicions that could not be looked into", 0, report.unjudged),
         ),
         {
             "invariants": len(report.checked),
-            "open items": {item.what: item.count for item in report.open_items},
+            "looks": report.looks,
+            **({"waiting": waiting} if waiting else {}),
             **({"broken": broken} if broken else {}),
         },
         audit=report.as_json(),

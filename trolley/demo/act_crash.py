@@ -10,7 +10,6 @@ from trolley.demo.checks import Check
 from trolley.demo.client import ClientError
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
-from trolley.demo.screen import Bar
 from trolley.demo.shop import Level
 from trolley.demo.shopper import PAID, Checkout, Shopper
 from trolley.demo.stage import Findings, Stage
@@ -141,55 +140,61 @@ def _cut_off(kills: Sequence[Kill]) -> int:
 async def _round(
     stage: Stage, books: Books, number: int
 ) -> tuple[Sequence[Journey], Sequence[Kill]]:
-    count = stage.settings.crash_checkouts
+    settings = stage.settings
+    count = settings.crash_checkouts
     await offer(stage, ARTICLE, count)
     bar = stage.screen.bar(f"checkouts while services die, round {number}", count)
-    shoppers = [
-        Shopper(stage.shop, stage.settings, name="Shopper in a crash") for _ in range(count)
-    ]
-    killing = asyncio.create_task(_kill_each(stage, books))
+    shoppers = [Shopper(stage.shop, settings, name="Shopper in a crash") for _ in range(count)]
+
+    async def fill(shopper: Shopper) -> None:
+        await shopper.open_cart()
+        await shopper.put({ARTICLE.sku: 1})
+
+    async def buy(shopper: Shopper) -> Journey:
+        try:
+            return await _buy(stage, shopper)
+        finally:
+            bar.advance()
+
+    # All carts are full before the first checkout, so that the provider is busy all at once.
+    await crowd(shoppers, fill, at_once=settings.shoppers_at_once)
+    over = asyncio.Event()
+    killing = asyncio.create_task(_kill_each(stage, books, over))
     try:
-
-        async def walk(shopper: Shopper) -> Journey:
-            return await _buy(stage, shopper, bar)
-
-        journeys = await crowd(shoppers, walk, at_once=count)
+        journeys = await crowd(shoppers, buy, at_once=count)
+        over.set()
         return journeys, await killing
     finally:
         killing.cancel()
         await asyncio.gather(killing, return_exceptions=True)
 
 
-async def _buy(stage: Stage, shopper: Shopper, bar: Bar) -> Journey:
+async def _buy(stage: Stage, shopper: Shopper) -> Journey:
     checkout: Checkout | None = None
     try:
-        await shopper.open_cart()
-        await shopper.put({ARTICLE.sku: 1})
         checkout = await shopper.check_out(f"pm_slow_after_effect_{stage.settings.crash_slow_ms}")
         status = await shopper.follow(checkout)
     except ClientError as error:
         return Journey(checkout, f"error: {error}")
-    finally:
-        bar.advance()
     return Journey(checkout, status["state"], status["order_id"])
 
 
-async def _kill_each(stage: Stage, books: Books) -> list[Kill]:
+async def _kill_each(stage: Stage, books: Books, over: asyncio.Event) -> list[Kill]:
     """Kills every victim, each at a moment when many calls stand between effect and record."""
     kills = []
     for service in VICTIMS:
-        await _aim(stage, books)
+        await _aim(stage, books, over)
         await stage.runtime.kill(service)
         in_flight, in_doubt = await books.calls_in_flight(), await books.in_doubt()
         kills.append(Kill(service, in_flight, len(in_doubt)))
     return kills
 
 
-async def _aim(stage: Stage, books: Books) -> None:
-    """Waits until enough calls are in doubt; a moment that does not come is not waited for."""
+async def _aim(stage: Stage, books: Books, over: asyncio.Event) -> None:
+    """Waits until enough calls are in doubt, while there are checkouts that may bring them."""
     settings = stage.settings
     deadline = time.monotonic() + settings.crash_aim_seconds
     while len(await books.in_doubt()) < settings.crash_aim_in_doubt:
-        if time.monotonic() > deadline:
+        if over.is_set() or time.monotonic() > deadline:
             return
         await asyncio.sleep(settings.crash_aim_poll_seconds)

@@ -1,6 +1,6 @@
 """Act 4: the first card is declined; half pay again in time, half let the window close."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trolley.demo.checks import Check
 from trolley.demo.client import ClientError, Refused
@@ -101,31 +101,30 @@ async def _told(stage: Stage, pays_again: bool, bar: Bar) -> Story:
         bar.advance()
 
 
-async def _declined(shopper: Shopper, window_seconds: int) -> tuple[Checkout, Story]:
-    await shopper.open_cart()
-    await shopper.put({ARTICLE.sku: 1})
-    checkout = await shopper.check_out(DECLINED, window_seconds=window_seconds)
-    status = await shopper.follow(checkout, until=payment_failed)
-    return checkout, Story(status["state"], status["order_id"], status["attempts"][-1]["code"])
-
-
 async def _pays_again(shopper: Shopper, settings: DemoSettings) -> Story:
-    checkout, story = await _declined(shopper, settings.decline_patient_window_seconds)
-    await shopper.pay(str(story.order_id), PAYS)
+    checkout = await _check_out(shopper, settings.decline_patient_window_seconds)
+    status = await shopper.follow(checkout, until=payment_failed)
+    order_id, code = status["order_id"], status["attempts"][-1]["code"]
+    await shopper.pay(order_id, PAYS)
     status = await shopper.follow(checkout)
-    return replace(story, state=status["state"])
+    return Story(status["state"], order_id, code)
 
 
 async def _too_late(shopper: Shopper, settings: DemoSettings) -> Story:
-    checkout, story = await _declined(shopper, settings.decline_window_seconds)
-    status = await shopper.follow(checkout)
+    status = await shopper.follow(await _check_out(shopper, settings.decline_window_seconds))
+    order_id, code = status["order_id"], status["attempts"][0]["code"]
     refused = False
     try:
-        await shopper.pay(str(story.order_id), PAYS)
+        await shopper.pay(order_id, PAYS)
     except Refused as refusal:
         refused = refusal.status == CONFLICT
-    back = await _piece_is_back(shopper)
-    return replace(story, state=status["state"], refused_too_late=refused, piece_is_back=back)
+    return Story(status["state"], order_id, code, refused, await _piece_is_back(shopper))
+
+
+async def _check_out(shopper: Shopper, window_seconds: int) -> Checkout:
+    await shopper.open_cart()
+    await shopper.put({ARTICLE.sku: 1})
+    return await shopper.check_out(DECLINED, window_seconds=window_seconds)
 
 
 async def _piece_is_back(shopper: Shopper) -> bool:

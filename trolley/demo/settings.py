@@ -100,7 +100,7 @@ class DemoSettings(BaseSettings):
         description="A service is killed when so many calls stand between effect and record.",
     )
     crash_aim_seconds: float = Field(
-        default=20, gt=0, description="A kill waits no longer for such a moment."
+        default=60, gt=0, description="A kill waits no longer for such a moment."
     )
     crash_aim_poll_seconds: float = Field(
         default=0.02, gt=0, description="How often the books are looked at for that moment."
