@@ -1,6 +1,6 @@
 """`order.commands` and `order.replies`: lock and load the checkouts, advance each, save."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -21,7 +21,7 @@ from order_service.checkout import (
     advance,
 )
 from order_service.store import checkouts as store
-from order_service.store.checkouts import Entry, Known, NewHistory
+from order_service.store.checkouts import Begun, Entry, Known, NewHistory, Placed
 from order_service.tables import TOMBSTONE, UNSEEN
 
 SERVICE = "order"
@@ -57,7 +57,8 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         match outcome:
             case Moved(checkout, messages, note):
                 history = _noted(rows, message, now, "moved", checkout, note)
-                return Decision((checkout, history), messages, result=outcome)
+                changed = (checkout, history, *_firsts(known, checkout))
+                return Decision(changed, messages, result=outcome)
             case Stale(why):
                 history = _noted(rows, message, now, "stale", known, str(why))
                 return Decision((history,), result=outcome)
@@ -66,15 +67,25 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         assert_never(outcome)
 
     async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
-        """Checkouts with their orders, then the history."""
-        begun = {row.id for row in changed if isinstance(row, Checkout)}
-        known: list[Known] = [
-            row
-            for row in changed
-            if isinstance(row, Checkout) or (isinstance(row, Tombstone) and row.id not in begun)
-        ]
-        await store.save(connection, known)
+        """Tombstones, checkouts, their orders, then the history."""
+        tombstones = [row for row in changed if isinstance(row, Tombstone)]
+        checkouts = [row for row in changed if isinstance(row, Checkout)]
+        begun = {row.checkout_id for row in changed if isinstance(row, Begun)}
+        placed = {row.checkout_id for row in changed if isinstance(row, Placed)}
+        await store.save_tombstones(connection, tombstones)
+        await store.save_checkouts(connection, checkouts, begun)
+        await store.save_orders(connection, checkouts, placed)
         await store.save_history(connection, [r for r in changed if isinstance(r, NewHistory)])
+
+
+def _firsts(before: Known | None, after: Known) -> Iterator[Begun | Placed]:
+    """What this decision made for the first time, and is to be inserted rather than updated."""
+    if not isinstance(after, Checkout):
+        return
+    if not isinstance(before, Checkout):
+        yield Begun(after.id)
+    if after.order is not None and (not isinstance(before, Checkout) or before.order is None):
+        yield Placed(after.id)
 
 
 def _known(rows: Rows, message: CheckoutMessage) -> Known | None:

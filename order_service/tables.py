@@ -1,8 +1,8 @@
 """The tables of orders; what a constraint can hold, a constraint holds.
 
 `checkouts` is the lock root: its row is locked before anything of the checkout or its order is
-changed. The facts of a checkout are one JSON value, written whole; what is searched or audited
-stands in columns beside it.
+changed. The facts of a checkout are one JSON value, written whole and read whole; what is
+searched, audited or held by a constraint stands in columns beside it.
 """
 
 from datetime import datetime
@@ -27,11 +27,19 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field
 
 from messaging.tables import service_tables
-from order_service.checkout.facts import Fulfilment, PaymentStatus, Returned, State
+from order_service.checkout.compass import STATE_OF_LIVE
+from order_service.checkout.facts import (
+    ENDED,
+    LIVE,
+    Fulfilment,
+    PaymentStatus,
+    Returned,
+    State,
+)
 
 if TYPE_CHECKING:
     from sqlmodel import SQLModel
@@ -54,6 +62,63 @@ def one_of(column: str, *values: str) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
+def _amount() -> Column[int]:
+    return Column(BigInteger, nullable=False, server_default=text("0"))
+
+
+_WITHOUT_ORDER = one_of(
+    "state", State.RESERVING, State.RELEASING, State.CANCELLED, State.NEEDS_ATTENTION
+)
+_NOT_BEGUN = one_of("state", UNSEEN, TOMBSTONE)
+
+CHECKOUT_RULES = {
+    "checkouts_state": one_of("state", UNSEEN, TOMBSTONE, *State),
+    "checkouts_begun": f"""
+        {_NOT_BEGUN} AND num_nonnulls(request, facts, cart_id, currency, total_minor) = 0
+        OR NOT {_NOT_BEGUN} AND num_nulls(request, facts, cart_id, currency, total_minor) = 0
+            AND num_nonnulls(customer_id, guest_token_hash) = 1
+    """,
+    # Final: over, and nothing is waited for. Anything else moves by a deadline, or is seen.
+    "checkouts_final": f"""
+        NOT final OR {one_of("state", TOMBSTONE, *sorted(ENDED))}
+            AND deadline_at IS NULL AND NOT late AND NOT blocked
+    """,
+    "checkouts_moves_or_is_seen": f"""
+        final OR blocked OR deadline_at IS NOT NULL
+            OR {one_of("state", UNSEEN, State.NEEDS_ATTENTION)}
+    """,
+    # The one live attempt, and no stock given back while there is one.
+    "checkouts_live_attempt": f"""
+        num_nulls(live_attempt, live_attempt_status) IN (0, 2)
+        AND (live_attempt_status IS NULL OR {one_of("live_attempt_status", *sorted(LIVE))})
+    """,
+    "checkouts_live_state": f"""
+        CASE WHEN {one_of("state", *STATE_OF_LIVE.values())} THEN live_attempt IS NOT NULL
+        ELSE live_attempt IS NULL
+            OR {one_of("state", State.CLOSING_PAYMENT, State.NEEDS_ATTENTION)} END
+    """,
+    # Nothing goes back that did not come; what is kept is the total or nothing.
+    "checkouts_money": """
+        captured_minor >= 0 AND refunded_minor >= 0 AND refund_pending_minor >= 0
+        AND refunded_minor + refund_pending_minor <= captured_minor
+    """,
+    "checkouts_money_kept": f"""
+        CASE state
+        WHEN '{State.PAID}' THEN
+            captured_minor - refunded_minor - refund_pending_minor = total_minor
+        WHEN '{State.CANCELLED}' THEN captured_minor = refunded_minor
+        WHEN '{State.REJECTED}' THEN captured_minor = 0
+        ELSE true END
+    """,
+    "checkouts_order": f"""
+        CASE WHEN {one_of("state", UNSEEN, TOMBSTONE, State.REJECTED)} THEN order_id IS NULL
+        WHEN {_WITHOUT_ORDER} THEN order_id IS NOT NULL OR captured_minor = 0
+        ELSE order_id IS NOT NULL END
+    """,
+}
+"""The rules of `order_service.checkout` that one row can show, by name."""
+
+
 class CheckoutRow(Table, table=True):
     """A checkout. `request` is the StartCheckout as it came, `facts` all that the saga knows.
 
@@ -63,16 +128,7 @@ class CheckoutRow(Table, table=True):
 
     __tablename__ = "checkouts"
     __table_args__ = (
-        CheckConstraint(one_of("state", UNSEEN, TOMBSTONE, *State), name="checkouts_state"),
-        CheckConstraint(
-            f"state IN ('{UNSEEN}', '{TOMBSTONE}') OR (request IS NOT NULL AND facts IS NOT NULL "
-            "AND (customer_id IS NULL) <> (guest_token_hash IS NULL))",
-            name="checkouts_known",
-        ),
-        CheckConstraint(
-            "NOT final OR (state IN ('paid', 'cancelled', 'rejected') AND deadline_at IS NULL)",
-            name="checkouts_final",
-        ),
+        *(CheckConstraint(rule, name=name) for name, rule in CHECKOUT_RULES.items()),
         Index(
             "checkouts_deadline", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")
         ),
@@ -89,7 +145,12 @@ class CheckoutRow(Table, table=True):
     currency: str | None = Field(sa_column=Column(Text))
     total_minor: int | None = Field(sa_column=Column(BigInteger))
     request: bytes | None = Field(sa_column=Column(LargeBinary))
-    facts: dict[str, Any] | None = Field(sa_column=Column(JSONB))
+    facts: dict[str, Any] | None = Field(sa_column=Column(JSON))
+    live_attempt: int | None = Field(sa_column=Column(Integer))
+    live_attempt_status: str | None = Field(sa_column=Column(Text))
+    captured_minor: int = Field(sa_column=_amount())
+    refund_pending_minor: int = Field(sa_column=_amount())
+    refunded_minor: int = Field(sa_column=_amount())
     final: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     late: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))
     blocked: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=false()))

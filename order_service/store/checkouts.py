@@ -1,14 +1,13 @@
 """Checkouts and their orders: locked, loaded and saved, any number in one statement each."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.order import StartCheckout
@@ -40,6 +39,30 @@ class NewHistory:
 
     checkout_id: UUID
     entries: tuple[Entry, ...] = ()
+
+    @property
+    def key(self) -> UUID:
+        """The checkout."""
+        return self.checkout_id
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """This checkout begins in this batch: its row gets what never changes."""
+
+    checkout_id: UUID
+
+    @property
+    def key(self) -> UUID:
+        """The checkout."""
+        return self.checkout_id
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order of this checkout is placed in this batch: it is to be inserted, with its lines."""
+
+    checkout_id: UUID
 
     @property
     def key(self) -> UUID:
@@ -92,7 +115,7 @@ async def lock(
 
 
 _LOAD = text("""
-    SELECT checkout_id, shop_id, state, request, facts FROM checkouts
+    SELECT checkout_id, shop_id, state, request, facts::text FROM checkouts
     WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
 """)
 
@@ -106,7 +129,7 @@ async def load(connection: AsyncConnection, ids: Collection[UUID]) -> list[Known
 def _known(row: Any) -> Known:
     if row.state == TOMBSTONE:
         return Tombstone(row.checkout_id, row.shop_id)
-    facts = _Facts.model_validate(row.facts)
+    facts = _Facts.model_validate_json(row.facts)
     return Checkout(
         id=row.checkout_id,
         request=StartCheckout.model_validate_json(row.request),
@@ -116,7 +139,7 @@ def _known(row: Any) -> Known:
 
 
 _DUE = text("""
-    SELECT checkout_id, shop_id, state, request, facts FROM checkouts
+    SELECT checkout_id, shop_id, state, request, facts::text FROM checkouts
     WHERE deadline_at <= :now ORDER BY deadline_at LIMIT :most
     FOR UPDATE SKIP LOCKED
 """)
@@ -138,55 +161,108 @@ async def take_due(
     return due
 
 
-_SAVE = text("""
-    UPDATE checkouts c SET
-        shop_id = n.shop_id, state = n.state, customer_id = n.customer_id,
-        guest_token_hash = n.guest_token_hash, cart_id = n.cart_id, order_id = n.order_id,
-        currency = n.currency, total_minor = n.total_minor,
-        request = coalesce(c.request, n.request), facts = n.facts, final = n.final,
-        late = n.late, blocked = n.blocked, deadline_at = n.deadline_at, changed_at = now()
-    FROM unnest(
-        CAST(:checkout_id AS uuid[]), CAST(:shop_id AS text[]), CAST(:state AS text[]),
-        CAST(:customer_id AS text[]), CAST(:guest_token_hash AS text[]), CAST(:cart_id AS uuid[]),
-        CAST(:order_id AS uuid[]), CAST(:currency AS text[]), CAST(:total_minor AS bigint[]),
-        CAST(:request AS bytea[]), CAST(:facts AS jsonb[]), CAST(:final AS boolean[]),
-        CAST(:late AS boolean[]), CAST(:blocked AS boolean[]), CAST(:deadline_at AS timestamptz[])
-    ) AS n (checkout_id, shop_id, state, customer_id, guest_token_hash, cart_id, order_id,
-            currency, total_minor, request, facts, final, late, blocked, deadline_at)
-    WHERE c.checkout_id = n.checkout_id
-""")
+def _given(columns: Mapping[str, str]) -> str:
+    """The FROM item `n`: parallel arrays of these columns, as rows."""
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
+    return f"unnest({arrays}) AS n ({', '.join(columns)})"
 
 
-async def save(connection: AsyncConnection, known: Sequence[Known]) -> None:
-    """Write checkouts and tombstones, and of checkouts that have one the order."""
-    if not known:
-        return
-    rows = [_tombstone_row(one) if isinstance(one, Tombstone) else _row(one) for one in known]
-    await connection.execute(_SAVE, _columns(rows))
-    placed = [one for one in known if isinstance(one, Checkout) and one.order is not None]
-    await _save_orders(connection, placed)
+def _set(columns: Iterable[str]) -> str:
+    return ", ".join(f"{name} = n.{name}" for name in columns)
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _row(checkout: Checkout) -> dict[str, Any]:
-    request = checkout.request
-    facts = _Facts.model_construct(**{name: getattr(checkout, name) for name in _FACTS})
-    # Only the first save brings the request: it never changes.
+_KEY = {"checkout_id": "uuid"}
+
+_BEGINS_WITH = {
+    "shop_id": "text",
+    "customer_id": "text",
+    "guest_token_hash": "text",
+    "cart_id": "uuid",
+    "currency": "text",
+    "total_minor": "bigint",
+    "request": "bytea",
+}
+"""What never changes of a checkout; written once, which spares the lines in every later save."""
+
+_MOVES = {
+    "state": "text",
+    "order_id": "uuid",
+    "facts": "json",
+    "live_attempt": "int",
+    "live_attempt_status": "text",
+    "captured_minor": "bigint",
+    "refund_pending_minor": "bigint",
+    "refunded_minor": "bigint",
+    "final": "boolean",
+    "late": "boolean",
+    "blocked": "boolean",
+    "deadline_at": "timestamptz",
+}
+
+
+def _update_of(columns: dict[str, str]) -> TextClause:
+    return text(f"""
+        UPDATE checkouts c SET {_set(columns)}, changed_at = now()
+        FROM {_given(_KEY | columns)} WHERE c.checkout_id = n.checkout_id
+    """)  # noqa: S608 - built from the constants above
+
+
+_BEGIN = _update_of(_BEGINS_WITH | _MOVES)
+_MOVE = _update_of(_MOVES)
+
+_BURY = text(f"""
+    UPDATE checkouts SET state = '{TOMBSTONE}', final = true, changed_at = now()
+    WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
+""")  # noqa: S608 - built from the constant above
+
+
+async def save_tombstones(connection: AsyncConnection, tombstones: Sequence[Tombstone]) -> None:
+    """Write cancels that came before their checkouts."""
+    if tombstones:
+        await connection.execute(_BURY, {"ids": [tombstone.id for tombstone in tombstones]})
+
+
+async def save_checkouts(
+    connection: AsyncConnection, checkouts: Sequence[Checkout], begun: Collection[UUID]
+) -> None:
+    """Write checkouts; those in `begun` with what never changes."""
+    beginning = [_moves(c) | _begins_with(c.request) for c in checkouts if c.id in begun]
+    if beginning:
+        await connection.execute(_BEGIN, _arrays(beginning))
+    moving = [_moves(checkout) for checkout in checkouts if checkout.id not in begun]
+    if moving:
+        await connection.execute(_MOVE, _arrays(moving))
+
+
+def _begins_with(request: StartCheckout) -> dict[str, Any]:
     return {
-        "checkout_id": checkout.id,
         "shop_id": request.shop_id,
-        "state": checkout.state.value,
         "customer_id": request.customer_id,
         "guest_token_hash": request.guest_token_hash,
         "cart_id": request.cart_id,
-        "order_id": checkout.order and checkout.order.id,
         "currency": request.currency,
         "total_minor": request.total_minor,
         "request": request.model_dump_json().encode(),
+    }
+
+
+def _moves(checkout: Checkout) -> dict[str, Any]:
+    facts = _Facts.model_construct(**{name: getattr(checkout, name) for name in _FACTS})
+    live = checkout.live_attempt
+    return {
+        "checkout_id": checkout.id,
+        "state": checkout.state.value,
+        "order_id": checkout.order and checkout.order.id,
         "facts": facts.model_dump_json(),
+        "live_attempt": live and live.number,
+        "live_attempt_status": live and live.status.value,
+        "captured_minor": checkout.captured_minor,
+        "refund_pending_minor": checkout.refund_pending_minor,
+        "refunded_minor": checkout.refunded_minor,
         "final": checkout.final,
         "late": checkout.late,
         "blocked": checkout.blocked,
@@ -194,84 +270,78 @@ def _row(checkout: Checkout) -> dict[str, Any]:
     }
 
 
-def _tombstone_row(tombstone: Tombstone) -> dict[str, Any]:
-    unknown = dict.fromkeys(
-        (
-            "customer_id",
-            "guest_token_hash",
-            "cart_id",
-            "order_id",
-            "currency",
-            "total_minor",
-            "request",
-            "facts",
-            "deadline_at",
-        )
-    )
-    return {
-        "checkout_id": tombstone.id,
-        "shop_id": tombstone.shop_id,
-        "state": TOMBSTONE,
-        "final": False,
-        "late": False,
-        "blocked": False,
-        **unknown,
-    }
+_PLACED_WITH = {
+    "order_id": "uuid",
+    "shop_id": "text",
+    "checkout_id": "uuid",
+    "number": "text",
+    "customer_id": "text",
+    "guest_token_hash": "text",
+    "email": "text",
+    "shipping_address": "jsonb",
+    "currency": "text",
+    "total_minor": "bigint",
+    "placed_at": "timestamptz",
+    "window_closes_at": "timestamptz",
+}
+
+_AXES = {
+    "payment_status": "text",
+    "fulfilment_status": "text",
+    "return_status": "text",
+    "event_seq": "bigint",
+}
+
+_PLACE = text(f"""
+    INSERT INTO orders ({", ".join(_PLACED_WITH | _AXES)}, changed_at)
+    SELECT n.*, now() FROM {_given(_PLACED_WITH | _AXES)}
+""")  # noqa: S608 - built from the constants above
+
+_TURN = text(f"""
+    UPDATE orders o SET {_set(_AXES)}, changed_at = now()
+    FROM {_given(_KEY | _AXES)} WHERE o.checkout_id = n.checkout_id
+""")  # noqa: S608 - built from the constants above
+
+_LINE = {
+    "order_id": "uuid",
+    "line_no": "int",
+    "sku": "text",
+    "method": "text",
+    "name": "text",
+    "quantity": "int",
+    "unit_price_minor": "bigint",
+    "net_minor": "bigint",
+    "gross_minor": "bigint",
+    "discounts": "jsonb",
+    "taxes": "jsonb",
+}
+
+_LIST_LINES = text(f"""
+    INSERT INTO order_lines ({", ".join(_LINE)}) SELECT n.* FROM {_given(_LINE)}
+""")  # noqa: S608 - built from the constants above
 
 
-_SAVE_ORDERS = text("""
-    INSERT INTO orders (
-        order_id, shop_id, checkout_id, number, customer_id, guest_token_hash, email,
-        shipping_address, currency, total_minor, payment_status, fulfilment_status, return_status,
-        event_seq, placed_at, window_closes_at, changed_at)
-    SELECT n.*, now() FROM unnest(
-        CAST(:order_id AS uuid[]), CAST(:shop_id AS text[]), CAST(:checkout_id AS uuid[]),
-        CAST(:number AS text[]), CAST(:customer_id AS text[]), CAST(:guest_token_hash AS text[]),
-        CAST(:email AS text[]), CAST(:shipping_address AS jsonb[]), CAST(:currency AS text[]),
-        CAST(:total_minor AS bigint[]), CAST(:payment_status AS text[]),
-        CAST(:fulfilment_status AS text[]), CAST(:return_status AS text[]),
-        CAST(:event_seq AS bigint[]), CAST(:placed_at AS timestamptz[]),
-        CAST(:window_closes_at AS timestamptz[])) AS n
-    ON CONFLICT (order_id) DO UPDATE SET
-        payment_status = excluded.payment_status, fulfilment_status = excluded.fulfilment_status,
-        return_status = excluded.return_status, event_seq = excluded.event_seq,
-        changed_at = excluded.changed_at
-    RETURNING order_id, (xmax = 0) AS is_new
-""")
-
-_SAVE_LINES = text("""
-    INSERT INTO order_lines (order_id, line_no, sku, method, name, quantity, unit_price_minor,
-                             net_minor, gross_minor, discounts, taxes)
-    SELECT * FROM unnest(
-        CAST(:order_id AS uuid[]), CAST(:line_no AS int[]), CAST(:sku AS text[]),
-        CAST(:method AS text[]), CAST(:name AS text[]), CAST(:quantity AS int[]),
-        CAST(:unit_price_minor AS bigint[]), CAST(:net_minor AS bigint[]),
-        CAST(:gross_minor AS bigint[]), CAST(:discounts AS jsonb[]), CAST(:taxes AS jsonb[]))
-""")
+async def save_orders(
+    connection: AsyncConnection, checkouts: Sequence[Checkout], placed: Collection[UUID]
+) -> None:
+    """Write the orders of these checkouts, those in `placed` for the first time."""
+    ordered = [(checkout, checkout.order) for checkout in checkouts if checkout.order is not None]
+    new = [(checkout, order) for checkout, order in ordered if checkout.id in placed]
+    if new:
+        rows = [_placed_with(c, order) | _axes(c, order) for c, order in new]
+        await connection.execute(_PLACE, _arrays(rows))
+        lines = [line for c, order in new for line in _line_rows(order.id, c.request)]
+        await connection.execute(_LIST_LINES, _arrays(lines))
+    turning = [_axes(checkout, order) for checkout, order in ordered if checkout.id not in placed]
+    if turning:
+        await connection.execute(_TURN, _arrays(turning))
 
 
-async def _save_orders(connection: AsyncConnection, placed: Sequence[Checkout]) -> None:
-    if not placed:
-        return
-    orders = [_order_row(checkout, checkout.order) for checkout in placed if checkout.order]
-    saved = await connection.execute(_SAVE_ORDERS, _columns(orders))
-    new = {row.order_id for row in saved if row.is_new}
-    lines = [
-        row
-        for checkout in placed
-        if checkout.order and checkout.order.id in new
-        for row in _line_rows(checkout.order.id, checkout.request)
-    ]
-    if lines:
-        await connection.execute(_SAVE_LINES, _columns(lines))
-
-
-def _order_row(checkout: Checkout, order: Order) -> dict[str, Any]:
+def _placed_with(checkout: Checkout, order: Order) -> dict[str, Any]:
     request = checkout.request
     return {
         "order_id": order.id,
         "shop_id": request.shop_id,
-        "checkout_id": checkout.id,
         "number": order.number,
         "customer_id": request.customer_id,
         "guest_token_hash": request.guest_token_hash,
@@ -279,12 +349,18 @@ def _order_row(checkout: Checkout, order: Order) -> dict[str, Any]:
         "shipping_address": request.shipping_address.model_dump_json(),
         "currency": request.currency,
         "total_minor": request.total_minor,
+        "placed_at": order.placed_at,
+        "window_closes_at": order.window_closes_at,
+    }
+
+
+def _axes(checkout: Checkout, order: Order) -> dict[str, Any]:
+    return {
+        "checkout_id": checkout.id,
         "payment_status": checkout.payment_status.value,
         "fulfilment_status": order.fulfilment.value,
         "return_status": order.returned.value,
         "event_seq": order.event_seq,
-        "placed_at": order.placed_at,
-        "window_closes_at": order.window_closes_at,
     }
 
 
@@ -307,26 +383,31 @@ def _line_rows(order_id: UUID, request: StartCheckout) -> Iterable[dict[str, Any
 
 
 def _json(values: Sequence[BaseModel]) -> str:
-    return orjson.dumps([value.model_dump(mode="json") for value in values]).decode()
+    # Most lines have neither discounts nor taxes.
+    return f"[{','.join(value.model_dump_json() for value in values)}]" if values else "[]"
 
 
-_SAVE_HISTORY = text("""
-    INSERT INTO checkout_history (checkout_id, at, message_type, step, round, outcome, state, note)
-    SELECT checkout_id, at, message_type, step, round, outcome, state, note
-    FROM unnest(
-        CAST(:checkout_id AS uuid[]), CAST(:at AS timestamptz[]), CAST(:message_type AS text[]),
-        CAST(:step AS text[]), CAST(:round AS int[]), CAST(:outcome AS text[]),
-        CAST(:state AS text[]), CAST(:note AS text[]))
-        WITH ORDINALITY AS e (checkout_id, at, message_type, step, round, outcome, state, note,
-                              position)
-    ORDER BY position
-""")
+_ENTRY = {
+    "checkout_id": "uuid",
+    "at": "timestamptz",
+    "message_type": "text",
+    "step": "text",
+    "round": "int",
+    "outcome": "text",
+    "state": "text",
+    "note": "text",
+}
+
+_NOTE = text(f"""
+    INSERT INTO checkout_history ({", ".join(_ENTRY)})
+    SELECT {", ".join(_ENTRY)} FROM {_given(_ENTRY | {"position": "int"})} ORDER BY position
+""")  # noqa: S608 - built from the constants above
 
 
 async def save_history(connection: AsyncConnection, added: Sequence[NewHistory]) -> None:
     """Append to the histories, in order."""
     entries = [entry for history in added for entry in history.entries]
     if entries:
-        names = Entry.__slots__
-        columns = {name: [getattr(entry, name) for entry in entries] for name in names}
-        await connection.execute(_SAVE_HISTORY, columns)
+        columns = {name: [getattr(entry, name) for entry in entries] for name in _ENTRY}
+        columns["position"] = list(range(len(entries)))
+        await connection.execute(_NOTE, columns)

@@ -22,7 +22,12 @@ _STATEMENTS = (
         currency text,
         total_minor bigint,
         request bytea,
-        facts jsonb,
+        facts json,
+        live_attempt integer,
+        live_attempt_status text,
+        captured_minor bigint NOT NULL DEFAULT 0,
+        refund_pending_minor bigint NOT NULL DEFAULT 0,
+        refunded_minor bigint NOT NULL DEFAULT 0,
         final boolean NOT NULL DEFAULT false,
         late boolean NOT NULL DEFAULT false,
         blocked boolean NOT NULL DEFAULT false,
@@ -34,11 +39,41 @@ _STATEMENTS = (
             'processing', 'payment_unknown', 'payment_failed', 'capturing', 'committing',
             'closing_payment', 'releasing', 'refunding', 'needs_attention', 'paid', 'cancelled',
             'rejected')),
-        CONSTRAINT checkouts_known CHECK (
-            state IN ('unseen', 'tombstone') OR (request IS NOT NULL AND facts IS NOT NULL
-            AND (customer_id IS NULL) <> (guest_token_hash IS NULL))),
+        CONSTRAINT checkouts_begun CHECK (
+            state IN ('unseen', 'tombstone')
+                AND num_nonnulls(request, facts, cart_id, currency, total_minor) = 0
+            OR NOT state IN ('unseen', 'tombstone')
+                AND num_nulls(request, facts, cart_id, currency, total_minor) = 0
+                AND num_nonnulls(customer_id, guest_token_hash) = 1),
         CONSTRAINT checkouts_final CHECK (
-            NOT final OR (state IN ('paid', 'cancelled', 'rejected') AND deadline_at IS NULL))
+            NOT final OR state IN ('tombstone', 'cancelled', 'paid', 'rejected')
+                AND deadline_at IS NULL AND NOT late AND NOT blocked),
+        CONSTRAINT checkouts_moves_or_is_seen CHECK (
+            final OR blocked OR deadline_at IS NOT NULL
+            OR state IN ('unseen', 'needs_attention')),
+        CONSTRAINT checkouts_live_attempt CHECK (
+            num_nulls(live_attempt, live_attempt_status) IN (0, 2)
+            AND (live_attempt_status IS NULL OR live_attempt_status IN (
+                'action_required', 'authorized', 'processing', 'requested', 'unknown'))),
+        CONSTRAINT checkouts_live_state CHECK (
+            CASE WHEN state IN (
+                'paying', 'action_required', 'processing', 'payment_unknown', 'capturing')
+            THEN live_attempt IS NOT NULL
+            ELSE live_attempt IS NULL OR state IN ('closing_payment', 'needs_attention') END),
+        CONSTRAINT checkouts_money CHECK (
+            captured_minor >= 0 AND refunded_minor >= 0 AND refund_pending_minor >= 0
+            AND refunded_minor + refund_pending_minor <= captured_minor),
+        CONSTRAINT checkouts_money_kept CHECK (
+            CASE state
+            WHEN 'paid' THEN captured_minor - refunded_minor - refund_pending_minor = total_minor
+            WHEN 'cancelled' THEN captured_minor = refunded_minor
+            WHEN 'rejected' THEN captured_minor = 0
+            ELSE true END),
+        CONSTRAINT checkouts_order CHECK (
+            CASE WHEN state IN ('unseen', 'tombstone', 'rejected') THEN order_id IS NULL
+            WHEN state IN ('reserving', 'releasing', 'cancelled', 'needs_attention')
+            THEN order_id IS NOT NULL OR captured_minor = 0
+            ELSE order_id IS NOT NULL END)
     ) WITH (fillfactor = 50)
     """,
     "CREATE INDEX checkouts_deadline ON checkouts (deadline_at) WHERE deadline_at IS NOT NULL",
