@@ -24,10 +24,11 @@ from contracts.topics import CART_COMMANDS, CATALOG_ITEMS, INVENTORY_AVAILABILIT
 from messaging.batch import BatchProcessor, Subscription, deliver
 from messaging.clock import utc_now
 from messaging.dead_letters import Record
-from messaging.fold import Handler
+from messaging.fold import Handler, Incoming, open_fold
 from messaging.http.problems import TYPE_BASE
 from messaging.http.tokens import customer_token
 from messaging.outbox import address
+from messaging.settings import HttpSettings
 
 KEY = SecretStr("a signing key that only tests know")
 
@@ -63,8 +64,10 @@ class Shop:
     """Shoppers and neighbours of the cart service; messages go in as Kafka would hand them over."""
 
     def __init__(self, database_url: str, **settings: Any) -> None:
+        # Where tests let many requests meet, a slow machine is no reason to answer 503.
+        patient = HttpSettings(idempotency_wait_seconds=60)
         self.settings = CartSettings(
-            **{"database_url": database_url, "signing_key": KEY, **settings}
+            **{"database_url": database_url, "signing_key": KEY, "http": patient, **settings}
         )
         self.service = build(self.settings)
         transport = httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False)
@@ -93,19 +96,23 @@ class Shop:
 
     # --- neighbours --------------------------------------------------------------------------
 
-    def processor(self, topic: Topic) -> BatchProcessor:
-        """The one that settles batches of this topic."""
+    def handler(self, topic: Topic) -> Handler[Any]:
+        """The one that handles messages of this topic."""
         handlers: dict[str, Handler[Any]] = {
             CART_COMMANDS.name: SagaHandler(self.settings.limits, self.settings.payment_providers),
             CATALOG_ITEMS.name: CatalogHandler(),
             INVENTORY_AVAILABILITY.name: AvailabilityHandler(),
         }
-        return BatchProcessor(
-            "cart",
-            Subscription(topic, handlers[topic.name]),
-            self.service.database,
-            self.settings.consumer,
-        )
+        return handlers[topic.name]
+
+    async def receive_at_the_first_attempt(self, *messages: Message) -> None:
+        """Handle messages as one batch; whatever the database refuses is raised."""
+        handler, now = self.handler(messages[0].topic), utc_now()
+        async with self.service.database.transaction() as connection:
+            fold = await open_fold(connection, handler, messages, source="cart", now=now)
+            for message in messages:
+                fold.step(handler, Incoming(message))
+            await fold.save(connection, handler)
 
     async def receive(self, *messages: Message, ids: Sequence[UUID] = ()) -> None:
         """Handle messages of one topic as one batch; each has a fresh id unless given."""
@@ -118,7 +125,13 @@ class Shop:
             offset = next(self._offsets)
             record = Record(topic.name, sent.partition, offset, sent.key, sent.payload, headers)
             batch.append(deliver(record, topic))
-        assert await self.processor(topic).settle(batch, asyncio.Event())
+        processor = BatchProcessor(
+            "cart",
+            Subscription(topic, self.handler(topic)),
+            self.service.database,
+            self.settings.consumer,
+        )
+        assert await processor.settle(batch, asyncio.Event())
 
     async def offers(
         self,
