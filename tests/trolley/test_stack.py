@@ -113,6 +113,25 @@ async def test_a_killed_service_comes_back_at_the_same_address(running: Runtime)
     assert (await asked(url))["pid"] == running.pid("fake", 1)
 
 
+async def test_kills_on_purpose_are_not_held_against_a_service(
+    running: Runtime, wait_until: Wait
+) -> None:
+    async def runs() -> bool:
+        return running.pid("fake", 1) is not None
+
+    before = running.restarts("fake", 1)
+    kills = running.settings.service_start_attempts + 1
+    for _ in range(kills):  # before it is ready, as a service in trouble would end
+        await running.kill("fake", 1)
+        await wait_until(runs, what="it is started again")
+
+    await running.wait_ready()
+
+    assert running.restarts("fake", 1) == before + kills
+
+    assert (await asked(running.url("fake", 1)))["pid"] == running.pid("fake", 1)
+
+
 async def test_a_stopped_service_stays_down_until_it_is_started(running: Runtime) -> None:
     await running.stop_service("fake", 1)
     with pytest.raises(httpx.ConnectError):

@@ -48,6 +48,8 @@ class _Kept:
     since: float | None = None
     note: str | None = None
     early_ends: int = 0
+    killed: bool = False
+    """Its next end is our own doing and says nothing against it."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def shown(self) -> ProcessState:
@@ -260,6 +262,7 @@ class Runtime:
         """SIGKILL to a replica; returns when it is gone. It is started again at once."""
         kept = self._kept[instance_name(service, slot)]
         if kept.child is not None:
+            kept.killed = True
             kept.child.signal(signal.SIGKILL)
             await kept.child.ended()
             # Until the restart begins it must not be taken for ready.
@@ -532,9 +535,11 @@ class Runtime:
             kept.note = _ending(child.process.returncode)
             kept.restarts += 1
             self._children.forget(child)
-            if time.monotonic() - began >= self.settings.restart_forgiven_seconds:
+            late = time.monotonic() - began >= self.settings.restart_forgiven_seconds
+            if late or kept.killed:
                 wait, kept.early_ends = self.settings.restart_first_seconds, 0
-            kept.early_ends += 1
+            kept.early_ends += not kept.killed
+            kept.killed = False
             self._changed()
             await asyncio.sleep(wait)
             wait = min(wait * 2, self.settings.restart_longest_seconds)
