@@ -261,12 +261,14 @@ class Runtime:
     async def kill(self, service: str, slot: int = 0) -> None:
         """SIGKILL to a replica; returns when it is gone. It is started again at once."""
         kept = self._kept[instance_name(service, slot)]
-        if kept.child is not None:
+        child = kept.child
+        if child is not None:
             kept.killed = True
-            kept.child.signal(signal.SIGKILL)
-            await kept.child.ended()
-            # Until the restart begins it must not be taken for ready.
-            kept.state = "restarting"
+            child.signal(signal.SIGKILL)
+            await child.ended()
+            if kept.child is child:
+                # The restart has not begun; it must be taken neither for alive nor for ready.
+                kept.child, kept.state = None, "restarting"
 
     def signal(self, service: str, number: int, slot: int = 0) -> None:
         """Sends any signal to a replica, such as SIGSTOP and SIGCONT to freeze it for a while."""
