@@ -22,6 +22,9 @@ from tests.conftest import Infrastructure
 
 _numbers = count(1)
 
+ATTEMPTS = 10
+"""How often a request is sent whose answer is 503: many writers wait for one lock here."""
+
 
 @dataclass
 class Shop:
@@ -53,12 +56,19 @@ class Shop:
         headers: dict[str, str] | None = None,
         **request: Any,
     ) -> httpx.Response:
-        """An unsafe request of an admin, under a fresh idempotency key unless one is given."""
+        """An unsafe request of an admin, under a fresh idempotency key unless one is given.
+
+        Sent again, under the same key, when the service says that it has no time now.
+        """
         sent = {**self.token("catalog_admin"), "Idempotency-Key": key or f"key-{next(_numbers):08}"}
         if if_match is not None:
             sent["If-Match"] = if_match if isinstance(if_match, str) else f'"{if_match}"'
         sent.update(headers or {})
-        return await self.client.request(method, path, headers=sent, **request)
+        for _ in range(ATTEMPTS):
+            answer = await self.client.request(method, path, headers=sent, **request)
+            if answer.status_code != 503:
+                break
+        return answer
 
     async def create(self, code: str, **product: Any) -> dict[str, Any]:
         """A product, created; the answer."""

@@ -27,14 +27,15 @@ pytestmark = pytest.mark.integration
 async def records_of(kafka: KafkaSettings) -> list[Any]:
     """Every record that stands on `catalog.items` now."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka.bootstrap_servers, isolation_level="read_committed"
+        bootstrap_servers=kafka.bootstrap_servers,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
     )
     await consumer.start()
     try:
         topic = kafka.topic_prefix + CATALOG_ITEMS.name
         places = [TopicPartition(topic, number) for number in range(CATALOG_ITEMS.partitions)]
         consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
         records: list[Any] = []
         while any([await consumer.position(place) < ends[place] for place in places]):

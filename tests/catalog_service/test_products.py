@@ -4,8 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from tests.catalog_service.conftest import Shop
 
@@ -265,20 +263,6 @@ async def test_what_is_announced_rises_by_one_for_each_sku_whatever_runs_at_once
         assert (await shop.read(f"/items/{sku}")) == last.model_dump(
             mode="json", exclude={"shop_id"}
         )
-
-
-async def test_the_database_itself_refuses_a_negative_or_torn_price(shop: Shop) -> None:
-    """What the code never writes, the constraints would not take either."""
-    await shop.create("P", variants=[{"sku": "A"}], base_prices=prices(("GBP", 100)))
-
-    async def update(change: str) -> None:
-        statement = text(f"UPDATE prices SET {change} WHERE shop_id = :shop")  # noqa: S608
-        async with shop.service.database.transaction() as connection:
-            await connection.execute(statement, {"shop": shop.name})
-
-    for change in ("additional_minor = -101", "base_minor = 99"):
-        with pytest.raises(IntegrityError):
-            await update(change)
 
 
 ROLES_THAT_WRITE = ["catalog_admin", "operator"]

@@ -1,0 +1,71 @@
+"""The rules of prices are held by constraints as well, whatever the code does."""
+
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from catalog_service.tables import Table
+from messaging.service import Service
+from tests.catalog_service.conftest import Shop
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE prices SET additional_minor = -101 WHERE shop_id = :shop",
+        # The base price of a variant is that of its product, on both sides.
+        "UPDATE prices SET base_minor = 99 WHERE shop_id = :shop",
+        "UPDATE base_prices SET amount_minor = 99 WHERE shop_id = :shop",
+        "DELETE FROM base_prices WHERE shop_id = :shop",
+        "UPDATE base_prices SET amount_minor = -1 WHERE shop_id = :shop",
+        "INSERT INTO prices (shop_id, sku, currency, product_code, base_minor, additional_minor)"
+        " VALUES (:shop, 'A', 'EUR', 'P', 100, 0)",
+        "INSERT INTO prices (shop_id, sku, currency, product_code, base_minor, additional_minor)"
+        " VALUES (:shop, 'A', 'GBP', 'P', 100, 0)",
+        # A SKU belongs to one product of one shop.
+        "UPDATE variants SET product_code = 'Q' WHERE shop_id = :shop",
+        "INSERT INTO variants SELECT * FROM variants WHERE shop_id = :shop",
+        "UPDATE variants SET shop_id = 'nowhere' WHERE shop_id = :shop",
+        "DELETE FROM products WHERE shop_id = :shop",
+        "UPDATE products SET status = 'gone' WHERE shop_id = :shop",
+        "UPDATE variants SET status = 'gone' WHERE shop_id = :shop",
+        "UPDATE products SET version = 0 WHERE shop_id = :shop",
+        "UPDATE variants SET version = 0 WHERE shop_id = :shop",
+    ],
+)
+async def test_the_database_itself_refuses_what_cannot_be(shop: Shop, statement: str) -> None:
+    price = {"currency": "GBP", "amount_minor": 100}
+    created = await shop.create("P", variants=[{"sku": "A"}], base_prices=[price])
+    with pytest.raises(IntegrityError):
+        await _execute(shop, statement)
+    assert await shop.read("/products/P") == created
+
+
+async def _execute(shop: Shop, statement: str) -> None:
+    async with shop.service.database.transaction() as connection:
+        await connection.execute(text(statement), {"shop": shop.name})
+
+
+async def test_the_migrated_database_is_what_the_tables_declare(catalog: Service) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                # The partitions of the inbox come and go with time.
+                "include_name": lambda name, kind, _: (
+                    kind != "table" or not str(name).startswith("inbox_")
+                ),
+            },
+        )
+        return list(compare_metadata(context, Table.metadata))
+
+    async with catalog.database.reading() as connection:
+        assert await connection.run_sync(differences) == []
