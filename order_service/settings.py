@@ -15,16 +15,37 @@ class OrderSettings(ServiceSettings):
     model_config = service_settings("ORDER_")
 
     resend_first_seconds: float = Field(
-        2, gt=0, description="An unanswered step is asked again after so long."
+        10,
+        gt=0,
+        description="An unanswered step is asked again after so long. Nothing is lost on Kafka, so "
+        "a backlog must not be answered with more of the same.",
     )
     resend_longest_seconds: float = Field(
-        60, gt=0, description="The longest wait between two sends; each doubles the last."
+        120, gt=0, description="The longest wait between two sends; each doubles the last."
     )
-    sends_per_step: int = Field(
-        12,
-        ge=1,
-        description="How often a step is sent at most: with the waits above this is about eight "
-        "minutes of silence before the saga compensates or needs attention.",
+    reserve_sends: int = Field(
+        6, ge=1, description="Most sends of ReserveStock: about 4 minutes, then it is given up."
+    )
+    extend_sends: int = Field(
+        4, ge=1, description="Most sends of ExtendReservation; inventory asks before it expires."
+    )
+    charge_sends: int = Field(
+        6, ge=1, description="Most sends of ChargePayment: about 4 minutes, then it is closed."
+    )
+    capture_sends: int = Field(
+        12, ge=1, description="Most sends of CapturePayment: about 18 minutes, then attention."
+    )
+    close_payment_sends: int = Field(
+        12, ge=1, description="Most sends of ClosePayment: about 18 minutes, then attention."
+    )
+    commit_sends: int = Field(
+        12, ge=1, description="Most sends of CommitReservation: about 18 minutes, then attention."
+    )
+    refund_sends: int = Field(
+        12, ge=1, description="Most sends of RefundPayment: about 18 minutes, then attention."
+    )
+    release_sends: int = Field(
+        12, ge=1, description="Most sends of ReleaseStock: about 18 minutes, then attention."
     )
     reservation_backstop_seconds: float = Field(
         3 * 3600,
@@ -74,13 +95,14 @@ class OrderSettings(ServiceSettings):
         5, gt=0, description="How often the checkouts are counted by state for the metrics."
     )
     history_entries: int = Field(
-        500, ge=1, description="Most entries of a checkout's history that are shown."
+        500, ge=1, description="Most entries of a checkout's history that are shown: the newest."
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.resend_longest_seconds < self.resend_first_seconds:
             raise ValueError("the longest wait is shorter than the first")
+        self.policy()
         return self
 
     def policy(self) -> Policy:
@@ -88,7 +110,16 @@ class OrderSettings(ServiceSettings):
         return Policy(
             resend_first_seconds=self.resend_first_seconds,
             resend_longest_seconds=self.resend_longest_seconds,
-            sends=dict.fromkeys(Step, self.sends_per_step),
+            sends={
+                Step.RESERVE: self.reserve_sends,
+                Step.EXTEND: self.extend_sends,
+                Step.CHARGE: self.charge_sends,
+                Step.CAPTURE: self.capture_sends,
+                Step.CLOSE_PAYMENT: self.close_payment_sends,
+                Step.COMMIT: self.commit_sends,
+                Step.REFUND: self.refund_sends,
+                Step.RELEASE: self.release_sends,
+            },
             reservation_backstop_seconds=self.reservation_backstop_seconds,
             unknown_patience_seconds=self.unknown_patience_seconds,
             attempt_grace_seconds=self.attempt_grace_seconds,

@@ -26,8 +26,8 @@ from order_service.api.views import (
     OrderView,
     checkout_view,
     order_view,
-    received_view,
     summary_view,
+    unbegun_view,
 )
 from order_service.checkout import Checkout, Stale
 from order_service.handlers import SERVICE, CheckoutHandler
@@ -92,14 +92,17 @@ async def show_checkout(
     settings: Settings,
     signature: Signature = None,
 ) -> JsonResponse:
-    """The state of a checkout, with its history; `received` until the saga has seen it."""
+    """The state of a checkout, with its history; `received` until the saga has seen it.
+
+    A valid signature is enough, whoever asks: it says that a cart issued this checkout.
+    """
     shop = signed_for(settings, signature, checkout_id)
     known = await listings.read_checkout(connection, checkout_id)
     holder = None if known is None else listings.holder_of(known)
     if not isinstance(known, Checkout) or holder is None:
         if shop is None:
             raise checkout_not_found()
-        return JsonResponse(received_view(checkout_id))
+        return JsonResponse(unbegun_view(checkout_id, cancelled=known is not None))
     if shop != holder.shop_id and not asking.may_see(holder):
         raise checkout_not_found()
     history = await listings.read_history(connection, checkout_id, settings.history_entries)
@@ -116,13 +119,17 @@ async def cancel_checkout(
     now: Now,
     signature: Signature = None,
 ) -> JsonResponse:
-    """Give a checkout up, even before the saga has seen it."""
+    """Give a checkout up, even before the saga has seen it.
+
+    The signature is enough until the order exists; an order answers to its holder alone.
+    """
     shop = signed_for(settings, signature, checkout_id)
     known = await listings.read_checkout(connection, checkout_id)
     holder = None if known is None else listings.holder_of(known)
-    allowed = holder is not None and asking.may_see(holder)
-    if not allowed and (shop is None or (holder is not None and shop != holder.shop_id)):
-        raise checkout_not_found()
+    if holder is None or not asking.may_see(holder):
+        ordered = listings.order_of(known) is not None
+        if shop is None or ordered or (holder is not None and shop != holder.shop_id):
+            raise checkout_not_found()
     command = CancelCheckout(
         shop_id=shop if holder is None else holder.shop_id,
         checkout_id=checkout_id,
@@ -132,7 +139,7 @@ async def cancel_checkout(
     await _decide(connection, settings, command, now)
     after = await listings.read_checkout(connection, checkout_id)
     if not isinstance(after, Checkout):
-        return JsonResponse(received_view(checkout_id), 202)
+        return JsonResponse(unbegun_view(checkout_id, cancelled=after is not None), 202)
     history = await listings.read_history(connection, checkout_id, settings.history_entries)
     return JsonResponse(checkout_view(after, history), 202)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from typing_extensions import TypedDict
 
-from order_service.checkout import Checkout
+from order_service.checkout import Checkout, State
 from order_service.checkout.facts import Attempt, Refund
 
 RECEIVED = "received"
@@ -191,12 +191,12 @@ def entry_view(row: Any) -> EntryView:
     )
 
 
-def received_view(checkout_id: UUID) -> CheckoutView:
-    """A checkout that is on its way."""
+def unbegun_view(checkout_id: UUID, *, cancelled: bool) -> CheckoutView:
+    """A checkout that has not begun: it is on its way, or was cancelled before it came."""
     return CheckoutView(
         checkout_id=checkout_id,
-        state=RECEIVED,
-        final=False,
+        state=State.CANCELLED if cancelled else RECEIVED,
+        final=cancelled,
         late=False,
         blocked=False,
         reason=None,

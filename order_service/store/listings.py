@@ -13,9 +13,10 @@ from order_service.checkout import Checkout, Tombstone
 from order_service.store.checkouts import Known, load
 
 _HISTORY = text("""
-    SELECT at, message_type, step, round, outcome, state, note
-    FROM checkout_history WHERE checkout_id = :checkout_id
-    ORDER BY entry_no LIMIT :most
+    SELECT at, message_type, step, round, outcome, state, note FROM (
+        SELECT * FROM checkout_history WHERE checkout_id = :checkout_id
+        ORDER BY entry_no DESC LIMIT :most
+    ) AS newest ORDER BY entry_no
 """)
 
 
@@ -26,7 +27,7 @@ async def read_checkout(connection: AsyncConnection, checkout_id: UUID) -> Known
 
 
 async def read_history(connection: AsyncConnection, checkout_id: UUID, most: int) -> Sequence[Any]:
-    """The first entries of a checkout's history, oldest first."""
+    """The newest entries of a checkout's history, oldest first."""
     return (await connection.execute(_HISTORY, {"checkout_id": checkout_id, "most": most})).all()
 
 

@@ -11,6 +11,7 @@ import asyncpg
 import httpx
 from pydantic import SecretStr
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
@@ -151,6 +152,10 @@ class Office:
         """A message as it comes from Kafka."""
         outgoing = address(message, source="cart", now=utc_now(), message_id=message_id)
         return record_of(outgoing, next(self._numbers))
+
+    async def lock(self, connection: AsyncConnection, checkout_id: UUID) -> None:
+        """Lock a checkout, in a transaction of the test's own."""
+        await store.lock(connection, {checkout_id}, ())
 
     async def sweep(self) -> int:
         """Note the deadlines that have passed; gives how many checkouts had one."""
