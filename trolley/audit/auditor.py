@@ -10,7 +10,7 @@ provider operation, no unread record.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from messaging.clock import utc_now
@@ -48,11 +48,11 @@ async def audit(
     settings: AuditSettings | None = None,
     *,
     invariants: Sequence[Invariant] = INVARIANTS,
-    before_second_look: Callable[[int], None] = lambda candidates: None,
+    before_second_look: Callable[[int], Awaitable[None]] | None = None,
 ) -> AuditReport:
     """Check every invariant once.
 
-    `before_second_look` is told for how many candidates the audit waits. Raises
+    `before_second_look` is told for how many candidates the audit is going to wait. Raises
     DatabaseUnavailable and KafkaUnavailable.
     """
     settings = settings or AuditSettings()
@@ -61,7 +61,8 @@ async def audit(
         first = second = await _look(invariants, sources, published, settings)
         suspects = [one for one in invariants if one.about and first.tallies[one].broken]
         if suspects:
-            before_second_look(sum(first.tallies[one].broken for one in suspects))
+            if before_second_look is not None:
+                await before_second_look(sum(first.tallies[one].broken for one in suspects))
             await asyncio.sleep(settings.audit_settle_seconds)
             unread = await Unread.now(sources.kafka)
             second = await _look(suspects, sources, published, settings, unread)

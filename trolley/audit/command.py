@@ -30,7 +30,7 @@ def audit(
     told = Console(stderr=True)
     sources = Sources.named_by(Home(home).environment())
 
-    def say(candidates: int) -> None:
+    async def say(candidates: int) -> None:
         told.print(
             f"{candidates:,} facts may still be under way: looking again in "
             f"{settings.audit_settle_seconds:g} s.",

@@ -1,8 +1,8 @@
 """Every database in one snapshot of its own: what one look of the auditor reads from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import asyncpg
@@ -26,6 +26,17 @@ class DatabaseNotNamed(RuntimeStartError):
         )
 
 
+class DatabaseNotReadable(RuntimeStartError):
+    """A database is there and an invariant's statement fails on it; shown without the password."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(
+            f"The database {url} cannot be audited ({reason}): bring it up to date with `trolley "
+            f"migrate`, and let its user read every table."
+        )
+
+
 def database_urls(environment: Mapping[str, str]) -> dict[Source, str]:
     """Where every database is, by the settings that the services use. Raises DatabaseNotNamed."""
     settings = {database.name: database.setting for database in databases()}
@@ -42,8 +53,13 @@ class Snapshots:
     """One REPEATABLE READ, read-only transaction on each database."""
 
     def __init__(
-        self, connections: Mapping[Source, asyncpg.Connection], *, chunk_rows: int
+        self,
+        urls: Mapping[Source, str],
+        connections: Mapping[Source, asyncpg.Connection],
+        *,
+        chunk_rows: int,
     ) -> None:
+        self._urls = urls
         self._connections = connections
         self._chunk_rows = chunk_rows
 
@@ -67,22 +83,34 @@ class Snapshots:
                 )
             # A transaction's snapshot is that of its first statement.
             await asyncio.gather(*(one.fetchval("SELECT 1") for one in connections.values()))
-            yield cls(connections, chunk_rows=chunk_rows)
+            yield cls(urls, connections, chunk_rows=chunk_rows)
 
     async def chunks(self, read: Read[R]) -> Chunks[R]:
-        """The rows of a read, a bounded number at a time."""
-        cursor = await self._connections[read.source].cursor(read.sql)
-        while records := await cursor.fetch(self._chunk_rows):
-            yield [read.row(*record) for record in records]
+        """The rows of a read, a bounded number at a time. Raises DatabaseNotReadable."""
+        with self._reading(read.source) as connection:
+            cursor = await connection.cursor(read.sql)
+            while records := await cursor.fetch(self._chunk_rows):
+                yield [read.row(*record) for record in records]
 
     async def keys(self, source: Source, sql: str, among: Collection[str]) -> set[str]:
-        """Those of the keys that `sql`, which has them as text array $1, gives back."""
-        records = await self._connections[source].fetch(sql, list(among))
-        return {record[0] for record in records}
+        """Those of the keys that `sql`, which has them as text array $1, gives back.
+
+        Raises DatabaseNotReadable.
+        """
+        with self._reading(source) as connection:
+            return {record[0] for record in await connection.fetch(sql, list(among))}
 
     async def fetch(self, source: Source, sql: str) -> list[asyncpg.Record]:
-        """The few rows of a statement that counts or sums."""
-        return list(await self._connections[source].fetch(sql))
+        """The few rows of a statement that counts or sums. Raises DatabaseNotReadable."""
+        with self._reading(source) as connection:
+            return list(await connection.fetch(sql))
+
+    @contextmanager
+    def _reading(self, source: Source) -> Iterator[asyncpg.Connection]:
+        try:
+            yield self._connections[source]
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise DatabaseNotReadable(without_password(self._urls[source]), str(error)) from error
 
 
 @asynccontextmanager

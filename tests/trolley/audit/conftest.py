@@ -98,7 +98,13 @@ def audited(
         kafka: KafkaSettings = published,
         settings: AuditSettings = SETTINGS,
         invariants: Sequence[Invariant] = INVARIANTS,
+        before_second_look: Callable[[int], Awaitable[None]] | None = None,
     ) -> AuditReport:
-        return await audit(Sources(migrated, kafka), settings, invariants=invariants)
+        return await audit(
+            Sources(migrated, kafka),
+            settings,
+            invariants=invariants,
+            before_second_look=before_second_look,
+        )
 
     return audited

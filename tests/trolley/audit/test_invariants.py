@@ -349,6 +349,17 @@ async def a_cancelled_order_was_not_refunded(world: World) -> None:
     )
 
 
+@breaks("orders.know-their-money", at=named("declined"))
+async def a_cancelled_order_never_heard_of_its_money(world: World) -> None:
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET authorized_minor = $1, captured_minor = $1, refunded_minor = $1"
+        " WHERE payment_id = $2",
+        TOTAL,
+        payment_of("declined"),
+    )
+
+
 @breaks("orders.money-is-of-an-order", at=named("nobody"))
 async def a_payment_belongs_to_no_order(world: World) -> None:
     await world.run(
@@ -391,6 +402,7 @@ async def _hold(world: World, checkout: str) -> None:
 
 @breaks("checkouts.final-or-visible", at=named("paying"))
 async def a_checkout_has_no_deadline(world: World) -> None:
+    await world.lift(Source.ORDER, "checkouts", "checkouts_moves_or_is_seen")
     await world.run(
         Source.ORDER,
         "UPDATE checkouts SET deadline_at = NULL WHERE checkout_id = $1",

@@ -345,16 +345,19 @@ class Shop:
         events, order_id = tuple(events), order_of(checkout)
         final = state in ("paid", "cancelled", "rejected")
         owner = {"shop_id": SHOP, "guest_token_hash": f"hash of {checkout}"}
+        refunded = OrderRefunded in events
         self.add(
             Source.ORDER, "checkouts", checkout_id=named(checkout), **owner, state=state,
             cart_id=named(f"{checkout} cart"), order_id=order_id if events else None,
             currency=CURRENCY, total_minor=TOTAL, request=_bytes({}), facts={}, final=final,
-            late=False, blocked=False, deadline_at=None if final else SOON, created_at=T0,
-            changed_at=T0,
+            captured_minor=TOTAL if OrderPaid in events else 0, refund_pending_minor=0,
+            refunded_minor=TOTAL if refunded else 0, late=False, blocked=False,
+            live_attempt=1 if state == "paying" else None,
+            live_attempt_status="requested" if state == "paying" else None,
+            deadline_at=None if final else SOON, created_at=T0, changed_at=T0,
         )  # fmt: skip
         if not events:
             return
-        refunded = OrderRefunded in events
         payment = {"paid": "paid", "cancelled": "refunded" if refunded else "cancelled"}
         fulfilment = {"paid": "ready", "cancelled": "cancelled"}
         self.add(

@@ -28,8 +28,9 @@ CARTS = Read(
     Source.CART,
     Cart,
     """
-    SELECT checkout_id::text, greatest(changed_at, restored_at), c.cart_id::text, status,
-        order_id::text, start_due_at IS NOT NULL, restored_at IS NOT NULL
+    SELECT checkout_id::text AS key, greatest(changed_at, restored_at) AS since,
+        c.cart_id::text AS cart_id, status, order_id::text AS order_id,
+        start_due_at IS NOT NULL AS starting, restored_at IS NOT NULL AS restored
     FROM (SELECT * FROM carts WHERE checkout_id IS NOT NULL) AS c
     FULL JOIN restorations USING (checkout_id)
     ORDER BY checkout_id

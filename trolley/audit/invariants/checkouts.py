@@ -24,6 +24,9 @@ class Checkout(NamedTuple):
     order_id: str | None
     currency: str
     total_minor: int
+    captured_minor: int
+    refund_pending_minor: int
+    refunded_minor: int
 
 
 # A row that is only there to be locked, or to refuse a late start, is no checkout.
@@ -31,9 +34,10 @@ CHECKOUTS = Read(
     Source.ORDER,
     Checkout,
     """
-    SELECT checkout_id::text, changed_at, state, final, blocked,
-        extract(epoch FROM now() - deadline_at)::float8, cart_id::text, order_id::text, currency,
-        total_minor
+    SELECT checkout_id::text AS key, changed_at AS since, state, final, blocked,
+        extract(epoch FROM now() - deadline_at)::float8 AS overdue_seconds,
+        cart_id::text AS cart_id, order_id::text AS order_id, currency, total_minor,
+        captured_minor, refund_pending_minor, refunded_minor
     FROM checkouts WHERE state NOT IN ('unseen', 'tombstone')
     ORDER BY checkout_id
     """,

@@ -42,9 +42,10 @@ def _published(topic: Topic) -> Read[Published]:
         Source.PUBLISHED,
         Published,
         """
-        SELECT key, NULL, max(seq),
-            max(seq) - CASE WHEN min(whole) THEN 0 ELSE min(seq) - 1 END - count(DISTINCT seq),
-            count(DISTINCT seq || ' ' || id) - count(DISTINCT seq)
+        SELECT key, NULL AS since, max(seq) AS last,
+            max(seq) - CASE WHEN min(whole) THEN 0 ELSE min(seq) - 1 END - count(DISTINCT seq)
+                AS missing,
+            count(DISTINCT seq || ' ' || id) - count(DISTINCT seq) AS doubled
         FROM events JOIN partitions USING (topic, partition)
         WHERE topic = :topic GROUP BY key ORDER BY key
         """,
@@ -98,11 +99,13 @@ TOLD = Read(
     Source.PUBLISHED,
     Told,
     f"""
-    SELECT key, NULL, count(DISTINCT seq) FILTER (WHERE type = '{OrderPlaced.type}'),
-        min(seq) FILTER (WHERE type = '{OrderPlaced.type}'),
-        max(seq) FILTER (WHERE type = '{OrderPaid.type}'),
-        max(seq) FILTER (WHERE type = '{OrderCancelled.type}'),
-        min(total_minor), max(total_minor), min(whole)
+    SELECT key, NULL AS since,
+        count(DISTINCT seq) FILTER (WHERE type = '{OrderPlaced.type}') AS placings,
+        min(seq) FILTER (WHERE type = '{OrderPlaced.type}') AS placed,
+        max(seq) FILTER (WHERE type = '{OrderPaid.type}') AS last_paid,
+        max(seq) FILTER (WHERE type = '{OrderCancelled.type}') AS last_cancelled,
+        min(total_minor) AS lowest_total_minor, max(total_minor) AS highest_total_minor,
+        min(whole) AS whole
     FROM events JOIN partitions USING (topic, partition)
     WHERE topic = :topic GROUP BY key ORDER BY key
     """,  # noqa: S608 - names of messages
@@ -133,21 +136,24 @@ def _tells_its_order(checkout: Checkout | None, told: Told | None) -> bool:
 
 ORDERS = _counted(
     Source.ORDER,
-    "SELECT checkout_id::text, changed_at, event_seq FROM orders ORDER BY checkout_id",
+    "SELECT checkout_id::text AS key, changed_at AS since, event_seq FROM orders"
+    " ORDER BY checkout_id",
 )
 ITEMS = _counted(
     Source.INVENTORY,
     """
-    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz, event_seq
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since, event_seq
     FROM stock_items ORDER BY key
     """,
 )
 PAYMENTS = _counted(
     Source.PAYMENT,
-    "SELECT checkout_id::text, updated_at, event_seq FROM payments ORDER BY checkout_id",
+    "SELECT checkout_id::text AS key, updated_at AS since, event_seq FROM payments"
+    " ORDER BY checkout_id",
 )
 CARTS = _counted(
-    Source.CART, "SELECT cart_id::text, changed_at, event_seq FROM carts ORDER BY cart_id"
+    Source.CART,
+    "SELECT cart_id::text AS key, changed_at AS since, event_seq FROM carts ORDER BY carts.cart_id",
 )
 
 
@@ -165,10 +171,10 @@ RECORDS = Read(
     Source.PUBLISHED,
     Records,
     """
-    SELECT topic AS key, NULL,
-        (SELECT count(*) FROM events WHERE events.topic = known.topic),
-        (SELECT count(*) FROM strangers WHERE strangers.topic = known.topic),
-        (SELECT min(why) FROM strangers WHERE strangers.topic = known.topic)
+    SELECT topic AS key, NULL AS since,
+        (SELECT count(*) FROM events WHERE events.topic = known.topic) AS events,
+        (SELECT count(*) FROM strangers WHERE strangers.topic = known.topic) AS strangers,
+        (SELECT min(why) FROM strangers WHERE strangers.topic = known.topic) AS because
     FROM (SELECT DISTINCT topic FROM partitions) AS known ORDER BY key
     """,
 )

@@ -21,8 +21,8 @@ def _outbox(source: Source) -> Read[Outbox]:
         source,
         Outbox,
         f"""
-        SELECT '{source}', min(time), count(*),
-            coalesce(extract(epoch FROM now() - min(time)), 0)::float8
+        SELECT '{source}' AS key, min(time) AS since, count(*) AS rows,
+            coalesce(extract(epoch FROM now() - min(time)), 0)::float8 AS oldest_seconds
         FROM outbox o
         WHERE NOT EXISTS (
             SELECT FROM outbox flagged

@@ -48,14 +48,16 @@ PAYMENTS = Read(
         WHERE status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')
         GROUP BY payment_id
     )
-    SELECT payment_id::text, updated_at, currency, authorized_minor, captured_minor,
-        refund_pending_minor, refunded_minor,
-        (coalesce(authorized, 0) - coalesce(voided, 0))::bigint,
-        coalesce(captured, 0)::bigint,
-        (coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0))::bigint,
-        coalesce(refunded, 0)::bigint,
-        coalesce(entries, 0), coalesce(last, 0), coalesce(foreign_entries, 0),
-        coalesce(live.attempts, 0)
+    SELECT payment_id::text AS key, updated_at AS since, currency, authorized_minor,
+        captured_minor, refund_pending_minor, refunded_minor,
+        (coalesce(authorized, 0) - coalesce(voided, 0))::bigint AS ledger_authorized_minor,
+        coalesce(captured, 0)::bigint AS ledger_captured_minor,
+        (coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0))::bigint
+            AS ledger_refund_pending_minor,
+        coalesce(refunded, 0)::bigint AS ledger_refunded_minor,
+        coalesce(entries, 0) AS entries, coalesce(last, 0) AS last_entry,
+        coalesce(foreign_entries, 0) AS foreign_entries,
+        coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN booked USING (payment_id) LEFT JOIN live USING (payment_id)
     ORDER BY payment_id
     """,
@@ -77,8 +79,9 @@ ATTEMPTS = Read(
     Source.PAYMENT,
     Attempt,
     """
-    SELECT (payment_id || ' ' || attempt) COLLATE "C" AS key, a.updated_at, a.status,
-        a.amount_minor, coalesce(held, 0)::bigint, coalesce(captured, 0)::bigint
+    SELECT (payment_id || ' ' || attempt) COLLATE "C" AS key,
+        a.updated_at AS since, a.status, a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
+        coalesce(captured, 0)::bigint AS captured_minor
     FROM attempts a LEFT JOIN (
         SELECT payment_id, attempt,
             sum(CASE kind WHEN 'authorized' THEN amount_minor
@@ -108,8 +111,10 @@ REFUNDS = Read(
     Source.PAYMENT,
     Refund,
     """
-    SELECT refund_id::text, coalesce(r.updated_at, booked.since), status, amount_minor,
-        coalesce(requested, 0)::bigint, coalesce(refunded, 0)::bigint, coalesce(failed, 0)::bigint
+    SELECT refund_id::text AS key, coalesce(r.updated_at, booked.since) AS since, status,
+        amount_minor, coalesce(requested, 0)::bigint AS requested_minor,
+        coalesce(refunded, 0)::bigint AS refunded_minor,
+        coalesce(failed, 0)::bigint AS failed_minor
     FROM refunds r FULL JOIN (
         SELECT refund_id, max(recorded_at) AS since,
             sum(amount_minor) FILTER (WHERE kind = 'refund_requested') AS requested,
@@ -135,8 +140,8 @@ REPLIES = Read(
     Source.PAYMENT,
     Reply,
     """
-    SELECT (r.checkout_id || ' ' || step || ' ' || round) COLLATE "C" AS key, a.updated_at,
-        r.type, a.status
+    SELECT (r.checkout_id || ' ' || step || ' ' || round) COLLATE "C" AS key,
+        a.updated_at AS since, r.type AS reply, a.status
     FROM recorded_replies r
     CROSS JOIN LATERAL (SELECT convert_from(payload, 'UTF8')::jsonb AS said) AS reply
     LEFT JOIN attempts a
@@ -171,7 +176,8 @@ def _books(source: Source, booked_at: str, where: str) -> Read[Books]:
         source,
         Books,
         f"""
-        SELECT payment_id::text, max(since), jsonb_object_agg(what, amount)::text
+        SELECT payment_id::text AS key, max(since) AS since,
+            jsonb_object_agg(what, amount)::text AS amounts
         FROM (
             SELECT payment_id, max({booked_at}) AS since, sum(f.amount) AS amount,
                 attempt || ' ' || f.kind || ' ' || currency AS what
@@ -210,9 +216,11 @@ EFFECTS = Read(
     Source.SIMULATED_PROVIDER,
     Effect,
     """
-    SELECT coalesce(refund_key, charge_key) COLLATE "C" AS key, max(booked_at),
-        count(*) FILTER (WHERE kind = 'authorized'), count(*) FILTER (WHERE kind = 'captured'),
-        count(*) FILTER (WHERE kind = 'voided'), count(*) FILTER (WHERE kind = 'refunded')
+    SELECT coalesce(refund_key, charge_key) COLLATE "C" AS key, max(booked_at) AS since,
+        count(*) FILTER (WHERE kind = 'authorized') AS authorized,
+        count(*) FILTER (WHERE kind = 'captured') AS captured,
+        count(*) FILTER (WHERE kind = 'voided') AS voided,
+        count(*) FILTER (WHERE kind = 'refunded') AS refunded
     FROM ledger GROUP BY key ORDER BY key
     """,
 )

@@ -46,8 +46,9 @@ ORDERS = Read(
                 WHERE (one->>'inclusive')::boolean) AS inclusive
         GROUP BY order_id
     )
-    SELECT o.checkout_id::text, o.changed_at, c.state, c.final, payment_status, fulfilment_status,
-        o.total_minor, c.total_minor, lines.gross, lines.wrong
+    SELECT o.checkout_id::text AS key, o.changed_at AS since, c.state, c.final, payment_status,
+        fulfilment_status, o.total_minor, c.total_minor AS checkout_total_minor,
+        lines.gross AS lines_minor, lines.wrong AS wrong_lines
     FROM orders o
     LEFT JOIN checkouts c ON c.checkout_id = o.checkout_id AND c.order_id = o.order_id
     LEFT JOIN lines ON lines.order_id = o.order_id
@@ -70,7 +71,7 @@ SALES = Read(
     Source.ORDER,
     Sale,
     """
-    SELECT checkout_id::text, changed_at, state, final, pieces
+    SELECT checkout_id::text AS key, changed_at AS since, state, final, pieces
     FROM checkouts LEFT JOIN (
         SELECT order_id, jsonb_object_agg(sku, quantity)::text AS pieces
         FROM (
@@ -108,8 +109,9 @@ HOLDINGS = Read(
         ) AS line
         GROUP BY owner_id
     )
-    SELECT owner_id::text, max(changed_at), count(*) FILTER (WHERE status = 'held'),
-        count(*) FILTER (WHERE status = 'committed'), min(sold.pieces)
+    SELECT owner_id::text AS key, max(changed_at) AS since,
+        count(*) FILTER (WHERE status = 'held') AS held,
+        count(*) FILTER (WHERE status = 'committed') AS committed, min(sold.pieces) AS sold
     FROM reservations LEFT JOIN sold USING (owner_id)
     WHERE owner = 'checkout'
     GROUP BY owner_id ORDER BY owner_id
@@ -139,8 +141,9 @@ MONEY = Read(
     Source.PAYMENT,
     Money,
     """
-    SELECT checkout_id::text, updated_at, order_id::text, currency, captured_minor,
-        refund_pending_minor, refunded_minor, coalesce(live.attempts, 0)
+    SELECT checkout_id::text AS key, updated_at AS since, order_id::text AS order_id, currency,
+        captured_minor, refund_pending_minor, refunded_minor,
+        coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN (
         SELECT payment_id, count(*) AS attempts FROM attempts
         WHERE status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')
@@ -183,6 +186,15 @@ def _keeps_its_price(checkout: Checkout | None, money: Money | None) -> bool:
     if checkout is None or not checkout.final:
         return checkout is not None or kept == 0
     return kept == (checkout.total_minor if checkout.state == "paid" else 0)
+
+
+def _knows_its_money(checkout: Checkout | None, money: Money | None) -> bool:
+    if checkout is None or not checkout.final:
+        return True
+    told = (checkout.captured_minor, checkout.refund_pending_minor, checkout.refunded_minor)
+    if money is None:
+        return told == (0, 0, 0)
+    return told == (money.captured_minor, money.refund_pending_minor, money.refunded_minor)
 
 
 def _money_is_of_the_order(checkout: Checkout | None, money: Money | None) -> bool:
@@ -246,6 +258,14 @@ INVARIANTS = (
         CHECKOUTS,
         MONEY,
         _keeps_its_price,
+        about=CHECKOUT,
+    ),
+    between(
+        "orders.know-their-money",
+        "What a final checkout believes was captured and refunded is what the payment says.",
+        CHECKOUTS,
+        MONEY,
+        _knows_its_money,
         about=CHECKOUT,
     ),
     between(

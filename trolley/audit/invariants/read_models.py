@@ -27,10 +27,11 @@ CATALOG_ITEMS = Read(
     Item,
     """
     SELECT (v.shop_id || '/' || v.sku) COLLATE "C" AS key,
-        greatest(v.updated_at, p.updated_at), v.version,
-        v.status = 'active' AND p.status = 'active', coalesce(nullif(v.name, ''), p.name),
+        greatest(v.updated_at, p.updated_at) AS since, v.version,
+        v.status = 'active' AND p.status = 'active' AS active,
+        coalesce(nullif(v.name, ''), p.name) AS name,
         coalesce(jsonb_object_agg(x.currency, x.amount_minor)
-            FILTER (WHERE x.currency IS NOT NULL), '{}')::text
+            FILTER (WHERE x.currency IS NOT NULL), '{}')::text AS prices
     FROM variants v
     JOIN products p ON p.shop_id = v.shop_id AND p.code = v.product_code
     LEFT JOIN prices x ON x.shop_id = v.shop_id AND x.sku = v.sku
@@ -43,8 +44,8 @@ CARTS_ITEMS = Read(
     Source.CART,
     Item,
     """
-    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz, version, active,
-        name, prices::text
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
+        version, active, name, prices::text AS prices
     FROM catalog_items ORDER BY key
     """,
 )
@@ -63,8 +64,8 @@ STOCK_AVAILABLE = Read(
     Source.INVENTORY,
     Available,
     """
-    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz, availability_version,
-        coalesce(sum(on_hand - reserved), 0)::bigint
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
+        availability_version AS version, coalesce(sum(on_hand - reserved), 0)::bigint AS available
     FROM stock_items LEFT JOIN stock_levels USING (shop_id, sku)
     GROUP BY shop_id, sku, availability_version
     ORDER BY key
@@ -75,7 +76,8 @@ CARTS_AVAILABLE = Read(
     Source.CART,
     Available,
     """
-    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz, version, available
+    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
+        version, available
     FROM stock_availability ORDER BY key
     """,
 )

@@ -44,7 +44,8 @@ LEVELS = Read(
     )
     SELECT (shop_id || '/' || sku || '@' || warehouse) COLLATE "C" AS key,
         greatest(moved.since, held.since) AS since, on_hand, reserved,
-        coalesce(moved.pieces, 0), coalesce(held.pieces, 0), coalesce(moved.wrong, 0)
+        coalesce(moved.pieces, 0) AS moved, coalesce(held.pieces, 0) AS held,
+        coalesce(moved.wrong, 0) AS wrong_balances
     FROM stock_levels
     FULL JOIN moved USING (shop_id, sku, warehouse)
     FULL JOIN held USING (shop_id, sku, warehouse)
@@ -68,9 +69,10 @@ ITEMS = Read(
     Item,
     """
     SELECT (shop_id || '/' || sku) COLLATE "C" AS key, since, event_seq,
-        coalesce(entries, 0), coalesce(last, 0)
+        coalesce(movements, 0) AS movements, coalesce(last_movement, 0) AS last_movement
     FROM stock_items FULL JOIN (
-        SELECT shop_id, sku, max(moved_at) AS since, count(*) AS entries, max(event_seq) AS last
+        SELECT shop_id, sku, max(moved_at) AS since, count(*) AS movements,
+            max(event_seq) AS last_movement
         FROM movements GROUP BY shop_id, sku
     ) AS moved USING (shop_id, sku)
     ORDER BY key
@@ -116,7 +118,8 @@ RESERVATIONS = Read(
         GROUP BY shop_id, owner_id, round
     )
     SELECT (shop_id || '/' || owner_id || ' ' || round) COLLATE "C" AS key,
-        greatest(r.changed_at, moved.since), r.status, taken.pieces, moved.sold, moved.returned
+        greatest(r.changed_at, moved.since) AS since, r.status, taken.pieces AS taken,
+        moved.sold, moved.returned
     FROM reservations r
     LEFT JOIN taken USING (shop_id, owner_id, round)
     FULL JOIN moved USING (shop_id, owner_id, round)
@@ -138,8 +141,8 @@ REPLIES = Read(
     Source.INVENTORY,
     Reply,
     """
-    SELECT (checkout_id || ' ' || step || ' ' || a.round) COLLATE "C" AS key, r.changed_at,
-        a.type, r.status
+    SELECT (checkout_id || ' ' || step || ' ' || a.round) COLLATE "C" AS key,
+        r.changed_at AS since, a.type AS reply, r.status
     FROM recorded_replies a
     LEFT JOIN reservations r ON r.owner_id = a.checkout_id AND r.round = a.round
     WHERE step IN ('reserve', 'commit', 'release')
