@@ -53,7 +53,9 @@ class ConsumerSettings(BaseSettings):
     linger_ms: int = Field(
         5, ge=0, description="Least time between two small batches of a partition."
     )
-    fetch_wait_ms: int = Field(100, ge=1, description="How long the broker may hold a fetch.")
+    fetch_wait_ms: int = Field(
+        250, ge=1, description="How long the broker may hold a fetch; it answers at once with data."
+    )
     commit_interval_ms: int = Field(150, ge=1, description="How lazily offsets are committed.")
     session_timeout_ms: int = Field(
         10_000, ge=1, description="After this silence another replica takes the partitions."

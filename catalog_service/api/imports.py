@@ -43,7 +43,7 @@ class ImportRoute(CommandRoute):
         run = super().get_route_handler()
 
         async def handle(request: StarletteRequest) -> Response:
-            allowed_writer(required_customer(optional_customer(Request(request.scope))))
+            await allowed_writer(required_customer(optional_customer(Request(request.scope))))
             return await run(request)
 
         return handle

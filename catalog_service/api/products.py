@@ -52,7 +52,7 @@ WRITER_ROLES = ("catalog_admin", "operator")
 router = APIRouter(route_class=CommandRoute, tags=["products"])
 
 
-def catalog_settings(request: Request) -> CatalogSettings:
+async def catalog_settings(request: Request) -> CatalogSettings:
     """The settings of this process."""
     settings = request.app.state.settings
     assert isinstance(settings, CatalogSettings)  # noqa: S101 - set by the service

@@ -7,7 +7,7 @@ links), each for one purpose only.
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -143,10 +143,10 @@ async def _required_customer(customer: OptionalCustomer) -> Customer:
 RequiredCustomer = Annotated[Customer, Depends(_required_customer)]
 
 
-def require_role(*roles: str) -> Callable[[Customer], Customer]:
+def require_role(*roles: str) -> Callable[[Customer], Coroutine[Any, Any, Customer]]:
     """A dependency: the caller has one of these roles. Raises 401 and 403 problems."""
 
-    def check(customer: RequiredCustomer) -> Customer:
+    async def check(customer: RequiredCustomer) -> Customer:
         if customer.roles.isdisjoint(roles):
             raise Problem(403, "forbidden", "This needs another role", roles_accepted=sorted(roles))
         return customer

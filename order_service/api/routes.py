@@ -17,7 +17,13 @@ from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadCo
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.rendering import JsonResponse
-from messaging.http.tokens import GuestTokenHash, OptionalCustomer, RequiredCustomer, verify
+from messaging.http.tokens import (
+    Customer,
+    GuestTokenHash,
+    OptionalCustomer,
+    RequiredCustomer,
+    verify,
+)
 from order_service.api.bodies import NewCancel, NewPayment
 from order_service.api.problems import checkout_not_found, order_not_found, problem_of
 from order_service.api.views import (
@@ -43,7 +49,7 @@ OPERATOR = "operator"
 router = APIRouter(route_class=CommandRoute, tags=["orders"])
 
 
-def order_settings(request: Request) -> OrderSettings:
+async def order_settings(request: Request) -> OrderSettings:
     """The settings of this process."""
     settings = request.app.state.settings
     assert isinstance(settings, OrderSettings)  # noqa: S101 - set by the service
@@ -56,7 +62,7 @@ Settings = Annotated[OrderSettings, Depends(order_settings)]
 class Caller:
     """Who is asking, and what answers to them."""
 
-    def __init__(self, customer: OptionalCustomer, guest: GuestTokenHash) -> None:
+    def __init__(self, customer: Customer | None, guest: str | None) -> None:
         self._customer = customer
         self._guest = guest
 
@@ -72,7 +78,12 @@ class Caller:
         return "guest" if self._customer is None else self._customer.sub
 
 
-Asking = Annotated[Caller, Depends(Caller)]
+async def caller(customer: OptionalCustomer, guest: GuestTokenHash) -> Caller:
+    """Who is asking."""
+    return Caller(customer, guest)
+
+
+Asking = Annotated[Caller, Depends(caller)]
 Signature = Annotated[str | None, Query(max_length=4096, description="From the status URL.")]
 
 
