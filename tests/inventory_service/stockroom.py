@@ -27,7 +27,7 @@ from contracts.topics import INVENTORY_COMMANDS
 from inventory_service.app import build
 from inventory_service.consumers import subscriptions
 from inventory_service.domain import AdjustStock, Outcome, ReceiveStock, StockChange
-from inventory_service.handlers import SERVICE, StockHandler
+from inventory_service.handlers import SERVICE, StockBooking, StockCommand, StockHandler
 from inventory_service.settings import InventorySettings
 from inventory_service.sweeper import ask_about_due
 from messaging import fold
@@ -148,6 +148,13 @@ class Stockroom:
             )
         return decision.result
 
+    async def do(self, command: StockCommand) -> None:
+        """Decide a command as whoever gets it would."""
+        if isinstance(command, StockBooking):
+            assert isinstance(await self.book(command), Outcome)
+        else:
+            await self.send(command)
+
     async def send(self, *messages: Message) -> None:
         """Handle messages as one batch, each under a fresh id."""
         await self.handle([self.record(message) for message in messages])
@@ -222,6 +229,15 @@ class Stockroom:
     async def dead_letters(self) -> int:
         """How many messages were dead-lettered."""
         return int((await self.query("SELECT count(*) FROM dead_letters"))[0][0])
+
+    async def somebody_waits(self) -> bool:
+        """Whether a transaction waits for another's lock."""
+        return bool(
+            await self.query(
+                "SELECT 1 FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
 
     def retried_batches(self) -> float:
         """How often a batch was tried again, as after a deadlock or a violated constraint."""

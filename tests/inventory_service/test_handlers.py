@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,8 +22,16 @@ from contracts.messages.inventory import (
     StockReserved,
 )
 from contracts.messages.parts import Shortage
-from inventory_service.domain import AdjustStock, Outcome, Overdrawn, StockChange
+from inventory_service.domain import (
+    AdjustStock,
+    Outcome,
+    Overdrawn,
+    ReceiveStock,
+    StockChange,
+)
+from inventory_service.handlers import SERVICE, StockCommand, StockHandler
 from messaging.clock import utc_now
+from messaging.fold import Incoming, open_fold
 from tests.inventory_service.stockroom import (
     LATER,
     Stockroom,
@@ -34,6 +42,8 @@ from tests.inventory_service.stockroom import (
 )
 
 pytestmark = pytest.mark.integration
+
+WaitUntil = Callable[..., Awaitable[None]]
 
 
 async def assert_in_order(stockroom: Stockroom) -> None:
@@ -406,6 +416,140 @@ class TestOvertaking:
         assert await stockroom.level("TEAPOT") == (3, 0)
 
 
+class TestInterleaved:
+    """Two transactions, the second sent while the first has read but not yet written."""
+
+    async def interleave(
+        self, stockroom: Stockroom, first: StockCommand, second: StockCommand, wait_until: WaitUntil
+    ) -> None:
+        database = stockroom.service.database
+        async with database.transaction() as connection:
+            fold = await open_fold(
+                connection, StockHandler(), [first], source=SERVICE, now=utc_now()
+            )
+            overtaking = asyncio.create_task(stockroom.do(second))
+
+            async def waits_or_is_done() -> bool:
+                return overtaking.done() or await stockroom.somebody_waits()
+
+            await wait_until(waits_or_is_done, what="the second transaction at a lock")
+            assert not overtaking.done(), "the second did not wait for the first"
+            fold.step(StockHandler(), Incoming(first))
+            await fold.save(connection, StockHandler())
+        await overtaking
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    @pytest.mark.parametrize(
+        "pair",
+        [
+            ("reserve", "reserve"),
+            ("reserve", "commit"),
+            ("reserve", "release"),
+            ("reserve", "receive"),
+            ("reserve", "adjust"),
+            ("commit", "release"),
+            ("commit", "receive"),
+            ("commit", "commit of nothing"),
+            ("release", "adjust"),
+            ("receive", "adjust"),
+            ("receive", "receive"),
+        ],
+        ids=" and ".join,
+    )
+    async def test_commands_on_one_sku_take_turns(
+        self,
+        stockroom: Stockroom,
+        wait_until: WaitUntil,
+        pair: tuple[str, str],
+        swapped: bool,
+    ) -> None:
+        held = [new_id() for _ in range(2)]
+        await stockroom.receive({"TEAPOT": 10})
+        await stockroom.send(*(reserve(checkout, {"TEAPOT": 1}) for checkout in held))
+        more, fewer = ((StockChange("TEAPOT", "main", quantity),) for quantity in (1, -1))
+        made: list[StockCommand] = []
+        for name, checkout in zip(pair, held, strict=True):
+            commands: dict[str, StockCommand] = {
+                "reserve": reserve(new_id(), {"TEAPOT": 1}),
+                # Only the reservation itself says that these are about teapots.
+                "commit": commit(checkout, {"OTHER": 1}),
+                "release": release(checkout),
+                "commit of nothing": commit(new_id(), {"TEAPOT": 1}),
+                "receive": ReceiveStock("main", new_id(), None, more),
+                "adjust": AdjustStock("main", new_id(), "loss", fewer),
+            }
+            made.append(commands[name])
+        if swapped:
+            made.reverse()
+        await self.interleave(stockroom, made[0], made[1], wait_until)
+        await assert_in_order(stockroom)
+        effects = {
+            "reserve": (0, 1),
+            "commit": (-1, -1),
+            "release": (0, -1),
+            "commit of nothing": (-1, 0),
+            "receive": (1, 0),
+            "adjust": (-1, 0),
+        }
+        on_hand, reserved = (
+            sum(each) for each in zip(*(effects[name] for name in pair), strict=True)
+        )
+        assert await stockroom.level("TEAPOT") == (10 + on_hand, 2 + reserved)
+
+    @pytest.mark.parametrize("swapped", [False, True])
+    @pytest.mark.parametrize(
+        ("pair", "known"),
+        [
+            (("extend", "release"), True),
+            (("extend", "commit"), True),
+            (("commit", "release"), True),
+            (("release", "release"), True),
+            (("reserve", "release"), True),
+            (("commit", "release"), False),
+            (("release", "release"), False),
+            (("reserve", "release"), False),
+        ],
+    )
+    async def test_commands_on_one_reservation_take_turns(
+        self,
+        stockroom: Stockroom,
+        wait_until: WaitUntil,
+        pair: tuple[str, str],
+        swapped: bool,
+        known: bool,
+    ) -> None:
+        checkout = new_id()
+        await stockroom.receive({"TEAPOT": 10})
+        if known:
+            await stockroom.send(reserve(checkout, {"TEAPOT": 1}))
+        commands: dict[str, StockCommand] = {
+            "reserve": reserve(checkout, {"TEAPOT": 1}),
+            "extend": extend(checkout, by=timedelta(days=40_000)),
+            "commit": commit(checkout, {"TEAPOT": 1}),
+            "release": release(checkout),
+        }
+        made = [commands[name] for name in pair]
+        if swapped:
+            made.reverse()
+        await self.interleave(stockroom, made[0], made[1], wait_until)
+        await assert_in_order(stockroom)
+        if "release" in pair:
+            assert await stockroom.level("TEAPOT") == (10, 0)
+
+    async def test_a_sku_that_is_just_being_opened_is_waited_for(
+        self, stockroom: Stockroom, wait_until: WaitUntil
+    ) -> None:
+        await stockroom.open_warehouse("north", 1)
+        both = [
+            ReceiveStock("main", new_id(), None, (StockChange("NEW", warehouse, 1),))
+            for warehouse in ("main", "north")
+        ]
+        await self.interleave(stockroom, both[0], both[1], wait_until)
+        assert await stockroom.levels() == {("NEW", "main"): (1, 0), ("NEW", "north"): (1, 0)}
+        assert [one.available for one in await stockroom.sent(StockAvailability)] == [1, 2]
+        await assert_in_order(stockroom)
+
+
 class TestAtOnce:
     """Several transactions at once, as two replicas, operators and zombies would open them."""
 
@@ -456,8 +600,8 @@ class TestAtOnce:
     async def test_one_reservation_ends_once_whoever_comes_first(
         self, stockroom: Stockroom
     ) -> None:
-        checkouts = [new_id() for _ in range(10)]
-        await stockroom.receive({"TEAPOT": 100})
+        checkouts = [new_id() for _ in range(300)]
+        await stockroom.receive({"TEAPOT": 300})
         await stockroom.send(*(reserve(checkout, {"TEAPOT": 1}) for checkout in checkouts))
         await asyncio.gather(
             stockroom.send(*(commit(checkout, {"TEAPOT": 1}) for checkout in checkouts)),
@@ -466,7 +610,7 @@ class TestAtOnce:
             stockroom.send(*(release(checkout) for checkout in checkouts)),
         )
         assert set((await stockroom.statuses()).values()) <= {"released", "booked_back"}
-        assert await stockroom.level("TEAPOT") == (100, 0)
+        assert await stockroom.level("TEAPOT") == (300, 0)
         await assert_in_order(stockroom)
 
     async def test_an_unknown_round_asked_for_twice_at_once_is_reserved_once(
@@ -489,7 +633,7 @@ class TestAtOnce:
         await assert_in_order(stockroom)
 
     async def test_new_skus_received_at_once_are_opened_once(self, stockroom: Stockroom) -> None:
-        skus = [f"NEW-{number}" for number in range(30)]
+        skus = [f"NEW-{number}" for number in range(500)]
         await asyncio.gather(
             *(
                 stockroom.receive(dict.fromkeys(random.sample(skus, len(skus)), 1))

@@ -1,0 +1,66 @@
+"""The rules of stock are held by constraints as well, whatever the code does."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from contracts.ids import new_id
+from inventory_service.tables import Table
+from tests.inventory_service.stockroom import Stockroom, reserve
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE stock_levels SET reserved = on_hand + 1",
+        "UPDATE stock_levels SET reserved = -1",
+        "UPDATE movements SET quantity = 5",
+        "DELETE FROM movements",
+        "TRUNCATE movements",
+        "UPDATE reservations SET next_question_at = NULL",
+        "UPDATE reservations SET status = 'released'",
+        "UPDATE reservations SET status = 'lost', next_question_at = NULL",
+        "UPDATE reservation_lines SET quantity = 0",
+        "INSERT INTO movements SELECT shop_id, sku, event_seq + 1, warehouse, kind, quantity,"
+        " on_hand, operation_id, round, line, reason, moved_at FROM movements",
+        "INSERT INTO movements SELECT shop_id, sku, event_seq, warehouse, kind, quantity,"
+        " on_hand, gen_random_uuid(), round, line, reason, moved_at FROM movements",
+        "INSERT INTO movements SELECT shop_id, sku, event_seq + 1, warehouse, 'sale', quantity,"
+        " on_hand, gen_random_uuid(), round, line, reason, moved_at FROM movements",
+        "INSERT INTO reservations SELECT * FROM reservations",
+        "INSERT INTO stock_levels VALUES ('main', 'TEAPOT', 'nowhere', 0, 0)",
+    ],
+)
+async def test_the_database_itself_refuses_what_cannot_be(
+    stockroom: Stockroom, statement: str
+) -> None:
+    await stockroom.receive({"TEAPOT": 3})
+    await stockroom.send(reserve(new_id(), {"TEAPOT": 2}))
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await stockroom.query(statement)
+    assert await stockroom.level("TEAPOT") == (3, 2)
+
+
+async def test_the_migrated_database_is_what_the_tables_declare(stockroom: Stockroom) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                # The partitions of the inbox come and go with time.
+                "include_name": lambda name, kind, _: (
+                    kind != "table" or not str(name).startswith("inbox_")
+                ),
+            },
+        )
+        return list(compare_metadata(context, Table.metadata))
+
+    async with stockroom.service.database.reading() as connection:
+        assert await connection.run_sync(differences) == []
