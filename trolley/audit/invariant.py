@@ -3,6 +3,9 @@
 An invariant is declared as a value. Within one database it speaks of the rows of one read, all of
 one snapshot, and what breaks it is a finding. Between two it speaks of pairs of rows with the
 same key; what breaks it may only be under way, so it also says what it is about.
+
+The predicate answers None for rows that the invariant does not speak of. Only the others count as
+facts, so an invariant that had nothing to check shows it.
 """
 
 from collections.abc import Callable
@@ -82,11 +85,13 @@ class Invariant:
     id: str
     says: str
     reads: tuple[Read[Any], ...]
-    holds: Callable[..., bool]
+    holds: Callable[..., bool | None]
     about: Subject | None = None
 
 
-def within(invariant_id: str, says: str, read: Read[A], holds: Callable[[A], bool]) -> Invariant:
+def within(
+    invariant_id: str, says: str, read: Read[A], holds: Callable[[A], bool | None]
+) -> Invariant:
     """An invariant over the rows of one read."""
     return Invariant(invariant_id, says, (read,), holds)
 
@@ -96,7 +101,7 @@ def between(
     says: str,
     one: Read[A],
     other: Read[B],
-    holds: Callable[[A | None, B | None], bool],
+    holds: Callable[[A | None, B | None], bool | None],
     *,
     about: Subject,
 ) -> Invariant:

@@ -11,13 +11,13 @@ from trolley.audit.published import Published
 from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
 
-Fact = tuple[Row | None, ...]
+Rows = tuple[Row | None, ...]
 """The rows of one key, one for each read of an invariant."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a look found of one invariant: the facts, and what breaks it, by entity."""
+    """What a look found of one invariant: how many facts, and what breaks it, by entity."""
 
     facts: int = 0
     broken: int = 0
@@ -40,36 +40,39 @@ async def look(
     for invariant in invariants:
         passes[invariant.reads][invariant] = Tally()
     for reads, tallies in passes.items():
-        async for facts in _facts(reads, snapshots, published):
+        async for rows in _rows(reads, snapshots, published):
             for invariant, tally in tallies.items():
-                _ask(invariant, facts, tally, kept)
+                _ask(invariant, rows, tally, kept)
     return {invariant: tally for tallies in passes.values() for invariant, tally in tallies.items()}
 
 
-def _ask(invariant: Invariant, facts: Sequence[Fact], tally: Tally, kept: int) -> None:
-    tally.facts += len(facts)
+def _ask(invariant: Invariant, rows: Sequence[Rows], tally: Tally, kept: int) -> None:
     holds = invariant.holds
-    for fact in facts:
-        if not holds(*fact):
+    for one in rows:
+        verdict = holds(*one)
+        if verdict is None:
+            continue
+        tally.facts += 1
+        if not verdict:
             tally.broken += 1
             if len(tally.candidates) < kept:
-                candidate = _candidate(invariant, fact)
+                candidate = _candidate(invariant, one)
                 tally.candidates[candidate.entity] = candidate
 
 
-def _candidate(invariant: Invariant, fact: Fact) -> Finding:
-    rows = [row for row in fact if row is not None]
+def _candidate(invariant: Invariant, of_one_key: Rows) -> Finding:
+    rows = [row for row in of_one_key if row is not None]
     evidence: Mapping[str, Any] = {
         str(read.source): None if row is None else row._asdict()
-        for read, row in zip(invariant.reads, fact, strict=True)
+        for read, row in zip(invariant.reads, of_one_key, strict=True)
     }
     changes = [row.since for row in rows if row.since is not None]
     return Finding(invariant.id, rows[0].key, evidence, max(changes, default=None))
 
 
-async def _facts(
+async def _rows(
     reads: tuple[Read[Any], ...], snapshots: Snapshots, published: Published
-) -> AsyncIterator[Sequence[Fact]]:
+) -> AsyncIterator[Sequence[Rows]]:
     def chunks(read: Read[Any]) -> Chunks[Any]:
         source = published if read.source is Source.PUBLISHED else snapshots
         return in_order(read, source.chunks(read))

@@ -1,4 +1,4 @@
-"""Every service's database, migrated once per module, and topics with what the shop published."""
+"""Every service's database, migrated once, and topics with what the shop published."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ SETTINGS = AuditSettings(audit_settle_seconds=0)
 """The second look comes at once: nothing moves in these databases but what a test moves."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def migrated(infrastructure: Infrastructure) -> AsyncIterator[dict[Source, str]]:
     """The URLs of all databases that an audit reads, migrated and empty."""
     async with AsyncExitStack() as stack:
@@ -42,7 +42,7 @@ def _migrations(source: Source) -> str:
     return f"{source}_service"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def connections(
     migrated: dict[Source, str],
 ) -> AsyncIterator[dict[Source, asyncpg.Connection]]:
@@ -61,7 +61,7 @@ async def world(connections: dict[Source, asyncpg.Connection]) -> World:
     return world
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def fresh_topics(
     infrastructure: Infrastructure,
 ) -> Callable[[], Awaitable[KafkaSettings]]:
@@ -78,7 +78,7 @@ async def fresh_topics(
     return fresh
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def published(fresh_topics: Callable[[], Awaitable[KafkaSettings]]) -> KafkaSettings:
     """Topics on which everything stands that the shop published. Not to be written to."""
     kafka = await fresh_topics()

@@ -38,30 +38,28 @@ CARTS = Read(
 )
 
 
-def _locked_only_while_open(checkout: Checkout | None, cart: Cart | None) -> bool:
+def _locked_only_while_open(checkout: Checkout | None, cart: Cart | None) -> bool | None:
     if cart is None or cart.status != "locked":
-        return True
+        return None
     return cart.starting if checkout is None else not checkout.final
 
 
-def _bought_exactly_with_its_order(checkout: Checkout | None, cart: Cart | None) -> bool:
-    bought = cart is not None and cart.status == "bought"
-    if checkout is None or checkout.order_id is None:
-        return not bought
-    if not bought:
-        return not checkout.final
-    return cart is not None and (cart.order_id, cart.cart_id) == (
-        checkout.order_id,
-        checkout.cart_id,
-    )
+def _bought_exactly_with_its_order(checkout: Checkout | None, cart: Cart | None) -> bool | None:
+    if cart is not None and cart.status == "bought":
+        bought = (cart.cart_id, cart.order_id)
+        return checkout is not None and bought == (checkout.cart_id, checkout.order_id)
+    if checkout is None or checkout.order_id is None or not checkout.final:
+        return None
+    return False
 
 
-def _restored_exactly_when_cancelled(checkout: Checkout | None, cart: Cart | None) -> bool:
-    restored = cart is not None and cart.restored
-    if checkout is None or checkout.order_id is None:
-        return not restored
-    # An order that was given up and paid late after all keeps its sale and its restored lines.
-    return restored or not (checkout.final and checkout.state == "cancelled")
+def _restored_exactly_when_cancelled(checkout: Checkout | None, cart: Cart | None) -> bool | None:
+    if cart is not None and cart.restored:
+        # An order that was given up and paid late after all keeps its sale, and the lines too.
+        return checkout is not None and checkout.order_id is not None
+    if checkout is None or checkout.order_id is None or not checkout.final:
+        return None
+    return False if checkout.state == "cancelled" else None
 
 
 INVARIANTS = (

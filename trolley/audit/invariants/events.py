@@ -69,11 +69,11 @@ def _gapless(aggregate: str, topic: Topic, counted: Read[Counter], about: Subjec
     )
 
 
-def _as_counted(counter: Counter | None, published: Published | None) -> bool:
+def _as_counted(counter: Counter | None, published: Published | None) -> bool | None:
     if counter is None:
         return False
     if published is None:
-        return counter.event_seq == 0
+        return None if counter.event_seq == 0 else False
     return (published.last, published.missing, published.doubled) == (counter.event_seq, 0, 0)
 
 
@@ -113,11 +113,11 @@ TOLD = Read(
 )
 
 
-def _tells_its_order(checkout: Checkout | None, told: Told | None) -> bool:
+def _tells_its_order(checkout: Checkout | None, told: Told | None) -> bool | None:
     if checkout is None:
         return False
     if told is None:
-        return checkout.order_id is None
+        return None if checkout.order_id is None else False
     if not told.lowest_total_minor == told.highest_total_minor == checkout.total_minor:
         return False
     if told.whole and (told.placings, told.placed) != (1, 1):

@@ -315,7 +315,11 @@ INVARIANTS = (
         "money.replies-say-what-was-done",
         "What payment answered to a saga for good is what became of the attempt.",
         REPLIES,
-        lambda answer: answer.status in _FINAL_REPLIES.get(answer.reply, {answer.status}),
+        lambda answer: (
+            answer.status in _FINAL_REPLIES[answer.reply]
+            if answer.reply in _FINAL_REPLIES
+            else None
+        ),
     ),
     within(
         "money.one-effect-per-key",

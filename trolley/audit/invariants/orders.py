@@ -161,45 +161,49 @@ _ENDS = {
 """Where payment and fulfilment of an order stand at each end."""
 
 
-def _ends_as_its_axes_say(order: Order) -> bool:
+def _ends_as_its_axes_say(order: Order) -> bool | None:
+    if order.state is None:
+        return False
     if not order.final:
-        return order.state is not None
-    paid, fulfilled = _ENDS.get(order.state or "", (set(), set()))
+        return None
+    paid, fulfilled = _ENDS.get(order.state, (set(), set()))
     return order.payment_status in paid and order.fulfilment_status in fulfilled
 
 
-def _sold_once(sale: Sale | None, holdings: Holdings | None) -> bool:
+def _sold_once(sale: Sale | None, holdings: Holdings | None) -> bool | None:
     if sale is None or sale.state != "paid" or not sale.final:
-        return True
+        return None
     return holdings is not None and holdings.committed == 1 and holdings.sold == sale.pieces
 
 
-def _holds_nothing(sale: Sale | None, holdings: Holdings | None) -> bool:
+def _holds_nothing(sale: Sale | None, holdings: Holdings | None) -> bool | None:
     if holdings is None or (sale is not None and not sale.final):
-        return True
+        return None
     sold = sale is not None and sale.state == "paid"
     return holdings.held == 0 and (sold or holdings.committed == 0)
 
 
-def _keeps_its_price(checkout: Checkout | None, money: Money | None) -> bool:
+def _keeps_its_price(checkout: Checkout | None, money: Money | None) -> bool | None:
     kept = 0 if money is None else money.kept_minor
-    if checkout is None or not checkout.final:
-        return checkout is not None or kept == 0
+    if checkout is None:
+        return kept == 0
+    if not checkout.final:
+        return None
     return kept == (checkout.total_minor if checkout.state == "paid" else 0)
 
 
-def _knows_its_money(checkout: Checkout | None, money: Money | None) -> bool:
+def _knows_its_money(checkout: Checkout | None, money: Money | None) -> bool | None:
     if checkout is None or not checkout.final:
-        return True
+        return None
     told = (checkout.captured_minor, checkout.refund_pending_minor, checkout.refunded_minor)
     if money is None:
         return told == (0, 0, 0)
     return told == (money.captured_minor, money.refund_pending_minor, money.refunded_minor)
 
 
-def _money_is_of_the_order(checkout: Checkout | None, money: Money | None) -> bool:
+def _money_is_of_the_order(checkout: Checkout | None, money: Money | None) -> bool | None:
     if money is None:
-        return True
+        return None
     if checkout is None:
         return False
     # A payment that was closed before it was ever charged knows no order.
@@ -209,9 +213,9 @@ def _money_is_of_the_order(checkout: Checkout | None, money: Money | None) -> bo
     )
 
 
-def _no_money_may_come(checkout: Checkout | None, money: Money | None) -> bool:
+def _no_money_may_come(checkout: Checkout | None, money: Money | None) -> bool | None:
     if checkout is None or money is None or not checkout.final:
-        return True
+        return None
     return money.live_attempts == 0
 
 
