@@ -22,7 +22,7 @@ from messaging.settings import KafkaSettings
 from trolley.audit.invariant import Read, Row
 from trolley.audit.join import Chunks
 from trolley.audit.settings import AuditSettings
-from trolley.runtime.errors import KafkaUnavailable
+from trolley.runtime.errors import KafkaUnavailable, RuntimeStartError
 
 R = TypeVar("R", bound=Row)
 
@@ -33,6 +33,7 @@ _FETCH_WAIT_MS = 20
 """Once a partition is at its end, the broker would hold the others' answer for so long."""
 
 _TABLES = """
+    PRAGMA journal_mode = OFF;
     CREATE TABLE events (
         topic TEXT, partition INTEGER, key TEXT, seq INTEGER, id TEXT, type TEXT,
         total_minor INTEGER
@@ -44,6 +45,17 @@ _TABLES = """
 """
 """`whole` says that the first record ever written is still there. Retention takes the oldest, and
 what it took cannot be missed."""
+
+
+class TopicMissing(RuntimeStartError):
+    """An event topic is not there."""
+
+    def __init__(self, servers: str, name: str) -> None:
+        self.servers, self.name = servers, name
+        super().__init__(
+            f"Kafka at {servers} has no topic {name}: run `trolley topics apply`, or check "
+            f"KAFKA_BOOTSTRAP_SERVERS and KAFKA_TOPIC_PREFIX."
+        )
 
 
 class NoEvent(ValueError):
@@ -73,7 +85,10 @@ class Published:
     async def opened(
         cls, kafka: KafkaSettings, settings: AuditSettings
     ) -> AsyncIterator["Published"]:
-        """The event topics of this Kafka, nothing read yet. Raises KafkaUnavailable."""
+        """The event topics of this Kafka, nothing read yet.
+
+        Raises KafkaUnavailable and TopicMissing.
+        """
         consumer = AIOKafkaConsumer(
             **client_options(kafka),
             client_id="trolley-audit",
@@ -95,7 +110,7 @@ class Published:
             for topic in EVENT_TOPICS:
                 name = kafka.topic_prefix + topic.name
                 if name not in there:
-                    raise KafkaUnavailable(kafka.bootstrap_servers, f"it has no topic {name}")
+                    raise TopicMissing(kafka.bootstrap_servers, name)
                 for partition in range(topic.partitions):
                     topics[TopicPartition(name, partition)] = topic
             consumer.assign(list(topics))

@@ -1,4 +1,7 @@
-"""What facts between services are about, and where to see that something of it is under way."""
+"""What facts between services are about, and where to see that something of it is under way.
+
+Keys are compared as text: one that came from a topic may be anything.
+"""
 
 from contracts.topics import (
     CART_COMMANDS,
@@ -25,18 +28,18 @@ CHECKOUT = Subject(
     under_way=(
         (
             Source.ORDER,
-            "SELECT checkout_id::text FROM checkouts WHERE checkout_id = ANY($1::uuid[])"
+            "SELECT checkout_id::text FROM checkouts WHERE checkout_id::text = ANY($1)"
             " AND NOT final AND state NOT IN ('unseen', 'tombstone')",
         ),
         (
             Source.CART,
-            "SELECT checkout_id::text FROM carts WHERE checkout_id = ANY($1::uuid[])"
+            "SELECT checkout_id::text FROM carts WHERE checkout_id::text = ANY($1)"
             " AND start_due_at IS NOT NULL",
         ),
         (
             Source.PAYMENT,
             "SELECT checkout_id::text FROM payments JOIN operations USING (payment_id)"
-            " WHERE checkout_id = ANY($1::uuid[])"
+            " WHERE checkout_id::text = ANY($1)"
             " AND operations.status IN ('due', 'leased', 'reported')",
         ),
         (Source.CART, _IN_OUTBOX),
@@ -53,7 +56,7 @@ PAYMENT = Subject(
     under_way=(
         (
             Source.PAYMENT,
-            "SELECT payment_id::text FROM operations WHERE payment_id = ANY($1::uuid[])"
+            "SELECT payment_id::text FROM operations WHERE payment_id::text = ANY($1)"
             " AND status IN ('due', 'leased', 'reported')",
         ),
     ),

@@ -22,8 +22,9 @@ from tests.trolley.audit.world import Shop, World, in_outbox, named, payment_of,
 from trolley.audit import AuditReport, AuditSettings, Sources, audit
 from trolley.audit.invariant import Invariant, Source
 from trolley.audit.invariants import INVARIANTS
+from trolley.audit.published import TopicMissing
 from trolley.audit.snapshots import DatabaseNotNamed, DatabaseNotReadable, database_urls
-from trolley.runtime.errors import DatabaseUnavailable, KafkaUnavailable
+from trolley.runtime.errors import DatabaseUnavailable
 from trolley.topics import admin_client
 
 pytestmark = pytest.mark.integration
@@ -346,7 +347,7 @@ async def test_topics_that_are_not_there_are_named(
 ) -> None:
     nowhere = published.model_copy(update={"topic_prefix": "nowhere."})
 
-    with pytest.raises(KafkaUnavailable, match=r"nowhere\.order\.events"):
+    with pytest.raises(TopicMissing, match=r"nowhere\.order\.events"):
         await audit(Sources(migrated, nowhere), SETTINGS)
 
 

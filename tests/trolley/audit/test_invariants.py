@@ -544,6 +544,12 @@ def an_order_event_was_never_published(events: list[Published]) -> Iterable[Publ
     ]
 
 
+@mistells("events.order-events-are-gapless", at="not an id")
+def an_event_of_an_order_that_nobody_placed(events: list[Published]) -> Iterable[Published]:
+    stray = next(event for event in events if event.topic is ORDER_EVENTS)
+    return [*events, replace(stray, key="not an id", correlation_id="not an id")]
+
+
 @mistells("events.tell-what-became-of-the-order", at=named("paid"))
 def a_paid_order_was_published_as_cancelled(events: list[Published]) -> Iterable[Published]:
     return [
