@@ -1,0 +1,112 @@
+"""A whole stack with two replicas of everything, and shoppers who buy while faults happen."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from trolley.audit.auditor import Sources, audit
+from trolley.demo.client import Client
+from trolley.demo.crowd import crowd, settled
+from trolley.demo.goods import Article, offer
+from trolley.demo.orders import Orders
+from trolley.demo.screen import Screen
+from trolley.demo.settings import DemoSettings
+from trolley.demo.shop import Level, Shop
+from trolley.demo.shopper import PAID, Checkout, Shopper
+from trolley.demo.stage import Stage
+from trolley.figures import Figures
+from trolley.runtime.stack import Runtime
+
+AT_ONCE = 30
+_articles = count(1)
+
+
+@dataclass(frozen=True)
+class Bought:
+    """One shopper's way to an order."""
+
+    checkout: Checkout
+    state: str
+    order_id: str | None
+
+
+class Town:
+    """The stack of a test module."""
+
+    def __init__(self, runtime: Runtime, clients: tuple[Client, ...], screen: Screen) -> None:
+        self.runtime = runtime
+        self._settings = DemoSettings()
+        self._shops = tuple(Shop(client, runtime.signing_key) for client in clients)
+        nothing = Orders(invoices=(), products=(), skipped={}, file_lines=0)
+        self._stage = Stage(runtime, self._shops[0], nothing, self._settings, screen)
+
+    async def sell_while(
+        self,
+        shoppers: int,
+        fault: Callable[[], Awaitable[None]],
+        *,
+        method: str = "pm_ok",
+    ) -> list[Bought]:
+        """Sell one piece to each shopper; `fault` happens when a third of them are done."""
+        article = Article(f"faulty weather {next(_articles)}", price_minor=799)
+        await offer(self._stage, article, shoppers)
+        done = 0
+        third = asyncio.Event()
+
+        async def buy(number: int) -> Bought:
+            nonlocal done
+            shop = self._shops[number % len(self._shops)]
+            shopper = Shopper(shop, self._settings, name=f"Shopper {number}")
+            await shopper.open_cart()
+            await shopper.put({article.sku: 1})
+            checkout = await shopper.check_out(method)
+            status = await shopper.follow(checkout)
+            done += 1
+            if done >= shoppers // 3:
+                third.set()
+            return Bought(checkout, status["state"], status["order_id"])
+
+        async def strike() -> None:
+            await third.wait()
+            await fault()
+
+        striking = asyncio.create_task(strike())
+        try:
+            bought = await crowd(range(shoppers), buy, at_once=AT_ONCE)
+            await striking
+        finally:
+            striking.cancel()
+            await asyncio.gather(striking, return_exceptions=True)
+        await self.runtime.wait_ready()
+        await self._check(article, bought)
+        return bought
+
+    async def _check(self, article: Article, bought: list[Bought]) -> None:
+        assert [one.state for one in bought] == [PAID] * len(bought)
+        assert len({one.order_id for one in bought} - {None}) == len(bought)
+        sold_out = Level(on_hand=0, reserved=0)
+
+        async def level() -> Level:
+            return await self._shops[0].level(article.sku)
+
+        assert await settled(level, sold_out.__eq__, self._settings) == sold_out
+        await self.audit()
+
+    async def all_is_read(self) -> bool:
+        """Whether every service has settled every record of its topics."""
+        figures = Figures(timeout_seconds=10)
+        try:
+            lag = (await figures.read(self.runtime.environment)).lag
+        finally:
+            await figures.close()
+        return bool(lag) and not any(lag.values())
+
+    async def audit(self) -> None:
+        """Everything is right that must always be right, and it was looked at."""
+        report = await audit(Sources.named_by(self.runtime.environment))
+        if not report.clean:
+            pytest.fail(str(report.as_json()["findings"]))
+        assert report.facts_checked > 0
