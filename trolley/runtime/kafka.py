@@ -117,7 +117,9 @@ class EmbeddedKafka(EmbeddedServer):
 
     async def _format(self) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ("format", "-t", cluster, "-c", "server.properties", "--ignore-formatted")
+        # One id in 64 begins with a dash: only behind an equals sign is it not taken for an option.
+        identified = f"--cluster-id={cluster}"
+        arguments = ("format", identified, "-c", "server.properties", "--ignore-formatted")
         code = await self._children.run(
             "kafka-format",
             self._command("kafka.tools.StorageTool", *arguments),
