@@ -1,5 +1,7 @@
 """Draws the saga from its code: `python -m order_service.diagram` writes docs/saga.md.
 
+Its picture goes into docs/architecture.md too, between the marks there.
+
 Nothing here knows a transition: all are found by trying every message on every checkout
 (`exploration.py`), so the page cannot say what the code does not do.
 """
@@ -22,7 +24,10 @@ from order_service.exploration import (
     start,
 )
 
-PAGE = Path(__file__).parent.parent / "docs" / "saga.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "saga.md"
+ARCHITECTURE = DOCS / "architecture.md"
+BEGIN, END = "<!-- saga -->", "<!-- /saga -->"
 
 NOWHERE = "[*]"
 LIVE = (State.PAYING, State.ACTION_REQUIRED, State.PROCESSING, State.PAYMENT_UNKNOWN)
@@ -49,6 +54,13 @@ def page() -> str:
     """The page: the picture, then the table."""
     every, drawn = transitions()
     return "\n".join([_HEAD, *_picture(drawn), *_table(every)]) + "\n"
+
+
+def with_picture(text: str) -> str:
+    """The text with the picture between its marks. Raises `ValueError` without marks."""
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    _, drawn = transitions()
+    return "\n".join([text[:before], *_picture(drawn), text[after:]])
 
 
 def _moves() -> Iterator[Move]:
@@ -148,3 +160,4 @@ def _cell(name: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    ARCHITECTURE.write_text(with_picture(ARCHITECTURE.read_text()))

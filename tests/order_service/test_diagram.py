@@ -1,13 +1,18 @@
 """docs/saga.md is what the code does."""
 
 from order_service.checkout import State
-from order_service.diagram import LIVE, PAGE, page
+from order_service.diagram import ARCHITECTURE, LIVE, PAGE, page, with_picture
 
 CURRENT = page()
 
 
 def test_the_page_is_current() -> None:
     assert PAGE.read_text() == CURRENT, "run `python -m order_service.diagram`"
+
+
+def test_the_picture_on_the_page_about_the_architecture_is_current() -> None:
+    text = ARCHITECTURE.read_text()
+    assert with_picture(text) == text, "run `python -m order_service.diagram`"
 
 
 def test_every_state_can_be_reached() -> None:
