@@ -315,6 +315,7 @@ _MUTABLE: Columns = (
     ("checkout_fingerprint", "text"),
     ("order_id", "uuid"),
     ("merged_into", "uuid"),
+    ("start_command", "text"),
     ("start_due_at", "timestamptz"),
     ("start_sends", "int"),
     ("failure", "jsonb"),
@@ -342,13 +343,10 @@ def names(columns: Columns) -> str:
     return ", ".join(name for name, _ in columns)
 
 
-# The command is written once, kept while it is awaited, and dropped with its deadline.
-_UPDATE_COLUMNS: Columns = (("cart_id", "uuid"), *_MUTABLE, ("start_command", "text"))
+_UPDATE_COLUMNS: Columns = (("cart_id", "uuid"), *_MUTABLE)
 _UPDATE_CARTS = text(f"""
     UPDATE carts c
-    SET {", ".join(f"{name} = u.{name}" for name, _ in _MUTABLE)},
-        start_command = CASE WHEN u.start_due_at IS NOT NULL
-                             THEN coalesce(u.start_command, c.start_command) END
+    SET {", ".join(f"{name} = u.{name}" for name, _ in _MUTABLE)}
     FROM unnest({arrays(_UPDATE_COLUMNS)}) AS u ({names(_UPDATE_COLUMNS)})
     WHERE c.cart_id = u.cart_id
     RETURNING c.cart_id
@@ -362,7 +360,11 @@ _INSERT_CARTS = text(f"""
 async def save_carts(
     connection: AsyncConnection, carts: Sequence[Cart], starts: Sequence[StartToSend]
 ) -> None:
-    """Write carts that changed or are new, and the commands that some begin to send."""
+    """Write carts that changed or are new, and the commands that some begin to send.
+
+    A command is written with the lock that it begins with, and every later change of the cart
+    ends its sending.
+    """
     if not carts:
         return
     commands = {start.cart_id: start.command.model_dump_json() for start in starts}
