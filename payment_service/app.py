@@ -19,7 +19,10 @@ from payment_service.worker import ProviderWorker
 
 
 def build(settings: PaymentSettings | None = None) -> Service:
-    """The service on these settings, by default those of the environment; nothing runs yet."""
+    """The service on these settings, by default those of the environment; nothing runs yet.
+
+    `app.state.simulated` is its simulated provider, for who works on the parts one by one.
+    """
     settings = settings or PaymentSettings()
     bank = Bank(
         Database.connect(
@@ -33,7 +36,7 @@ def build(settings: PaymentSettings | None = None) -> Service:
     providers: dict[str, Provider] = {simulated.name: simulated}
     rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
     worker = ProviderWorker(providers, rules, settings)
-    return Service(
+    service = Service(
         "payment",
         settings,
         title="Trolley payments",
@@ -47,6 +50,8 @@ def build(settings: PaymentSettings | None = None) -> Service:
             ),
         ),
     )
+    service.app.state.simulated = simulated
+    return service
 
 
 def _working(worker: ProviderWorker, bank: Bank) -> Run:

@@ -23,7 +23,6 @@ from contracts.messages.payment import ChargePayment, PaymentChanged, ProviderRe
 from contracts.topics import PAYMENT_COMMANDS
 from messaging.batch import BatchProcessor, deliver
 from messaging.clock import utc_now
-from messaging.database import Database
 from messaging.dead_letters import Record
 from messaging.http.tokens import customer_token
 from messaging.outbox import Outgoing, address
@@ -43,7 +42,6 @@ from payment_service.providers.port import (
     Refund,
     RefundQuestion,
 )
-from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.settings import PaymentSettings
 from payment_service.store import payments as store
@@ -161,6 +159,7 @@ class CashDesk:
                 "database_url": database_url,
                 "simulated_database_url": bank_url,
                 "signing_key": KEY,
+                "public_base_url": "http://shop.example",
                 "worker_poll_seconds": 0.05,
                 "ask_first_seconds": 0.02,
                 "ask_longest_seconds": 0.1,
@@ -172,10 +171,8 @@ class CashDesk:
         )
         self.service = build(self.settings)
         self.database = self.service.database
-        self.bank = Bank(
-            Database.connect(bank_url, pool_connections=4, application_name="bank"), KEY
-        )
-        self.provider = SimulatedProvider(self.bank, "http://shop.example")
+        self.provider: SimulatedProvider = self.service.app.state.simulated
+        self.bank = self.provider.bank
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False),
             base_url="http://payment",
