@@ -1,23 +1,35 @@
 """A service's database: one pool, one way to open a transaction."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _EMITTED = "trolley_outbox_written"
 _AFTER_COMMIT = "trolley_after_commit"
 
+DIALECT = "postgresql+asyncpg://"
+CONNECT_SECONDS = 10
+
 RECYCLE_SECONDS = 1800
 """Connections are renewed half-hourly, so that a moved database is found without a restart."""
 
 
-def sqlalchemy_url(url: str) -> str:
-    """The URL as SQLAlchemy wants it, from the common `postgresql://` form."""
-    scheme, separator, rest = url.partition("://")
-    if scheme not in {"postgresql", "postgres", "postgresql+asyncpg"} or not separator:
+def connector(url: str, **options: Any) -> Callable[[], Awaitable[Any]]:
+    """How to connect to a `postgresql://` URL, which may carry options such as `sslmode`.
+
+    asyncpg reads the URL itself, here as everywhere else, so that one URL suits all. Raises
+    `ValueError` for another scheme.
+    """
+    if not url.startswith(("postgresql://", "postgres://")):
         raise ValueError("a database URL starts with postgresql://")
-    return f"postgresql+asyncpg://{rest}"
+
+    async def connect() -> Any:
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, **options)
+
+    return connect
 
 
 class Database:
@@ -48,13 +60,13 @@ class Database:
         if lock_timeout_ms is not None:
             server_settings["lock_timeout"] = str(lock_timeout_ms)
         engine = create_async_engine(
-            sqlalchemy_url(url),
+            DIALECT,
+            async_creator=connector(url, server_settings=server_settings),
             pool_size=pool_connections,
             max_overflow=0,
             pool_timeout=pool_wait_seconds,
             pool_recycle=RECYCLE_SECONDS,
             pool_pre_ping=False,
-            connect_args={"server_settings": server_settings, "timeout": 10},
         )
         return cls(engine)
 

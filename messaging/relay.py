@@ -111,7 +111,7 @@ class Relay:
 
     async def _with_connection(self, stop: asyncio.Event) -> None:
         connection = await asyncpg.connect(
-            self._url.replace("+asyncpg", ""),
+            self._url,
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": f"{self._service}-relay", "jit": "off"},
         )

@@ -41,7 +41,7 @@ class Slot:
             try:
                 if self._connection is None:
                     self._connection = await asyncpg.connect(
-                        self._url.replace("+asyncpg", ""),
+                        self._url,
                         timeout=CONNECT_SECONDS,
                         server_settings={"application_name": f"{self._service}-slot-{self._slot}"},
                     )
@@ -79,9 +79,7 @@ class Slot:
     async def _take_once(self) -> bool:
         """Ask for the slot again. True also while the database is away: nobody else can ask."""
         try:
-            self._connection = await asyncpg.connect(
-                self._url.replace("+asyncpg", ""), timeout=CONNECT_SECONDS
-            )
+            self._connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS)
             taken = await self._connection.fetchval(
                 "SELECT pg_try_advisory_lock(hashtext('trolley slot'), $1)", self._slot
             )

@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from messaging.database import sqlalchemy_url
+from messaging.database import DIALECT, connector
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_lock(hashtext('trolley migrations'))")
 
@@ -37,8 +37,8 @@ def run(metadata: MetaData) -> None:
 
 
 async def _run(metadata: MetaData) -> None:
-    url = sqlalchemy_url(context.config.attributes["database_url"])
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    creator = connector(context.config.attributes["database_url"])
+    engine = create_async_engine(DIALECT, async_creator=creator, poolclass=pool.NullPool)
     try:
         async with engine.connect() as connection:
             # A session lock, and the connection is closed right after: it cannot leak.
