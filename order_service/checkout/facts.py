@@ -303,15 +303,17 @@ class Checkout:
     @property
     def deadline_at(self) -> datetime | None:
         """The earliest moment at which something has to happen without a message."""
-        due = [wait.due_at for wait in self.waits if wait.hold is None]
-        window = self.window_closes_at
-        if window is not None:
-            due.append(window)
-        return min(due, default=None)
+        deadline = self.window_closes_at
+        for wait in self.waits:
+            if wait.hold is None and (deadline is None or wait.due_at < deadline):
+                deadline = wait.due_at
+        return deadline
 
     @property
     def open_refunds(self) -> tuple[Refund, ...]:
         """The last refund of every attempt that has one, unless its money is back."""
+        if not self.refunds:
+            return ()
         last = {refund.attempt: refund for refund in self.refunds}
         return tuple(r for r in last.values() if r.status is not RefundStatus.REFUNDED)
 
@@ -346,6 +348,8 @@ class Checkout:
         return PaymentStatus.PENDING if last is None else PaymentStatus.FAILED
 
     def _in_refunds(self, *statuses: RefundStatus) -> int:
+        if not self.refunds:
+            return 0
         return sum(refund.amount_minor for refund in self.refunds if refund.status in statuses)
 
     def _status_of_money(self) -> PaymentStatus:

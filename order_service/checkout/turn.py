@@ -212,6 +212,8 @@ class Turn:
     @property
     def open_refunds(self) -> dict[int, Refund]:
         """The last refund of every attempt that has one, unless its money is back."""
+        if not self.refunds:
+            return {}
         last = {refund.attempt: refund for refund in self.refunds}
         return {n: r for n, r in last.items() if r.status is not RefundStatus.REFUNDED}
 
