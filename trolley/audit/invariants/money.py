@@ -227,17 +227,19 @@ EFFECTS = Read(
 
 
 def _attempt_agrees(attempt: Attempt) -> bool:
-    if (attempt.captured_minor > 0) != (attempt.status == "succeeded"):
+    captured, held = attempt.captured_minor, attempt.held_minor
+    if captured + held > attempt.amount_minor:
         return False
-    if attempt.captured_minor + attempt.held_minor > attempt.amount_minor:
-        return False
-    # While its capture or close is asked about, an authorized attempt may be in any live state.
-    live = attempt.status in ("authorized", "unknown", "processing")
-    return (
-        attempt.held_minor > 0
-        if attempt.status == "authorized"
-        else (attempt.held_minor == 0 or live)
-    )
+    match attempt.status:
+        case "succeeded":
+            return captured > 0 and held == 0
+        case "authorized":
+            return captured == 0 and held > 0
+        case "unknown" | "processing":
+            # Perhaps about the capture or the close of what is set aside.
+            return captured == 0 and held >= 0
+        case _:
+            return captured == held == 0
 
 
 def _refund_agrees(refund: Refund) -> bool:
