@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from contracts.ids import new_id
 from contracts.messages.base import Message
@@ -643,3 +644,27 @@ class TestAtOnce:
         )
         assert {level[0] for level in (await stockroom.levels()).values()} == {5}
         await assert_in_order(stockroom)
+
+    async def test_missing_rows_are_inserted_in_the_order_of_the_locks(
+        self, stockroom: Stockroom
+    ) -> None:
+        checkouts = [new_id() for _ in range(200)]
+        skus = [f"NEW-{number}" for number in range(200)]
+        await stockroom.query("TRUNCATE reservations, stock_items, stock_levels")
+        shuffled = random.sample(skus, len(skus))
+        lines = tuple(StockChange(sku, "main", 1) for sku in shuffled)
+        async with stockroom.service.database.transaction() as connection:
+            await StockHandler().lock(
+                connection,
+                [
+                    ReceiveStock("main", new_id(), None, lines),
+                    *(reserve(one, {"CUP": 1}) for one in random.sample(checkouts, len(checkouts))),
+                ],
+            )
+            # In tables that were empty, the place of a row tells when it came.
+            reservations = await connection.scalars(
+                text("SELECT owner_id FROM reservations ORDER BY ctid")
+            )
+            items = await connection.scalars(text("SELECT sku FROM stock_items ORDER BY ctid"))
+            assert list(reservations) == sorted(checkouts)
+            assert list(items) == sorted(skus)
