@@ -9,6 +9,7 @@ Nothing here knows a transition: all are found by trying every message on every 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from contracts.messages.order import PayOrder, StepBlocked, StepUnblocked
@@ -37,6 +38,7 @@ Transitions = Mapping[tuple[str, str], set[str]]
 """(state before, state after) -> what leads from one to the other."""
 
 
+@cache
 def transitions() -> tuple[Transitions, Transitions]:
     """All transitions; and those which are drawn: without money from overtaken attempts."""
     every: dict[tuple[str, str], set[str]] = defaultdict(set)

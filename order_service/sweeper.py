@@ -15,10 +15,18 @@ from order_service.checkout import Checkout, State
 from order_service.handlers import SERVICE
 from order_service.settings import OrderSettings
 from order_service.store.checkouts import take_due
+from order_service.tables import UNSEEN
 
 CHECKOUTS = Gauge("trolley_checkouts", "Checkouts that are not final yet, by state.", ["state"])
 
-_COUNT = text("SELECT state, count(*) AS checkouts FROM checkouts WHERE NOT final GROUP BY state")
+LATE = Gauge("trolley_checkouts_late", "Checkouts of which some answer is overdue.")
+BLOCKED = Gauge("trolley_checkouts_blocked", "Checkouts that a dead letter stands in the way of.")
+
+_COUNT = text("""
+    SELECT state, count(*) AS checkouts, count(*) FILTER (WHERE late) AS late,
+        count(*) FILTER (WHERE blocked) AS blocked
+    FROM checkouts WHERE NOT final GROUP BY state
+""")
 
 
 def note_deadlines(settings: OrderSettings) -> Callable[[Database], Awaitable[int]]:
@@ -55,9 +63,11 @@ def passed_deadlines(checkout: Checkout, now: datetime) -> Iterator[Message]:
 
 
 async def count_states(database: Database) -> int:
-    """Set the gauge of unfinished checkouts by state."""
+    """Set the gauges of unfinished checkouts: by state, late, and blocked."""
     async with database.reading() as connection:
-        counts = {row.state: row.checkouts for row in await connection.execute(_COUNT)}
-    for state in State:
-        CHECKOUTS.labels(state.value).set(counts.get(state.value, 0))
+        rows = {row.state: row for row in await connection.execute(_COUNT)}
+    for state in (UNSEEN, *State):
+        CHECKOUTS.labels(str(state)).set(rows[state].checkouts if state in rows else 0)
+    LATE.set(sum(row.late for row in rows.values()))
+    BLOCKED.set(sum(row.blocked for row in rows.values()))
     return 0

@@ -12,7 +12,8 @@ from contracts.messages.payment import ClosePayment
 from messaging.clock import utc_now
 from order_service.checkout import State
 from order_service.exploration import start
-from order_service.sweeper import CHECKOUTS, count_states
+from order_service.sweeper import BLOCKED, CHECKOUTS, LATE, count_states
+from order_service.tables import UNSEEN
 from tests.order_service.office import Office, of, some_checkouts, start_of
 from tests.order_service.story import (
     blocked,
@@ -148,12 +149,23 @@ async def test_silence_about_money_ends_in_attention(office: Office) -> None:
 
 
 async def test_unfinished_checkouts_are_counted_by_state(office: Office) -> None:
-    one, two, three = some_checkouts(3)
+    one, two, three, four = some_checkouts(4)
     await office.send(start_of(one), start_of(two), start_of(three))
     await office.send(of(one, reserved()))
+    await office.send(of(three, blocked(Step.RESERVE)))
+    await office.send(start_of(four).model_copy(update={"total_minor": 1}))
+    await office.tell(
+        DeadlinePassed(
+            checkout_id=two,
+            step=Step.RESERVE,
+            due_at=(await office.checkout(two)).waits[0].due_at,
+        )
+    )
     await count_states(office.service.database)
-    counts = {state: CHECKOUTS.labels(state.value)._value.get() for state in State}
+    counts = {state: CHECKOUTS.labels(state)._value.get() for state in (UNSEEN, *State)}
     assert {state: many for state, many in counts.items() if many} == {
         State.RESERVING: 2,
         State.PAYING: 1,
+        UNSEEN: 1,
     }
+    assert (LATE._value.get(), BLOCKED._value.get()) == (1, 1)
