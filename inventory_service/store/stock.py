@@ -188,12 +188,18 @@ _READ_LINES = text("""
     ORDER BY l.shop_id, l.owner_id, l.round, l.sku, l.warehouse
 """)
 
+# The fences (OFFSET 0) keep each look-up on its primary key: without statistics, as after the first
+# big receipt, the planner would read all levels of the shop for each SKU.
 _READ_STOCK = text("""
     SELECT i.shop_id, i.sku, i.event_seq, i.availability_version,
            l.warehouse, l.on_hand, l.reserved
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[])) AS k (shop_id, sku)
-    JOIN stock_items i USING (shop_id, sku)
-    JOIN stock_levels l USING (shop_id, sku)
+    CROSS JOIN LATERAL (
+        SELECT * FROM stock_items WHERE shop_id = k.shop_id AND sku = k.sku OFFSET 0
+    ) AS i
+    CROSS JOIN LATERAL (
+        SELECT * FROM stock_levels WHERE shop_id = k.shop_id AND sku = k.sku OFFSET 0
+    ) AS l
     JOIN warehouses w ON w.shop_id = l.shop_id AND w.code = l.warehouse
     ORDER BY i.shop_id, i.sku, w.priority, w.code
 """)
