@@ -177,8 +177,10 @@ class Relay:
                     return
                 if len(rows) >= self._settings.batch_rows // 2:
                     continue
-                if rows or await _either(stop, self._woken, self._next_look()):
+                if rows:
                     await _either(stop, None, self._settings.linger_ms / 1000)
+                else:
+                    await _either(stop, self._woken, self._next_look())
         finally:
             for task in sending.values():
                 task.cancel()
