@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from starlette.responses import Response
@@ -41,6 +42,16 @@ READY_WAIT_SECONDS = 1.0
 POOL_WAIT_SECONDS = 30.0
 STOP_WAIT_SECONDS = 6.0
 """With the requests' drain this keeps a stop under ten seconds."""
+
+NO_TELEMETRY_OF_ITS_OWN: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""`Edge` has a request's span and metrics. FastAPI's own would be a second set of them: five spans
+a request, at 0.4 ms together, with the values of the request in their reach."""
 
 
 class Service:
@@ -84,7 +95,9 @@ class Service:
         self.app = self._make_app(title, routers)
 
     def _make_app(self, title: str, routers: Sequence[APIRouter]) -> FastAPI:
-        app = FastAPI(title=title, version="1", lifespan=self._lifespan)
+        app = FastAPI(
+            title=title, version="1", lifespan=self._lifespan, telemetry=NO_TELEMETRY_OF_ITS_OWN
+        )
         app.state.settings = self.settings
         app.state.database = self.database
         app.state.api_database = self.api_database
