@@ -60,17 +60,24 @@ class Client:
     """
 
     def __init__(self, urls: Mapping[str, str], settings: DemoSettings) -> None:
-        self._urls = urls
         self._settings = settings
         self.requests = 0
         """Requests that were answered."""
         self.repeats = 0
         """How often one of them had to be sent again."""
-        self._http = httpx.AsyncClient(
-            timeout=settings.request_seconds,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            trust_env=False,
-        )
+        # A pool for each service, and small: httpx looks at every connection for each request.
+        self._http = {
+            service: httpx.AsyncClient(
+                base_url=url,
+                timeout=httpx.Timeout(settings.request_seconds, pool=None),
+                limits=httpx.Limits(
+                    max_connections=settings.connections_per_service,
+                    max_keepalive_connections=settings.connections_per_service,
+                ),
+                trust_env=False,
+            )
+            for service, url in urls.items()
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,13 +88,14 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._http.aclose()
+        for http in self._http.values():
+            await http.aclose()
 
     async def get(
         self, service: str, path: str, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """The answer to a GET of a path, or of a whole URL. Raises `ClientError`."""
-        return await self._answer("GET", self._url(service, path), None, dict(headers or {}))
+        return await self._answer("GET", service, path, None, dict(headers or {}))
 
     async def command(
         self,
@@ -105,29 +113,27 @@ class Client:
         if body is not None:
             content = orjson.dumps(body)
             sent["Content-Type"] = "application/json"
-        return await self._answer(method, self._url(service, path), content, sent)
-
-    def _url(self, service: str, path: str) -> str:
-        return path if "://" in path else f"{self._urls[service]}{path}"
+        return await self._answer(method, service, path, content, sent)
 
     async def _answer(
-        self, method: str, url: str, content: bytes | None, headers: dict[str, str]
+        self, method: str, service: str, path: str, content: bytes | None, headers: dict[str, str]
     ) -> Answer:
+        http = self._http[service]
         began = time.monotonic()
         wait = self._settings.retry_first_seconds
         while True:
             try:
-                response = await self._http.request(method, url, content=content, headers=headers)
+                response = await http.request(method, path, content=content, headers=headers)
             except httpx.TransportError as error:
                 last = type(error).__name__
             else:
                 if not _put_off(response):
                     self.requests += 1
-                    return _answer(method, url, response)
+                    return _answer(response)
                 last = f"status {response.status_code}"
             spent = time.monotonic() - began
             if spent + wait > self._settings.patience_seconds:
-                raise Unanswered(method, httpx.URL(url).path, last, spent)
+                raise Unanswered(method, httpx.URL(path).path, last, spent)
             self.repeats += 1
             await asyncio.sleep(wait)
             wait = min(2 * wait, self._settings.retry_longest_seconds)
@@ -146,9 +152,10 @@ def _put_off(response: httpx.Response) -> bool:
     )
 
 
-def _answer(method: str, url: str, response: httpx.Response) -> Answer:
+def _answer(response: httpx.Response) -> Answer:
     body = _json(response)
     if response.is_success:
         return Answer(response.status_code, body, response.headers)
     problem = body if isinstance(body, dict) else {"title": response.reason_phrase}
-    raise Refused(method, httpx.URL(url).path, response.status_code, problem)
+    request = response.request
+    raise Refused(request.method, request.url.path, response.status_code, problem)

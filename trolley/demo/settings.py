@@ -38,14 +38,20 @@ class DemoSettings(BaseSettings):
     retry_longest_seconds: float = Field(
         default=1, gt=0, description="Longest wait before a request is repeated."
     )
+    connections_per_service: int = Field(
+        default=8,
+        ge=1,
+        description="Connections to one service; requests beyond them wait for their turn. Eight "
+        "keep a service busy, and 24 cost the client twice the time for each request.",
+    )
     request_seconds: float = Field(
         default=15, gt=0, description="A request without an answer for so long counts as lost."
     )
     follow_first_seconds: float = Field(
-        default=0.06, gt=0, description="First wait before a checkout is looked at again."
+        default=0.2, gt=0, description="First wait before a checkout is looked at again."
     )
     follow_longest_seconds: float = Field(
-        default=0.5, gt=0, description="Longest wait before a checkout is looked at again."
+        default=1, gt=0, description="Longest wait before a checkout is looked at again."
     )
     finish_seconds: float = Field(
         default=90, gt=0, description="A checkout that takes longer to its end counts as stuck."
