@@ -172,6 +172,8 @@ class OperationRow(Table, table=True):
     or ask what became of it; a lease turns it to ask, because from then on the call may have
     been made. `outcome`, `facts`: the latest reported answer since the call was last begun;
     `reports` counts all that were reported.
+    `hinted`: news arrived since it was last asked about; `waited_for`: a close waits for what
+    comes of the call in flight.
     Between the provider's effect and our record of it stands a row with status leased.
     """
 
@@ -224,6 +226,7 @@ class OperationRow(Table, table=True):
     asks: int
     answered: bool
     hinted: bool
+    waited_for: bool
     reports: int
     outcome: str | None = _text(nullable=True)
     facts: dict[str, Any] | None = Field(sa_column=Column(JSONB(none_as_null=True)))

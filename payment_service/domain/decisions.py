@@ -315,6 +315,8 @@ def _close(payment: Payment, command: ClosePayment, now: datetime) -> Decided:
         payment = payment.with_attempt(attempt)
         if operation is None:
             payment = _closing(payment, attempt, now)
+        elif operation.kind is not OperationKind.CLOSE:
+            payment = payment.with_operation(replace(operation, waited_for=True))
     elif operation.kind is OperationKind.CLOSE:
         payment = payment.with_attempt(attempt)
     elif operation.was_called:
@@ -449,9 +451,14 @@ def _now_unknown(
     now: datetime,
     rules: Rules,
 ) -> Decided:
+    again = _due(operation, NextCall.ASK, now, rules)
+    if operation.kind is OperationKind.CHARGE and not isinstance(
+        attempt.state, Requested | Unknown
+    ):
+        # A question went unanswered; what the provider said before still holds.
+        return Decided(_continued(payment, attempt, again, now))
     first = not isinstance(attempt.state, Unknown)
     attempt = replace(attempt, state=outcome)
-    again = _due(operation, NextCall.ASK, now, rules)
     answer: Messages = ()
     if first:
         if operation.kind is not OperationKind.CLOSE:
@@ -569,6 +576,7 @@ def _due(operation: Operation, next_call: NextCall, now: datetime, rules: Rules)
         next_call=next_call,
         claimable_at=now + wait,
         hinted=False,
+        waited_for=False,
     )
 
 

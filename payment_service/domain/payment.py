@@ -133,7 +133,8 @@ class Operation:
 
     `makes` and `asks` count the calls begun, `answered` says that the provider has answered the
     operation itself and not only questions about it, `reports` counts what was reported of it,
-    `hinted` that news arrived since it was last asked about.
+    `hinted` says that news arrived since it was last asked about, `waited_for` that a close waits
+    for what comes of the call in flight, which is then reported even when it is no news.
     """
 
     operation_id: UUID
@@ -153,6 +154,7 @@ class Operation:
     asks: int = 0
     answered: bool = False
     hinted: bool = False
+    waited_for: bool = False
     reports: int = 0
 
     @property

@@ -4,6 +4,10 @@ An adapter translates; it decides nothing. Its calls may be made again under the
 time and then have no second effect. Whatever leaves the effect in doubt (a timeout, a lost
 connection, an error of the provider's own) is the outcome `Unknown`, never an exception.
 
+A payment is named by the key of its charge, from before the first call on. `provider_payment_id`
+is the provider's own name of it where we know it by now: it may be there in one call and missing
+in the same call made again, and is no parameter that a key is held to.
+
 `tests/payment_service/provider_contract.py` holds what each adapter must keep.
 """
 

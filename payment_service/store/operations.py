@@ -119,7 +119,8 @@ _RESULT: Columns = (
     ("answers", "boolean"),
     ("outcome", "text"),
     ("facts", "jsonb"),
-    ("claimable_at", "timestamptz"),
+    ("ask_at", "timestamptz"),
+    ("resend_at", "timestamptz"),
 )
 
 _LOCK_LEASED = text("""
@@ -131,20 +132,21 @@ _LOCK_LEASED = text("""
     ORDER BY o.operation_id FOR UPDATE OF o
 """)
 
-# What came in a hint meanwhile is asked about at once.
+# What somebody waits for is reported like news; after a hint it is asked again at once.
 _RECORD = text(f"""
     UPDATE operations o SET
-        status = CASE WHEN n.news THEN 'reported' ELSE 'due' END,
-        outcome = CASE WHEN n.news THEN n.outcome ELSE o.outcome END,
-        facts = CASE WHEN n.news THEN n.facts ELSE o.facts END,
-        reports = o.reports + CASE WHEN n.news THEN 1 ELSE 0 END,
-        reported_at = CASE WHEN n.news THEN :now ELSE o.reported_at END,
+        status = CASE WHEN n.news OR o.waited_for THEN 'reported' ELSE 'due' END,
+        outcome = CASE WHEN n.news OR o.waited_for THEN n.outcome ELSE o.outcome END,
+        facts = CASE WHEN n.news OR o.waited_for THEN n.facts ELSE o.facts END,
+        reports = o.reports + CASE WHEN n.news OR o.waited_for THEN 1 ELSE 0 END,
+        reported_at = CASE WHEN n.news OR o.waited_for THEN :now ELSE o.reported_at END,
         answered = o.answered OR n.answers,
-        claimable_at = CASE WHEN o.hinted AND NOT n.news THEN :now ELSE n.claimable_at END,
+        claimable_at = CASE WHEN n.news OR o.waited_for THEN n.resend_at
+                            WHEN o.hinted THEN :now ELSE n.ask_at END,
         lease_token = NULL, lease_instance = NULL, updated_at = :now
     FROM {unnested(_RESULT)} AS n ({names(_RESULT)})
     WHERE o.operation_id = n.operation_id AND o.lease_token = n.lease_token AND o.status = 'leased'
-    RETURNING o.operation_id, o.reports, n.news
+    RETURNING o.operation_id, o.reports, o.status
 """)  # noqa: S608 - built from the constants above
 
 
@@ -168,7 +170,8 @@ async def record(
             result.call.answers(result.outcome),
             NAMES[type(result.outcome)],
             orjson.dumps(facts_of(result.outcome)).decode(),
-            now + (resend_after if result.call.is_news(result.outcome) else result.ask_after),
+            now + result.ask_after,
+            now + resend_after,
         )
         for result in ordered
     ]
@@ -181,7 +184,8 @@ async def record(
     return [
         result.call.report(result.outcome, recorded[result.call.operation_id].reports, now)
         for result in results
-        if result.call.operation_id in recorded and recorded[result.call.operation_id].news
+        if result.call.operation_id in recorded
+        and recorded[result.call.operation_id].status == "reported"
     ]
 
 

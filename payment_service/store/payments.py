@@ -202,6 +202,7 @@ def _operation(row: Any) -> Operation:
         asks=row.asks,
         answered=row.answered,
         hinted=row.hinted,
+        waited_for=row.waited_for,
         reports=row.reports,
     )
 
@@ -296,6 +297,7 @@ _OPERATION_COLUMNS: Columns = (
     ("asks", "int"),
     ("answered", "boolean"),
     ("hinted", "boolean"),
+    ("waited_for", "boolean"),
     ("reports", "int"),
     ("created_at", "timestamptz"),
 )
@@ -340,7 +342,7 @@ _SAVE_OPERATIONS = text(f"""
     ON CONFLICT (operation_id) DO UPDATE SET
         status = excluded.status, next_call = excluded.next_call,
         claimable_at = excluded.claimable_at, hinted = excluded.hinted,
-        updated_at = excluded.updated_at
+        waited_for = excluded.waited_for, updated_at = excluded.updated_at
 """)  # noqa: S608 - built from the constants above
 
 _SAVE_FACTS = text(f"""
@@ -442,6 +444,7 @@ async def save_operations(connection: AsyncConnection, operations: Sequence[Oper
             operation.asks,
             operation.answered,
             operation.hinted,
+            operation.waited_for,
             operation.reports,
             operation.created_at,
         )

@@ -6,7 +6,7 @@ everything but Kafka itself. Workers are started, stopped and killed one by one.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -180,7 +180,7 @@ class CashDesk:
         self.workers: list[Worker] = []
         self.processor = self.new_processor()
         self._numbers = count(1)
-        self._pumped = 0
+        self._pumped: set[UUID] = set()
         self.statements: list[str] = []
         event.listen(
             self.database._engine.sync_engine,
@@ -247,13 +247,16 @@ class CashDesk:
 
     async def pump(self) -> int:
         """Read the reports in the outbox, as the relay and the consumer would; how many."""
-        rows = await self.query(
-            "SELECT id, message_id, payload FROM outbox WHERE type = $1 AND id > $2 ORDER BY id",
-            ProviderReported.type,
-            self._pumped,
-        )
+        rows = [
+            row
+            for row in await self.query(
+                "SELECT message_id, payload FROM outbox WHERE type = $1 ORDER BY id",
+                ProviderReported.type,
+            )
+            if row["message_id"] not in self._pumped
+        ]
         if rows:
-            self._pumped = rows[-1]["id"]
+            self._pumped.update(row["message_id"] for row in rows)
             await self.handle(
                 [
                     self.record(
@@ -278,7 +281,8 @@ class CashDesk:
             yield
         finally:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def leases_run_out(self) -> None:
         """As if so much time had passed."""

@@ -177,6 +177,16 @@ class ProviderContract:
 
         assert await bench.captured(request.idempotency_key) == AMOUNT
 
+    async def test_a_name_learnt_meanwhile_is_no_other_parameter(self, bench: Bench) -> None:
+        key, charged = await bench.charged(bench.methods.ok, "authorize")
+        assert isinstance(charged, Authorized)
+        capture = Capture(f"{key}:capture", key, None, AMOUNT)
+
+        first = await bench.provider.capture(capture)
+        known = replace(capture, provider_payment_id=charged.provider_payment_id)
+
+        assert await bench.provider.capture(known) == first
+
     # asking
 
     async def test_what_the_provider_never_heard_of_is_not_found(self, bench: Bench) -> None:

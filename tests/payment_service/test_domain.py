@@ -484,6 +484,22 @@ class TestClose:
         ]
         assert story.booked() == [("authorized", 1000), ("voided", 1000)]
 
+    @pytest.mark.parametrize("answer", [ACTION, UNKNOWN])
+    def test_during_a_question_waits_for_whatever_comes_of_it(self, answer: Outcome) -> None:
+        story = charged(ACTION)
+        story.called()
+        assert not story.operation().waited_for
+
+        assert story.when(close()) == []
+        assert story.operation().waited_for  # so it is reported, though it is no news
+        assert story.answered(answer, made=False) == []
+
+        assert story.attempt().state == ACTION
+        assert story.operation().status is OperationStatus.SUPERSEDED
+        assert kinds(story.provider_says(CANCELLED, CLOSE)) == [
+            ("PaymentClosed", Step.CLOSE_PAYMENT, 1)
+        ]
+
     def test_between_answer_and_report_waits_for_the_report(self) -> None:
         story = charged()
         story.called()

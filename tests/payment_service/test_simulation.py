@@ -6,13 +6,20 @@ the end everything is asked until known, and our ledger must be the provider's, 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from contracts.messages import payment as messages
 from contracts.messages.base import Step
@@ -53,7 +60,8 @@ METHODS = (
     "pm_ok",
     "pm_ok",
     "pm_declined_insufficient_funds",
-    "pm_action_required_60000",
+    "pm_action_required_10000000",
+    "pm_action_required_10000000",
     "pm_processing_20000",
     "pm_processing_20000_then_declined",
     "pm_processing_20000+uncloseable",
@@ -117,6 +125,12 @@ class PaymentsAndProvider(RuleBasedStateMachine):
             return  # dead-lettered: nothing asked, nothing changed
         if not isinstance(message, messages.ProviderReported):
             self.asked.add((message.step, message.round))
+
+    @initialize(method=st.sampled_from(METHODS), flow=st.sampled_from(FLOWS), well=st.booleans())
+    def begin(self, method: str, flow: Flow, well: bool) -> None:
+        self.decide(charge(method=method, flow=flow))
+        if well:
+            self.all_goes_well()
 
     @rule(attempt=ATTEMPTS, method=st.sampled_from(METHODS), flow=st.sampled_from(FLOWS))
     def charge(self, attempt: int, method: str, flow: Flow) -> None:
@@ -194,7 +208,7 @@ class PaymentsAndProvider(RuleBasedStateMachine):
                 pass
         if worker_dies:  # the lease runs out, another worker asks
             after = replace(operation, status=OperationStatus.DUE)
-        elif call.is_news(outcome):
+        elif call.is_news(outcome) or operation.waited_for:
             after = replace(
                 operation,
                 status=OperationStatus.REPORTED,
@@ -207,6 +221,15 @@ class PaymentsAndProvider(RuleBasedStateMachine):
             answered_now = operation.answered or call.answers(outcome)
             after = replace(operation, status=OperationStatus.DUE, answered=answered_now)
         self.story.payment = self.story.payment.with_operation(after)
+
+    @precondition(lambda self: self.with_status(OperationStatus.DUE))
+    @rule(data=st.data(), fate=st.sampled_from(FATES))
+    def close_crosses(self, data: st.DataObject, fate: Fate) -> None:
+        operation = self.take(data.draw(st.sampled_from(self.with_status(OperationStatus.DUE))))
+        self.decide(close(operation.attempt))
+        leased = self.story.payment.operation(operation.operation_id)
+        assert leased is not None
+        self.end(leased, fate, worker_dies=False)
 
     @precondition(lambda self: self.reports)
     @rule(data=st.data())
@@ -325,23 +348,34 @@ class PaymentsAndProvider(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """All is asked until known; then all late calls arrive, and change nothing more."""
-        for _ in range(60):
-            if not self.story.open_operations():
-                break
-            self.story.now += timedelta(hours=1)
-            for operation in self.with_status(OperationStatus.DUE):
-                self.take(operation)
-            for operation in self.with_status(OperationStatus.LEASED):
-                self.end(operation, "answered", worker_dies=False)
-            for report in list(self.reports):
-                self.decide(report)
-        assert not self.story.open_operations(), "something is asked about for ever"
+        self.ask_until(
+            lambda: all(
+                attempt.close_reason is None or not attempt.is_live
+                for attempt in self.story.payment.attempts
+            ),
+            timedelta(minutes=1),
+        )
+        self.ask_until(lambda: not self.story.open_operations(), timedelta(hours=1))
         for call in self.late:
             self.bank.serve(call, self.story)
         self.amounts_agree_and_the_ledger_only_grows()
         self.a_closed_attempt_brings_no_money()
         self.our_ledger_is_the_providers()
         self.every_question_is_answered()
+
+    def ask_until(self, over: Callable[[], bool], wait: timedelta) -> None:
+        """Nothing is lost any more: what is asked about must come to its end by itself."""
+        for _ in range(40):
+            if over():
+                return
+            self.story.now += wait
+            for operation in self.with_status(OperationStatus.DUE):
+                self.take(operation)
+            for operation in self.with_status(OperationStatus.LEASED):
+                self.end(operation, "answered", worker_dies=False)
+            for report in list(self.reports):
+                self.decide(report)
+        raise AssertionError("something is asked about for ever")
 
     def our_ledger_is_the_providers(self) -> None:
         ours: Counter[tuple[str, str]] = Counter()

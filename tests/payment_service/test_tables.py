@@ -91,8 +91,8 @@ async def test_an_attempt_cannot_have_two_open_operations(desk: CashDesk) -> Non
         await desk.query(
             "INSERT INTO operations SELECT gen_random_uuid(), payment_id, attempt, refund_id,"
             " 'close', idempotency_key || '2', provider, amount_minor, round, status, next_call,"
-            " claimable_at, makes, asks, answered, hinted, reports, outcome, facts, reported_at,"
-            " lease_token, lease_instance, created_at, updated_at FROM operations"
+            " claimable_at, makes, asks, answered, hinted, waited_for, reports, outcome, facts,"
+            " reported_at, lease_token, lease_instance, created_at, updated_at FROM operations"
             " WHERE payment_id = $1",
             derived_id(checkout, "payment"),
         )

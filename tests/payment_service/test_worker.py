@@ -146,7 +146,7 @@ async def test_an_ended_lease_is_taken_over_and_its_holder_fenced(
 
 
 async def test_a_lease_that_runs_is_left_alone(desk: CashDesk, wait_until: WaitUntil) -> None:
-    slow = desk.worker(slot=0)
+    slow = desk.worker(slot=0, calls_in_flight=1)
     slow.gate.before.clear()
     slow.start()
     await desk.tell(soon(new_id()))

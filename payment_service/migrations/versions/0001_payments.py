@@ -95,6 +95,7 @@ _STATEMENTS = (
         asks integer NOT NULL,
         answered boolean NOT NULL,
         hinted boolean NOT NULL,
+        waited_for boolean NOT NULL,
         reports integer NOT NULL,
         outcome text,
         facts jsonb,

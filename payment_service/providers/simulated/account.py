@@ -288,7 +288,7 @@ def answered(
 def _answered_once(
     account: Account, call: Charge | Capture | Close | Refund, now: datetime, action_secret: str
 ) -> tuple[Account, Outcome]:
-    fingerprint = repr(call)
+    fingerprint = _fingerprint(call)
     stored = account.answers.get(call.idempotency_key)
     if stored is not None:
         if stored.fingerprint != fingerprint:
@@ -312,6 +312,13 @@ def _answered_once(
     answer = Answer(call.idempotency_key, call_kind(call), fingerprint, outcome)
     answers = {**account.answers, call.idempotency_key: answer}
     return replace(account, answers=answers), outcome
+
+
+def _fingerprint(call: Charge | Capture | Close | Refund) -> str:
+    """What must be the same under the same key: everything but the name we happen to know."""
+    if isinstance(call, Charge):
+        return repr(call)
+    return repr(replace(call, provider_payment_id=None))
 
 
 def _come_due(account: Account, now: datetime) -> Account:

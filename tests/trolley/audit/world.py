@@ -301,7 +301,8 @@ class Shop:
             provider="simulated", amount_minor=TOTAL, status="leased" if opened else "done",
             lease_token=named("lease") if opened else None,
             lease_instance="0" if opened else None, next_call="ask", claimable_at=SOON, makes=1,
-            asks=0, answered=not opened, hinted=False, reports=1, created_at=T0, updated_at=T0,
+            asks=0, answered=not opened, hinted=False, waited_for=False, reports=1,
+            created_at=T0, updated_at=T0,
         )  # fmt: skip
 
     def _at_provider(self, checkout: str, kinds: Iterable[str]) -> None:
