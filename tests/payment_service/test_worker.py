@@ -279,7 +279,7 @@ async def test_a_provider_that_raises_leaves_the_outcome_unknown(
 async def test_drained_it_finishes_what_it_can_and_gives_the_rest_up(
     desk: CashDesk, wait_until: WaitUntil
 ) -> None:
-    worker = desk.worker(worker_drain_seconds=0.2).start()
+    worker = desk.worker(worker_drain_seconds=8).start()
     await desk.tell(
         soon(new_id(), method="pm_slow_50"), soon(new_id(), method="pm_slow_after_effect_60000")
     )
