@@ -21,6 +21,10 @@ from rich.text import Text
 
 from trolley.demo.checks import Act, Check
 
+WIDEST_TABLE = 96
+LEAST_NUMBER = 11
+"""Characters: wider tables are harder to read along, narrower numbers do not line up."""
+
 _HELD, _BROKEN = Text("held", style="green"), Text("BROKEN", style="bold red")
 
 
@@ -62,6 +66,10 @@ class Screen:
         self.console = console
         self._progress: Progress | None = None
 
+    @property
+    def _width(self) -> int:
+        return min(self.console.width, WIDEST_TABLE)
+
     @contextmanager
     def bars(self) -> Iterator[None]:
         """While inside, bars can be drawn; they vanish at the end."""
@@ -99,32 +107,21 @@ class Screen:
 
     def show_act(self, act: Act) -> None:
         """The checks of an act and its figures."""
-        self.console.print(act_table(act))
+        self.console.print(act_table(act, self._width))
         if act.figures:
-            told = " · ".join(f"{name} {_shown(value)}" for name, value in act.figures.items())
-            self.console.print(Text(told, style="dim"), highlight=False)
+            for name, value in act.figures.items():
+                self.console.print(Text(f"{name}: {_shown(value)}", style="dim"))
         self.console.print()
 
     def show_end(self, acts: Sequence[Act], seconds: float) -> None:
         """One line for every act, and whether everything held."""
-        self.console.print(end_table(acts, seconds))
+        self.console.print(end_table(acts, seconds, self._width))
 
 
-def act_table(act: Act) -> Table:
+def act_table(act: Act, width: int) -> Table:
     """The checks of an act: what, expected, found, held."""
-    table = Table(
-        title=f"{act.number}. {act.title}  ({act.seconds:.1f} s)",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-        expand=False,
-    )
-    table.add_column("check", min_width=52)
-    table.add_column("expected", justify="right", min_width=14)
-    table.add_column("found", justify="right", min_width=14)
-    table.add_column("")
+    table = _table("check", "expected", "found", width=width)
+    table.title = f"{act.number}. {act.title}  ({act.seconds:.1f} s)"
     for check in act.checks:
         table.add_row(*_row(check))
     if not act.checks:
@@ -132,15 +129,9 @@ def act_table(act: Act) -> Table:
     return table
 
 
-def end_table(acts: Sequence[Act], seconds: float) -> Table:
+def end_table(acts: Sequence[Act], seconds: float, width: int) -> Table:
     """The last word: per act how many checks held, and how long it took."""
-    table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True)
-    held = sum(check.held for act in acts for check in act.checks)
-    every = sum(len(act.checks) for act in acts)
-    table.add_column("act", footer="everything", min_width=52)
-    table.add_column("checks held", justify="right", footer=f"{held} of {every}", min_width=14)
-    table.add_column("seconds", justify="right", footer=f"{seconds:.1f}", min_width=14)
-    table.add_column("", footer=_HELD if acts and all(act.held for act in acts) else _BROKEN)
+    table = _table("act", "checks held", "seconds", width=width)
     for act in acts:
         table.add_row(
             f"{act.number}. {act.title}",
@@ -148,6 +139,28 @@ def end_table(acts: Sequence[Act], seconds: float) -> Table:
             f"{act.seconds:.1f}",
             _HELD if act.held else _BROKEN,
         )
+    held = sum(check.held for act in acts for check in act.checks)
+    every = sum(len(act.checks) for act in acts)
+    whole = _HELD if acts and all(act.held for act in acts) else _BROKEN
+    table.add_section()
+    table.add_row("everything", f"{held} of {every}", f"{seconds:.1f}", whole, style="bold")
+    return table
+
+
+def _table(first: str, *numbers: str, width: int) -> Table:
+    """What stands first gives way on narrow screens, numbers and the verdict never do."""
+    table = Table(
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
+        pad_edge=False,
+        width=width,
+    )
+    table.add_column(first, ratio=1)
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True, min_width=LEAST_NUMBER)
+    table.add_column("", no_wrap=True, min_width=len(_BROKEN.plain))
     return table
 
 
@@ -162,4 +175,6 @@ def _shown(value: object) -> str:
         return f"{value:.2f}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
     return str(value)

@@ -90,9 +90,9 @@ def test_a_run_that_was_cut_short_does_not_hold() -> None:
     assert made(Act(1, "Import", (BROKEN,)), wanted=1)["held"] is False
 
 
-def shown(*acts: Act) -> str:
+def shown(*acts: Act, width: int = 120) -> str:
     out = StringIO()
-    screen = Screen(Console(file=out, width=120))
+    screen = Screen(Console(file=out, width=width))
     for act in acts:
         screen.show_act(act)
     screen.show_end(acts, 4.2)
@@ -105,10 +105,21 @@ def test_the_screen_tells_what_held_and_what_did_not() -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "orders 303 303 held" in lines
     assert "orders 303 302 BROKEN" in lines
-    assert "requests 4,000" in lines
+    assert "requests: 4,000" in lines
     assert "1. Import 1 of 1 1.5 held" in lines
     assert "everything 1 of 2 4.2 BROKEN" in lines
 
 
 def test_the_screen_says_that_nothing_was_checked() -> None:
     assert "nothing was checked" in shown(Act(1, "Import", ()))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_narrow_screen_cuts_no_figure_and_no_verdict(width: int) -> None:
+    long = Check("shoppers that were told in the politest of words what is left of it", 303, 302)
+
+    text = shown(Act(1, "Import", (long,)), width=width)
+
+    (line,) = [line for line in text.splitlines() if "303" in line]
+    assert line.split()[-3:] == ["303", "302", "BROKEN"]
+    assert max(map(len, text.splitlines())) <= width
