@@ -345,6 +345,14 @@ _SAVE_OPERATIONS = text(f"""
         waited_for = excluded.waited_for, updated_at = excluded.updated_at
 """)  # noqa: S608 - built from the constants above
 
+_WAITING_COLUMNS: Columns = (("operation_id", "uuid"), ("waited_for", "boolean"))
+
+_NOTE_WAITING = text(f"""
+    UPDATE operations o SET waited_for = n.waited_for, updated_at = :now
+    FROM {unnested(_WAITING_COLUMNS)} AS n ({names(_WAITING_COLUMNS)})
+    WHERE o.operation_id = n.operation_id
+""")  # noqa: S608 - built from the constants above
+
 _SAVE_FACTS = text(f"""
     INSERT INTO ledger ({names(_FACT_COLUMNS)})
     SELECT {names(_FACT_COLUMNS)} FROM {unnested(_FACT_COLUMNS)} AS n ({names(_FACT_COLUMNS)})
@@ -425,7 +433,14 @@ async def save_refunds(connection: AsyncConnection, refunds: Sequence[Refund]) -
 
 
 async def save_operations(connection: AsyncConnection, operations: Sequence[Operation]) -> None:
-    """Write operations, those that ended first: at most one of an attempt is open at any row."""
+    """Write operations, those that ended first: at most one of an attempt is open at any row.
+
+    One under lease is its worker's; of it is only noted whether somebody waits for it.
+    """
+    leased = [one for one in operations if one.status is OperationStatus.LEASED]
+    if leased:
+        waited_for = [(one.operation_id, one.waited_for) for one in leased]
+        await _save(connection, _NOTE_WAITING, _WAITING_COLUMNS, waited_for)
     rows = [
         (
             operation.operation_id,
@@ -449,6 +464,7 @@ async def save_operations(connection: AsyncConnection, operations: Sequence[Oper
             operation.created_at,
         )
         for operation in sorted(operations, key=lambda operation: operation.is_open)
+        if operation.status is not OperationStatus.LEASED
     ]
     if rows:
         await _save(connection, _SAVE_OPERATIONS, _OPERATION_COLUMNS, rows)
