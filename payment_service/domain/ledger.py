@@ -81,10 +81,12 @@ class Amounts:
 
 NOTHING = Amounts()
 
+_NO_SUMS = dict.fromkeys(FactKind, 0)
+
 
 def amounts_of(facts: Iterable[Fact]) -> Amounts:
     """The amounts that these facts add up to. Raises `AmountsDisagree`."""
-    total = dict.fromkeys(FactKind, 0)
+    total = _NO_SUMS.copy()
     for fact in facts:
         total[fact.kind] += fact.amount_minor
     answered = total[FactKind.REFUNDED] + total[FactKind.REFUND_FAILED]

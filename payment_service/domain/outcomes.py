@@ -5,7 +5,7 @@ a capture, a close and a plain question are read alike.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -176,6 +176,10 @@ STATES: Mapping[str, type[State]] = {**OUTCOMES, "requested": Requested, "not_du
 
 NAMES: Mapping[type[State], str] = {kind: name for name, kind in STATES.items()}
 
+_FIELDS: Mapping[type[Any], tuple[Field[Any], ...]] = {
+    kind: fields(kind) for kind in STATES.values()
+}
+
 
 class UnknownOutcomeName(ValueError):
     """A report names an outcome that is none of the closed set."""
@@ -195,11 +199,11 @@ class MalformedOutcome(ValueError):
 
 def facts_of(state: State) -> dict[str, Any]:
     """The fields of an outcome or state as JSON values; times in ISO 8601."""
-    facts = {field.name: getattr(state, field.name) for field in fields(state)}
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in facts.items()
-    }
+    facts = {}
+    for field in _FIELDS[type(state)]:
+        value = getattr(state, field.name)
+        facts[field.name] = value.isoformat() if isinstance(value, datetime) else value
+    return facts
 
 
 def outcome_from(name: str, facts: Mapping[str, Any]) -> Outcome:
@@ -224,7 +228,7 @@ S = TypeVar("S", bound=State)
 
 def _made(name: str, kind: type[S], facts: Mapping[str, Any]) -> S:
     values: dict[str, Any] = {}
-    for field in fields(kind):
+    for field in _FIELDS[kind]:
         if field.name not in facts:
             if field.default is not MISSING:
                 continue  # an older writer did not know it
