@@ -18,6 +18,7 @@ from rich.console import Console
 from trolley.demo.client import Client
 from trolley.demo.limits import environment_for
 from trolley.demo.orders import Orders, OrdersError, decode_orders, parse_orders
+from trolley.demo.pace import Pace
 from trolley.demo.play import ACTS, Played, play
 from trolley.demo.report import report as report_of
 from trolley.demo.report import write_report
@@ -116,7 +117,7 @@ class _Run:
             self._screen.say(f"Everything runs after {started - began:.1f} s.\n")
             urls = {service.name: runtime.url(service.name) for service in SERVICES}
             async with Client(urls, self._settings) as client:
-                shop = Shop(client, runtime.signing_key)
+                shop = Shop(client, runtime.signing_key, pace_of(self._settings))
                 stage = Stage(runtime, shop, self._orders, self._settings, self._screen)
                 await play(stage, played)
         finally:
@@ -164,6 +165,15 @@ class _Run:
         self._screen.say(f"Get a token with `trolley token {name} --sub me --role operator`.")
         self._screen.say(f"Check it with `trolley audit {name}`.")
         self._screen.say(f"Stop it with `trolley down {name}`.")
+
+
+def pace_of(settings: DemoSettings) -> Pace:
+    """The pace of a run that has just begun."""
+    return Pace(
+        settings.follow_expected_seconds,
+        shortest=settings.follow_shortest_seconds,
+        longest=settings.follow_longest_seconds,
+    )
 
 
 def clear(home: Home) -> None:

@@ -47,8 +47,16 @@ class DemoSettings(BaseSettings):
     request_seconds: float = Field(
         default=15, gt=0, description="A request without an answer for so long counts as lost."
     )
-    follow_first_seconds: float = Field(
-        default=0.2, gt=0, description="First wait before a checkout is looked at again."
+    follow_expected_seconds: float = Field(
+        default=0.5,
+        gt=0,
+        description="How long checkouts are thought to take before any of them has ended.",
+    )
+    follow_shortest_seconds: float = Field(
+        default=0.05,
+        gt=0,
+        description="Shortest wait before a checkout is looked at again: a look costs the stack "
+        "as much as a tenth of the checkout itself.",
     )
     follow_longest_seconds: float = Field(
         default=1, gt=0, description="Longest wait before a checkout is looked at again."

@@ -13,6 +13,7 @@ from messaging.http.pages import LARGEST_PAGE
 from messaging.http.tokens import customer_token
 from trolley.demo.client import Client
 from trolley.demo.orders import CURRENCY, Product
+from trolley.demo.pace import Pace
 
 OPERATOR = "demo"
 OPERATOR_ROLES = frozenset({"operator"})
@@ -38,8 +39,9 @@ NOTHING = Level(0, 0)
 class Shop:
     """The shop as its operator sees it."""
 
-    def __init__(self, client: Client, signing_key: str) -> None:
+    def __init__(self, client: Client, signing_key: str, pace: Pace) -> None:
         self.client = client
+        self.pace = pace
         self._signing_key = SecretStr(signing_key)
 
     def token(self, sub: str, roles: frozenset[str] = frozenset()) -> dict[str, str]:

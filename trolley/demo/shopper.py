@@ -66,6 +66,7 @@ class Shopper:
         country: str = SOMEWHERE,
     ) -> None:
         self._client = shop.client
+        self._pace = shop.pace
         self._settings = settings
         self._name = name
         self._country = country if len(country) >= SHORTEST_COUNTRY else SOMEWHERE
@@ -159,14 +160,14 @@ class Shopper:
     async def follow(self, checkout: Checkout, until: Callable[[Status], bool] = is_over) -> Status:
         """The checkout's status once it is as wanted. Raises `Stuck`."""
         began = time.monotonic()
-        wait = self._settings.follow_first_seconds
+        await asyncio.sleep(self._pace.first_wait())
         while True:
             status: Status = (await self._client.get("order", checkout.status_url)).body
-            if until(status):
-                return status
             spent = time.monotonic() - began
+            if until(status):
+                self._pace.ended(spent)
+                return status
             hopeless = status["final"] or status["state"] == NEEDS_ATTENTION
             if hopeless or spent > self._settings.finish_seconds:
                 raise Stuck(checkout.checkout_id, status["state"], spent)
-            await asyncio.sleep(wait)
-            wait = min(1.5 * wait, self._settings.follow_longest_seconds)
+            await asyncio.sleep(self._pace.next_wait())
