@@ -12,6 +12,7 @@ from trolley.demo.client import Client
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.orders import Orders
+from trolley.demo.pace import Pace
 from trolley.demo.screen import Screen
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Level, Shop
@@ -21,6 +22,7 @@ from trolley.figures import Figures
 from trolley.runtime.stack import Runtime
 
 AT_ONCE = 30
+PACE_SECONDS = 1.0
 _articles = count(1)
 
 
@@ -39,7 +41,8 @@ class Town:
     def __init__(self, runtime: Runtime, clients: tuple[Client, ...], screen: Screen) -> None:
         self.runtime = runtime
         self._settings = DemoSettings()
-        self._shops = tuple(Shop(client, runtime.signing_key) for client in clients)
+        pace = Pace(PACE_SECONDS, shortest=PACE_SECONDS / 10, longest=PACE_SECONDS)
+        self._shops = tuple(Shop(client, runtime.signing_key, pace) for client in clients)
         nothing = Orders(invoices=(), products=(), skipped={}, file_lines=0)
         self._stage = Stage(runtime, self._shops[0], nothing, self._settings, screen)
 
