@@ -1,18 +1,15 @@
 """The batch consumer: FastStream fetches, we decide when an offset is done.
 
-FastStream's subscriber only hands raw records to a bounded queue per partition. A worker per
-partition takes batches from it, settles each in the database, and notes the offset behind the
-last settled record; offsets are committed lazily, on revoke and at stop. Partitions whose queue
-is full, because a dependency is away or the work is slow, are paused while polling goes on.
+FastStream's subscriber only hands raw records to a bounded queue per partition. A dispatcher
+settles them in batches (`messaging.dispatch`), and offsets are committed behind the last settled
+record: lazily, on revoke and at stop. Partitions whose queue is full, because a dependency is
+away or the work is slow, are paused while polling goes on.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
-from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -22,25 +19,25 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from messaging.batch import BatchProcessor, Delivery, Subscription, deliver
+from messaging.batch import BatchProcessor, Subscription
 from messaging.database import Database
-from messaging.dead_letters import Record
+from messaging.dispatch import Dispatcher, PartitionQueue
 from messaging.settings import ConsumerSettings, KafkaSettings
 
 log = structlog.get_logger()
 
-POLL_MS = 10
-"""FastStream sleeps as long again after an empty poll, so this bounds the latency of a hop."""
+POLL_SECONDS = 1
+"""How long a poll waits for records; after it FastStream looks whether it is to stop."""
 
 READY_WAIT_SECONDS = 1
 
-REVOKE_WAIT_SECONDS = 5
-"""How long a rebalance waits for the batch that is in the database."""
+COMMIT_WAIT_SECONDS = 5
+"""How long a rebalance waits for its offsets to be committed."""
 
 
 def make_broker(settings: KafkaSettings, security: Any, client_id: str) -> KafkaBroker:
     """A FastStream broker that only consumes."""
-    return KafkaBroker(
+    return _Broker(
         settings.bootstrap_servers,
         security=security,
         client_id=client_id,
@@ -52,101 +49,28 @@ def make_broker(settings: KafkaSettings, security: Any, client_id: str) -> Kafka
     )
 
 
-class PartitionWorker:
-    """Settles the records of one partition, batch after batch, in order."""
+class _PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """Waits for records where FastStream would look for them every few milliseconds."""
 
-    def __init__(
-        self,
-        partition: TopicPartition,
-        processor: BatchProcessor,
-        settings: ConsumerSettings,
-        fail: Callable[[BaseException], None],
-    ) -> None:
-        self.partition = partition
-        self.settled_offset: int | None = None
-        self._processor = processor
-        self._settings = settings
-        self._queue: deque[ConsumerRecord[Any, Any]] = deque()
-        self._arrived = asyncio.Event()
-        self._abandon = asyncio.Event()
-        self._carried: Delivery | None = None
-        self._task = asyncio.create_task(self._run(), name=f"worker-{partition}")
-        self._task.add_done_callback(partial(_report_failure, fail))
-
-    @property
-    def waiting(self) -> int:
-        """Records that wait for their batch."""
-        return len(self._queue)
-
-    def put(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
-        """Take records over, in offset order."""
-        self._queue.extend(records)
-        self._arrived.set()
-
-    async def stop(self) -> None:
-        """Finish the batch that is in the database; drop what is queued."""
-        self._queue.clear()
-        self._carried = None
-        self._abandon.set()
-        self._arrived.set()
-        done, _ = await asyncio.wait([self._task], timeout=REVOKE_WAIT_SECONDS)
-        if not done:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _run(self) -> None:
-        last_end = 0.0
-        while not self._abandon.is_set():
-            if not self._queue and self._carried is None:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            pause = last_end + self._settings.linger_ms / 1000 - monotonic()
-            if pause > 0 and len(self._queue) < self._settings.batch_records:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._abandon.wait(), pause)
-                continue
-            batch = self._take()
-            if await self._processor.settle(batch, self._abandon):
-                self.settled_offset = batch[-1].record.offset + 1
-            last_end = monotonic()
-
-    def _take(self) -> list[Delivery]:
-        """The next batch, bounded in records, bytes and order lines; at least one record."""
-        batch: list[Delivery] = []
-        size = lines = 0
-        while len(batch) < self._settings.batch_records:
-            delivery = self._carried or self._next()
-            self._carried = None
-            if delivery is None:
-                break
-            size += delivery.record.size_bytes
-            lines += delivery.lines
-            over = size > self._settings.batch_bytes or lines > self._settings.batch_lines
-            if over and batch:
-                self._carried = delivery
-                break
-            batch.append(delivery)
-        return batch
-
-    def _next(self) -> Delivery | None:
-        if not self._queue:
-            return None
-        raw = self._queue.popleft()
-        record = Record(
-            topic=self._processor.subscription.topic.name,
-            partition=raw.partition,
-            offset=raw.offset,
-            key=raw.key,
-            value=raw.value,
-            headers=tuple(raw.headers),
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
+        """Records as soon as there are any; none after `POLL_SECONDS`."""
+        found: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = await super().getmany(
+            *partitions, timeout_ms=POLL_SECONDS * 1000, max_records=max_records
         )
-        return deliver(record, self._processor.subscription.topic)
+        return found
 
 
-def _report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        fail(error)
+class _Broker(KafkaBroker):
+    """A FastStream broker whose consumers are patient."""
+
+    async def _connect(self) -> Any:
+        connected = await super()._connect()
+        config = self.config.broker_config
+        made = cast("partial[AIOKafkaConsumer]", config.builder)
+        config.builder = partial(_PatientConsumer, **made.keywords)
+        return connected
 
 
 class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -165,21 +89,21 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         fail: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
-        self._fail = fail
-        self._processor = BatchProcessor(service, subscription, database, settings)
-        self._workers: dict[TopicPartition, PartitionWorker] = {}
+        processor = BatchProcessor(service, subscription, database, settings)
+        self._dispatcher = Dispatcher(processor, settings, fail)
+        self.name = processor.consumer
         self._committed: dict[TopicPartition, int] = {}
         self._sought: set[TopicPartition] = set()
         self._draining = False
         self._housekeeping: asyncio.Task[None] | None = None
-        self.group = kafka.topic_prefix + self._processor.consumer
+        self.group = kafka.topic_prefix + self.name
         self._subscriber = broker.subscriber(
             kafka.topic_prefix + subscription.topic.name,
             group_id=self.group,
             group_instance_id=f"{self.group}-{slot}",
             batch=True,
             max_records=settings.batch_records,
-            batch_timeout_ms=POLL_MS,
+            batch_timeout_ms=0,
             fetch_max_wait_ms=settings.fetch_wait_ms,
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.session_timeout_ms // 4,
@@ -192,11 +116,6 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             decoder=_decode,
         )
         self._subscriber(self._hand_over)
-
-    @property
-    def name(self) -> str:
-        """The consumer's name in the inbox, in metrics and in logs."""
-        return self._processor.consumer
 
     @property
     def _consumer(self) -> AIOKafkaConsumer | None:
@@ -226,7 +145,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
-        await self._drop(list(self._workers))
+        await self._commit_dropped(await self._dispatcher.stop())
 
     async def _hand_over(self, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
         if self._draining:
@@ -236,26 +155,24 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             partition = TopicPartition(record.topic, record.partition)
             by_partition.setdefault(partition, []).append(record)
         for partition, group in by_partition.items():
-            worker = self._workers.get(partition) or await self._worker_from(partition, group[0])
-            if worker is None:
-                continue
-            worker.put(group)
-            if worker.waiting >= self._settings.queue_records:
-                self._pause(partition)
+            if partition in self._dispatcher or await self._begins_with(partition, group[0]):
+                self._dispatcher.put(partition, group)
+                if self._dispatcher.waiting(partition) >= self._settings.queue_records:
+                    self._pause(partition)
 
-    async def _worker_from(
+    async def _begins_with(
         self, partition: TopicPartition, first: ConsumerRecord[Any, Any]
-    ) -> PartitionWorker | None:
-        """A worker that begins with `first`; None when reading must begin earlier.
+    ) -> bool:
+        """Whether a partition may begin with this record; else reading goes back to earlier ones.
 
         Records fetched just before a rebalance may be handed over just after it, while what
-        came before them was dropped with the old worker. Beginning with them would commit past
-        that. So a new worker begins at the committed offset; a gap that is still there after
+        came before them was dropped with the queue. Beginning with them would commit past
+        that. So a queue begins at the committed offset; a gap that is still there after
         seeking to it is a real one (compaction, retention).
         """
         consumer = self._consumer
         if consumer is None or partition not in consumer.assignment():
-            return None
+            return False
         if first.offset > 0 and partition not in self._sought:
             try:
                 committed = await consumer.committed(partition)
@@ -265,15 +182,13 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                         await consumer.seek_to_beginning(partition)
                     else:
                         consumer.seek(partition, committed)
-                    return None
+                    return False
             except (KafkaError, IllegalStateError) as error:
                 log.warning("assignment moved", consumer=self.name, error=type(error).__name__)
                 if partition in consumer.assignment():
                     consumer.seek(partition, first.offset)
-                return None
-        worker = PartitionWorker(partition, self._processor, self._settings, self._fail)
-        self._workers[partition] = worker
-        return worker
+                return False
+        return True
 
     def _pause(self, partition: TopicPartition) -> None:
         consumer = self._consumer
@@ -285,7 +200,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await asyncio.sleep(self._settings.commit_interval_ms / 1000)
             try:
                 self._resume()
-                await self._commit(self._workers.values())
+                await self._commit(self._dispatcher.queues)
             except KafkaError as error:
                 log.warning("offsets not committed", consumer=self.name, error=type(error).__name__)
 
@@ -294,21 +209,20 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if consumer is None:
             return
         for partition in consumer.paused() & consumer.assignment():
-            worker = self._workers.get(partition)
-            if worker is None or worker.waiting <= self._settings.queue_records // 2:
+            if self._dispatcher.waiting(partition) <= self._settings.queue_records // 2:
                 consumer.resume(partition)
 
-    async def _commit(self, workers: Iterable[PartitionWorker]) -> None:
+    async def _commit(self, queues: Iterable[PartitionQueue]) -> None:
         consumer = self._consumer
         if consumer is None:
             return
         assignment = consumer.assignment()
         offsets = {
-            worker.partition: worker.settled_offset
-            for worker in workers
-            if worker.settled_offset is not None
-            and worker.partition in assignment
-            and self._committed.get(worker.partition) != worker.settled_offset
+            queue.partition: queue.settled_offset
+            for queue in queues
+            if queue.settled_offset is not None
+            and queue.partition in assignment
+            and self._committed.get(queue.partition) != queue.settled_offset
         }
         if offsets:
             await consumer.commit(offsets)
@@ -316,7 +230,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Before partitions go: end their batches, commit, drop what is queued."""
-        await self._drop(list(revoked))
+        await self._commit_dropped(await self._dispatcher.drop(revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Start afresh: the committed offsets are where reading begins."""
@@ -324,13 +238,9 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._committed.pop(partition, None)
             self._sought.discard(partition)
 
-    async def _drop(self, partitions: Sequence[TopicPartition]) -> None:
-        workers = [self._workers.pop(p) for p in partitions if p in self._workers]
-        if not workers:
-            return
-        await asyncio.gather(*(worker.stop() for worker in workers))
+    async def _commit_dropped(self, queues: Sequence[PartitionQueue]) -> None:
         try:
-            await asyncio.wait_for(self._commit(workers), REVOKE_WAIT_SECONDS)
+            await asyncio.wait_for(self._commit(queues), COMMIT_WAIT_SECONDS)
         except (KafkaError, TimeoutError) as error:
             # Sound: the records come again and the inbox drops them.
             log.warning("offsets not committed", consumer=self.name, error=type(error).__name__)

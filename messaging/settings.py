@@ -53,8 +53,20 @@ class ConsumerSettings(BaseSettings):
     linger_ms: int = Field(
         20,
         ge=0,
-        description="Least time between two small batches of a partition: none when it was idle, "
-        "and a third of the CPU saved when it is not.",
+        description="Least time between two small batches: none after an idle moment, and a third "
+        "of the CPU saved when there is none.",
+    )
+    batches_at_once: int = Field(
+        4, ge=1, description="Most batches in the database at a time, of different partitions."
+    )
+    beside_records: int = Field(
+        100,
+        ge=1,
+        description="So many waiting records are worth a batch beside one that is under way; "
+        "fewer wait for its end and share the next.",
+    )
+    beside_after_ms: int = Field(
+        500, ge=0, description="A batch that takes longer holds up no other partition."
     )
     fetch_wait_ms: int = Field(
         250, ge=1, description="How long the broker may hold a fetch; it answers at once with data."

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 import orjson
 
 from trolley.demo.settings import DemoSettings
@@ -65,21 +66,21 @@ class Client:
         """Requests that were answered."""
         self.repeats = 0
         """How often one of them had to be sent again."""
-        # A pool for each service, and small: httpx looks at every connection for each request.
-        self._http = {
-            service: httpx.AsyncClient(
-                base_url=url,
-                timeout=httpx.Timeout(settings.request_seconds, pool=None),
-                limits=httpx.Limits(
-                    max_connections=settings.connections_per_service,
-                    max_keepalive_connections=settings.connections_per_service,
-                ),
-                trust_env=False,
-            )
-            for service, url in urls.items()
-        }
+        self._urls = urls
+        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=self._settings.connections_per_service
+            ),
+            # Waiting for a connection is our own crowd's doing and loses nothing.
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=self._settings.request_seconds,
+                sock_read=self._settings.request_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
         return self
 
     async def __aexit__(
@@ -88,8 +89,8 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for http in self._http.values():
-            await http.aclose()
+        if self._http is not None:
+            await self._http.close()
 
     async def get(
         self, service: str, path: str, *, headers: Mapping[str, str] | None = None
@@ -118,44 +119,40 @@ class Client:
     async def _answer(
         self, method: str, service: str, path: str, content: bytes | None, headers: dict[str, str]
     ) -> Answer:
-        http = self._http[service]
+        if self._http is None:
+            raise RuntimeError("requests are sent inside of `async with`")
+        url = path if "://" in path else self._urls[service] + path
         began = time.monotonic()
         wait = self._settings.retry_first_seconds
         while True:
             try:
-                response = await http.request(method, path, content=content, headers=headers)
-            except httpx.TransportError as error:
+                async with self._http.request(
+                    method, url, data=content, headers=headers
+                ) as response:
+                    received = await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
                 last = type(error).__name__
             else:
                 if not _put_off(response):
                     self.requests += 1
-                    return _answer(response)
-                last = f"status {response.status_code}"
+                    return _answer(response, received)
+                last = f"status {response.status}"
             spent = time.monotonic() - began
             if spent + wait > self._settings.patience_seconds:
-                raise Unanswered(method, httpx.URL(path).path, last, spent)
+                raise Unanswered(method, urlsplit(url).path, last, spent)
             self.repeats += 1
             await asyncio.sleep(wait)
             wait = min(2 * wait, self._settings.retry_longest_seconds)
 
 
-def _json(response: httpx.Response) -> Any:
-    if "json" not in response.headers.get("content-type", ""):
-        return None
-    return orjson.loads(response.content)
-
-
-def _put_off(response: httpx.Response) -> bool:
+def _put_off(response: aiohttp.ClientResponse) -> bool:
     """Whether the service asks for the same request, under the same key, a little later."""
-    return response.status_code == 503 or (
-        response.status_code == 409 and "retry-after" in response.headers
-    )
+    return response.status == 503 or (response.status == 409 and "Retry-After" in response.headers)
 
 
-def _answer(response: httpx.Response) -> Answer:
-    body = _json(response)
-    if response.is_success:
-        return Answer(response.status_code, body, response.headers)
-    problem = body if isinstance(body, dict) else {"title": response.reason_phrase}
-    request = response.request
-    raise Refused(request.method, request.url.path, response.status_code, problem)
+def _answer(response: aiohttp.ClientResponse, content: bytes) -> Answer:
+    body = orjson.loads(content) if "json" in response.content_type else None
+    if response.ok:
+        return Answer(response.status, body, response.headers)
+    problem = body if isinstance(body, dict) else {"title": response.reason}
+    raise Refused(response.method, response.url.path, response.status, problem)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 
 from trolley.databases import ensure_databases
 from trolley.runtime.children import Child, Children, last_line
@@ -126,7 +126,7 @@ class Runtime:
         self._started = time.time()
         self._state = "starting"
         self._step = "starting"
-        self._http: httpx.AsyncClient | None = None
+        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -205,8 +205,8 @@ class Runtime:
         self.home.lock()
         try:
             await asyncio.to_thread(self._children.clear_leftovers)
-            self._http = httpx.AsyncClient(
-                timeout=self.settings.ready_answer_seconds, trust_env=False
+            self._http = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(self.settings.ready_answer_seconds)
             )
             await self._start()
             await self.wait_ready()
@@ -232,7 +232,7 @@ class Runtime:
         self._children.close()
         self._ports.close()
         if self._http is not None:
-            await self._http.aclose()
+            await self._http.close()
             self._http = None
         for kept in self._kept.values():
             kept.child, kept.state = None, "stopped"
@@ -552,9 +552,9 @@ class Runtime:
             child = kept.child
             if child is not None:
                 try:
-                    answer = await self._http.get(f"{instance.url}/health/ready")
-                    ready = answer.is_success
-                except httpx.HTTPError:
+                    async with self._http.get(f"{instance.url}/health/ready") as answer:
+                        ready = answer.ok
+                except (aiohttp.ClientError, TimeoutError):
                     ready = False
                 if kept.child is child and child.alive():
                     before = kept.state

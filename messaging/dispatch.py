@@ -1,0 +1,208 @@
+"""What was fetched waits here per partition, and leaves in batches over all of them.
+
+A batch costs about ten statements whatever is in it, so few large ones beat many small ones.
+While one is in the database, what arrives waits and goes together in the next: Nagle's rule
+(RFC 896). A second one starts beside it only when enough waits to be worth that, or when the
+first takes long. No partition is in two batches at a time, so its order holds.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from messaging.batch import BatchProcessor, Delivery, deliver
+from messaging.dead_letters import Record
+from messaging.settings import ConsumerSettings
+
+DROP_WAIT_SECONDS = 5
+"""How long a rebalance waits for the batch that is in the database."""
+
+
+@dataclass(slots=True, eq=False)
+class PartitionQueue:
+    """The records of one partition that wait, and how far it is settled."""
+
+    partition: TopicPartition
+    waiting: deque[ConsumerRecord[Any, Any] | Delivery] = field(default_factory=deque)
+    settled_offset: int | None = None
+    in_batch: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Records of several partitions on their way through the database."""
+
+    parts: list[tuple[PartitionQueue, list[Delivery]]]
+    started: float
+    abandon: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        return [delivery for _, part in self.parts for delivery in part]
+
+
+class Dispatcher:
+    """Settles what is put into the queues of one subscription, batch after batch."""
+
+    def __init__(
+        self,
+        processor: BatchProcessor,
+        settings: ConsumerSettings,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._processor = processor
+        self._settings = settings
+        self._fail = fail
+        self._queues: dict[TopicPartition, PartitionQueue] = {}
+        self._batches: dict[_Batch, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._last_end = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def queues(self) -> Iterable[PartitionQueue]:
+        """The queues of the partitions that are read at present."""
+        return self._queues.values()
+
+    def __contains__(self, partition: TopicPartition) -> bool:
+        return partition in self._queues
+
+    def waiting(self, partition: TopicPartition) -> int:
+        """Records of this partition that wait for their batch."""
+        queue = self._queues.get(partition)
+        return len(queue.waiting) if queue else 0
+
+    def put(self, partition: TopicPartition, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Take records over, in offset order; a partition that is new begins with them."""
+        queue = self._queues.setdefault(partition, PartitionQueue(partition))
+        queue.waiting.extend(records)
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"batches-{partition.topic}")
+            self._task.add_done_callback(partial(_report_failure, self._fail))
+
+    async def drop(self, partitions: Iterable[TopicPartition]) -> Sequence[PartitionQueue]:
+        """Give partitions up: end their batches in the database, forget what waits.
+
+        Answers their queues, which tell how far they are settled.
+        """
+        dropped = [self._queues.pop(p) for p in list(partitions) if p in self._queues]
+        for queue in dropped:
+            queue.waiting.clear()
+        ending = [
+            batch for batch in self._batches if any(queue in dropped for queue, _ in batch.parts)
+        ]
+        for batch in ending:
+            batch.abandon.set()
+        tasks = [self._batches[batch] for batch in ending]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=DROP_WAIT_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        return dropped
+
+    async def stop(self) -> Sequence[PartitionQueue]:
+        """Give every partition up, and start no batch any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        return await self.drop(self._queues)
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            wait = self._wait_seconds()
+            if wait == 0:
+                self._start(self._take())
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+
+    def _wait_seconds(self) -> float | None:
+        """Seconds until the next batch may start; 0 is now, None is when something changes."""
+        records = sum(len(queue.waiting) for queue in self._queues.values() if not queue.in_batch)
+        if not records:
+            return None
+        now = monotonic()
+        if not self._batches:
+            linger = self._last_end + self._settings.linger_ms / 1000 - now
+            return max(0.0, linger) if records < self._settings.batch_records else 0
+        if len(self._batches) >= self._settings.batches_at_once:
+            return None
+        if records >= self._settings.beside_records:
+            return 0
+        newest = max(batch.started for batch in self._batches)
+        return max(0.0, newest + self._settings.beside_after_ms / 1000 - now)
+
+    def _take(self) -> _Batch:
+        """The next batch, bounded in records, bytes and order lines; at least one record."""
+        batch = _Batch([], monotonic())
+        records = size = lines = 0
+        for queue in [queue for queue in self._queues.values() if not queue.in_batch]:
+            part: list[Delivery] = []
+            while queue.waiting and records < self._settings.batch_records:
+                delivery = self._decoded(queue.waiting.popleft())
+                size += delivery.record.size_bytes
+                lines += delivery.lines
+                over = size > self._settings.batch_bytes or lines > self._settings.batch_lines
+                if over and records:
+                    queue.waiting.appendleft(delivery)
+                    records = self._settings.batch_records
+                    break
+                part.append(delivery)
+                records += 1
+            if part:
+                batch.parts.append((queue, part))
+                # To the end of the line, so that all partitions have their turn.
+                self._queues[queue.partition] = self._queues.pop(queue.partition)
+        return batch
+
+    def _decoded(self, waiting: ConsumerRecord[Any, Any] | Delivery) -> Delivery:
+        if isinstance(waiting, Delivery):
+            return waiting
+        topic = self._processor.subscription.topic
+        record = Record(
+            topic=topic.name,
+            partition=waiting.partition,
+            offset=waiting.offset,
+            key=waiting.key,
+            value=waiting.value,
+            headers=tuple(waiting.headers),
+        )
+        return deliver(record, topic)
+
+    def _start(self, batch: _Batch) -> None:
+        for queue, _ in batch.parts:
+            queue.in_batch = True
+        task = asyncio.create_task(self._settle(batch))
+        task.add_done_callback(partial(_report_failure, self._fail))
+        self._batches[batch] = task
+
+    async def _settle(self, batch: _Batch) -> None:
+        settled = False
+        try:
+            settled = await self._processor.settle(batch.deliveries, batch.abandon)
+        finally:
+            del self._batches[batch]
+            for queue, part in batch.parts:
+                queue.in_batch = False
+                if settled:
+                    queue.settled_offset = part[-1].record.offset + 1
+                else:
+                    queue.waiting.extendleft(reversed(part))
+            self._last_end = monotonic()
+            self._changed.set()
+
+
+def _report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        fail(error)
