@@ -5,12 +5,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from catalog_service import store
 from catalog_service.domain import ImportRow, Product, RefusedRow, import_rows, settle
 from catalog_service.settings import CatalogSettings
 from catalog_service.store import Saving
+from messaging.database import Connection
 from messaging.outbox import emit
 
 SOURCE = "catalog"
@@ -32,7 +31,7 @@ class ImportDone:
 class Catalog:
     """One shop's catalog, to be changed in the transaction of `connection`."""
 
-    connection: AsyncConnection
+    connection: Connection
     shop_id: str
     settings: CatalogSettings
     now: datetime

@@ -6,23 +6,22 @@ from datetime import datetime
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog_service.domain import Attributes, Product, Settled, Status, Variant
+from messaging.database import Connection, Statement, sql
 
-_INSERT_CATALOG = text("INSERT INTO catalogs (shop_id) VALUES (:shop_id) ON CONFLICT DO NOTHING")
-_LOCK_CATALOG = text("SELECT 1 FROM catalogs WHERE shop_id = :shop_id FOR UPDATE")
+_INSERT_CATALOG = sql("INSERT INTO catalogs (shop_id) VALUES (:shop_id) ON CONFLICT DO NOTHING")
+_LOCK_CATALOG = sql("SELECT 1 FROM catalogs WHERE shop_id = :shop_id FOR UPDATE")
 
 
-async def lock_catalog(connection: AsyncConnection, shop_id: str) -> None:
+async def lock_catalog(connection: Connection, shop_id: str) -> None:
     """Let nobody else change this shop's catalog until the transaction ends."""
     await connection.execute(_INSERT_CATALOG, {"shop_id": shop_id})
     await connection.execute(_LOCK_CATALOG, {"shop_id": shop_id})
 
 
 # One statement, so that a product, its prices and its variants are of one moment.
-_PRODUCTS = text("""
+_PRODUCTS = sql("""
     SELECT p.code, p.name, p.status, p.attributes::text AS attributes, p.version,
         (SELECT json_object_agg(b.currency, b.amount_minor) FROM base_prices b
          WHERE b.shop_id = p.shop_id AND b.product_code = p.code)::text AS base_prices,
@@ -38,10 +37,10 @@ _PRODUCTS = text("""
 
 
 async def products_by_code(
-    connection: AsyncConnection, shop_id: str, codes: Collection[str]
+    connection: Connection, shop_id: str, codes: Collection[str]
 ) -> dict[str, Product]:
     """The products of these codes that there are, each with all its variants."""
-    found = await connection.execute(_PRODUCTS, {"shop_id": shop_id, "codes": sorted(codes)})
+    found = await connection.fetch(_PRODUCTS, {"shop_id": shop_id, "codes": sorted(codes)})
     return {
         row.code: Product(
             shop_id=shop_id,
@@ -62,21 +61,19 @@ async def products_by_code(
     }
 
 
-_OWNERS = text("""
+_OWNERS = sql("""
     SELECT sku, product_code FROM variants
     WHERE shop_id = :shop_id AND sku = ANY(CAST(:skus AS text[]))
 """)
 
 
-async def owners_of(
-    connection: AsyncConnection, shop_id: str, skus: Collection[str]
-) -> dict[str, str]:
+async def owners_of(connection: Connection, shop_id: str, skus: Collection[str]) -> dict[str, str]:
     """The product code of each of these SKUs that there are."""
-    found = await connection.execute(_OWNERS, {"shop_id": shop_id, "skus": sorted(skus)})
+    found = await connection.fetch(_OWNERS, {"shop_id": shop_id, "skus": sorted(skus)})
     return {row.sku: row.product_code for row in found}
 
 
-_SAVE_PRODUCTS = text("""
+_SAVE_PRODUCTS = sql("""
     INSERT INTO products AS p
         (shop_id, code, name, status, attributes, version, created_at, updated_at)
     SELECT :shop_id, code, name, status, attributes, version, :now, :now
@@ -87,7 +84,7 @@ _SAVE_PRODUCTS = text("""
         attributes = excluded.attributes, version = excluded.version,
         updated_at = excluded.updated_at
 """)
-_SAVE_BASE_PRICES = text("""
+_SAVE_BASE_PRICES = sql("""
     INSERT INTO base_prices AS b (shop_id, product_code, currency, amount_minor)
     SELECT :shop_id, * FROM unnest(CAST(:code AS text[]), CAST(:currency AS text[]),
         CAST(:amount_minor AS bigint[]))
@@ -95,12 +92,12 @@ _SAVE_BASE_PRICES = text("""
         DO UPDATE SET amount_minor = excluded.amount_minor
         WHERE b.amount_minor <> excluded.amount_minor
 """)
-_DELETE_BASE_PRICES = text("""
+_DELETE_BASE_PRICES = sql("""
     DELETE FROM base_prices b
     USING unnest(CAST(:code AS text[]), CAST(:currency AS text[])) AS u (code, currency)
     WHERE b.shop_id = :shop_id AND b.product_code = u.code AND b.currency = u.currency
 """)
-_SAVE_VARIANTS = text("""
+_SAVE_VARIANTS = sql("""
     INSERT INTO variants AS v
         (shop_id, sku, product_code, name, status, attributes, version, created_at, updated_at)
     SELECT :shop_id, sku, product_code, name, status, attributes, version, :now, :now
@@ -111,7 +108,7 @@ _SAVE_VARIANTS = text("""
         attributes = excluded.attributes, version = excluded.version,
         updated_at = excluded.updated_at
 """)
-_SAVE_PRICES = text("""
+_SAVE_PRICES = sql("""
     INSERT INTO prices AS p
         (shop_id, sku, currency, product_code, base_minor, additional_minor)
     SELECT :shop_id, sku, currency, product_code, base_minor, additional_minor
@@ -123,7 +120,7 @@ _SAVE_PRICES = text("""
         WHERE (p.base_minor, p.additional_minor)
             <> (excluded.base_minor, excluded.additional_minor)
 """)
-_DELETE_PRICES = text("""
+_DELETE_PRICES = sql("""
     DELETE FROM prices p
     USING unnest(CAST(:sku AS text[]), CAST(:currency AS text[])) AS u (sku, currency)
     WHERE p.shop_id = :shop_id AND p.sku = u.sku AND p.currency = u.currency
@@ -139,7 +136,7 @@ class Saving:
 
 
 async def save_products(
-    connection: AsyncConnection,
+    connection: Connection,
     shop_id: str,
     savings: Sequence[Saving],
     now: datetime,
@@ -166,15 +163,13 @@ _Row = dict[str, Any]
 class _Writer:
     """Writes rows as arrays, a bounded number with each statement."""
 
-    def __init__(
-        self, connection: AsyncConnection, shared: Mapping[str, Any], chunk_rows: int
-    ) -> None:
+    def __init__(self, connection: Connection, shared: Mapping[str, Any], chunk_rows: int) -> None:
         self._connection = connection
         self._shared = shared
         self._chunk_rows = chunk_rows
 
     async def write(
-        self, statement: TextClause, rows: Iterable[_Row], more: Mapping[str, Any] | None = None
+        self, statement: Statement, rows: Iterable[_Row], more: Mapping[str, Any] | None = None
     ) -> None:
         everything = list(rows)
         for start in range(0, len(everything), self._chunk_rows):
@@ -326,7 +321,7 @@ _PRICED = """
 
 
 async def list_products(
-    connection: AsyncConnection,
+    connection: Connection,
     wanted: ProductFilter,
     *,
     sort: Sort,
@@ -350,7 +345,7 @@ async def list_products(
         places = ", ".join(f":after_{column}" for column in columns)
         conditions.append(f"({', '.join(columns)}) > ({places})")
     order = ", ".join(columns)
-    statement = text(f"""
+    statement = sql(f"""
         SELECT p.code, p.name, p.folded_name, p.status, p.attributes::text AS attributes,
             p.version,
             (SELECT count(*) FROM variants v
@@ -366,7 +361,7 @@ async def list_products(
               ORDER BY {order} LIMIT :most) AS p
         ORDER BY {order}
     """)  # noqa: S608 - joined from the constants above
-    found = await connection.execute(
+    found = await connection.fetch(
         statement,
         {
             "shop_id": wanted.shop_id,

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar, assert_never
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.messages.base import Message
 from contracts.messages.inventory import (
     CommitReservation,
@@ -27,6 +25,7 @@ from inventory_service.domain import (
     UnknownWarehouses,
 )
 from inventory_service.store import stock as store
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 SERVICE = "inventory"
@@ -41,7 +40,7 @@ R = TypeVar("R", bound=Row)
 class StockHandler(Handler[StockCommand]):
     """Commands on stock. Locks reservations first, then the stock of every SKU in question."""
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[StockCommand]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[StockCommand]) -> None:
         """Lock what the batch may change; reservations and booked levels are inserted if missing.
 
         Which SKUs a commit or a release changes stands in the reservation, which is locked by
@@ -69,7 +68,7 @@ class StockHandler(Handler[StockCommand]):
             },
         )
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[StockCommand]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[StockCommand]) -> Rows:
         """Read reservations with their lines, and the stock of all SKUs in question."""
         reservations = await store.read_reservations(
             connection,
@@ -100,7 +99,7 @@ class StockHandler(Handler[StockCommand]):
         """One availability for each SKU whose availability the batch changed."""
         return domain.availability(_of(Stock, changed))
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write each kind of row with one statement."""
         await store.write_reservations(connection, _of(Reservation, changed))
         await store.insert_lines(connection, _of(Allotment, changed))

@@ -118,6 +118,12 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._subscriber(self._hand_over)
 
     @property
+    def assigned(self) -> int:
+        """How many partitions are this replica's at present."""
+        consumer = self._consumer
+        return 0 if consumer is None else len(consumer.assignment())
+
+    @property
     def _consumer(self) -> AIOKafkaConsumer | None:
         return self._subscriber.consumer
 

@@ -13,11 +13,10 @@ from datetime import datetime
 from uuid import UUID
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import derived_id, new_id
 from contracts.topics import dead_letter_topic
+from messaging.database import Connection, sql
 from messaging.outbox import Outgoing, write_outgoing
 
 LONGEST_ERROR_TEXT = 2000
@@ -145,7 +144,7 @@ def _published(letter: DeadLetter) -> Outgoing:
     )
 
 
-_INSERT = text("""
+_INSERT = sql("""
     INSERT INTO dead_letters (id, consumer, topic, partition, record_offset, message_id, key, value,
                               headers, type, error_type, error_text, fingerprint, attempts,
                               created_at)
@@ -159,7 +158,7 @@ _INSERT = text("""
 """)
 
 
-async def bury(connection: AsyncConnection, letters: Sequence[DeadLetter]) -> None:
+async def bury(connection: Connection, letters: Sequence[DeadLetter]) -> None:
     """Write dead letters to the table and, through the outbox, to their topic.
 
     The caller has claimed their message ids in the inbox in this same transaction.

@@ -11,11 +11,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.envelope import Envelope
 from contracts.messages.base import Message, SagaCommand, SagaReply
 from messaging import replies
+from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
 from messaging.replies import Question, RecordedReply
 
@@ -81,14 +80,14 @@ class Handler(ABC, Generic[M]):
     """How one service handles the messages of a topic; holds no state of its own."""
 
     @abstractmethod
-    async def lock(self, connection: AsyncConnection, messages: Sequence[M]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[M]) -> None:
         """Lock every row that the batch may change, class by class, sorted within a class.
 
         Rows that do not exist yet are inserted first, on conflict do nothing.
         """
 
     @abstractmethod
-    async def load(self, connection: AsyncConnection, messages: Sequence[M]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[M]) -> Rows:
         """Read what the batch needs, set-based, in statements later than the locks."""
 
     @abstractmethod
@@ -100,7 +99,7 @@ class Handler(ABC, Generic[M]):
         return ()
 
     @abstractmethod
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write the last version of each changed row, in the order of first change."""
 
 
@@ -161,7 +160,7 @@ class Fold:
                 self.answered[question] = reply
         self.outgoing.extend(outgoing)
 
-    async def save(self, connection: AsyncConnection, handler: Handler[Any]) -> None:
+    async def save(self, connection: Connection, handler: Handler[Any]) -> None:
         """Write what changed, what was answered and what is to be sent."""
         changed = list(self.changed.values())
         if changed:
@@ -175,7 +174,7 @@ class Fold:
 
 
 async def open_fold(
-    connection: AsyncConnection,
+    connection: Connection,
     handler: Handler[Any],
     messages: Sequence[object],
     *,
@@ -191,7 +190,7 @@ async def open_fold(
 
 
 async def apply(
-    connection: AsyncConnection,
+    connection: Connection,
     handler: Handler[M],
     message: M,
     now: datetime,

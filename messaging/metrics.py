@@ -22,6 +22,9 @@ BATCH_RETRIES = Counter(
 )
 PUBLISHED = Counter("trolley_outbox_published", "Outbox rows known to be on Kafka.", ["service"])
 RELAY_FAILURES = Counter("trolley_relay_failures", "Batches the relay failed to send.", ["service"])
+ASSIGNED = Gauge(
+    "trolley_assigned_partitions", "Partitions that this process reads at present.", ["consumer"]
+)
 RELAY_LEADS = Gauge("trolley_relay_leads", "1 where this process holds the relay.", ["service"])
 FLAGGED = Counter("trolley_outbox_flagged", "Outbox rows that can never be sent.", ["service"])
 REQUESTS = Counter("trolley_http_requests", "Requests answered.", ["service", "method", "status"])

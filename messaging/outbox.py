@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.envelope import Envelope
 from contracts.ids import new_id
 from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
 from contracts.topics import Topic
-from messaging.database import note_emitted
+from messaging.database import Connection, note_emitted, sql
 from messaging.tracing import current_traceparent
 
 HEADER_ALLOWANCE_BYTES = 4096
@@ -122,14 +119,14 @@ _NAMES = ", ".join(name for name, _ in _COLUMNS)
 _ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS)
 
 # WITH ORDINALITY keeps the order of the batch in the order of the ids.
-_INSERT = text(
+_INSERT = sql(
     f"INSERT INTO outbox ({_NAMES}) "  # noqa: S608 - built from the constant above
     f"SELECT {_NAMES} FROM unnest({_ARRAYS}) WITH ORDINALITY AS o ({_NAMES}, position) "
     "ORDER BY position"
 )
 
 
-async def write_outgoing(connection: AsyncConnection, outgoing: Sequence[Outgoing]) -> None:
+async def write_outgoing(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
     """Insert rows, in this order; the commit of this transaction wakes the relay."""
     if not outgoing:
         return
@@ -158,7 +155,7 @@ async def write_outgoing(connection: AsyncConnection, outgoing: Sequence[Outgoin
 
 
 async def emit(
-    connection: AsyncConnection,
+    connection: Connection,
     messages: Iterable[Message],
     *,
     source: str,

@@ -8,11 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import SagaMessage
+from messaging.database import Connection, sql
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,7 +36,7 @@ class RecordedReply:
     message: SagaMessage
 
 
-_READ = text("""
+_READ = sql("""
     SELECT r.checkout_id, r.step, r.round, r.reply_id, r.type, r.payload
     FROM unnest(CAST(:checkout_ids AS uuid[]), CAST(:steps AS text[]), CAST(:rounds AS int[]))
          AS q (checkout_id, step, round)
@@ -46,7 +44,7 @@ _READ = text("""
       ON r.checkout_id = q.checkout_id AND r.step = q.step AND r.round = q.round
 """)
 
-_WRITE = text("""
+_WRITE = sql("""
     INSERT INTO recorded_replies (checkout_id, step, round, reply_id, type, payload)
     SELECT * FROM unnest(
         CAST(:checkout_ids AS uuid[]), CAST(:steps AS text[]), CAST(:rounds AS int[]),
@@ -57,13 +55,13 @@ _WRITE = text("""
 
 
 async def recorded(
-    connection: AsyncConnection, questions: Collection[Question]
+    connection: Connection, questions: Collection[Question]
 ) -> dict[Question, RecordedReply]:
     """The recorded replies to these questions, where there are any."""
     if not questions:
         return {}
     ordered = sorted(questions)
-    result = await connection.execute(
+    result = await connection.fetch(
         _READ,
         {
             "checkout_ids": [question.checkout_id for question in ordered],
@@ -80,7 +78,7 @@ async def recorded(
     return found
 
 
-async def record(connection: AsyncConnection, replies: Sequence[RecordedReply]) -> None:
+async def record(connection: Connection, replies: Sequence[RecordedReply]) -> None:
     """Record replies, each in place of an earlier one to the same question."""
     if not replies:
         return

@@ -13,14 +13,13 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
 from starlette.responses import Response
 
 from messaging import inbox, metrics
 from messaging.batch import Subscription
 from messaging.clock import utc_now
 from messaging.consumer import TopicConsumer, make_broker
-from messaging.database import Database
+from messaging.database import Database, sql
 from messaging.faults import heals_with_time
 from messaging.http import problems
 from messaging.http.commands import forget_responses
@@ -70,13 +69,13 @@ class Service:
         self.name = name
         self.settings = settings
         url = settings.database_url.get_secret_value()
-        self.database = Database.connect(
+        self.database = Database(
             url,
             pool_connections=settings.database_connections,
             pool_wait_seconds=POOL_WAIT_SECONDS,
             application_name=name,
         )
-        self.api_database = Database.connect(
+        self.api_database = Database(
             url,
             pool_connections=settings.api_database_connections,
             pool_wait_seconds=settings.http.idempotency_wait_seconds,
@@ -130,6 +129,11 @@ class Service:
         self._server.run()
         if self._failed or not self._server.started:
             sys.exit(1)
+
+    @property
+    def assigned_partitions(self) -> int:
+        """How many partitions of all its topics this replica reads at present."""
+        return sum(consumer.assigned for consumer in self._consumers)
 
     def fail(self, error: BaseException) -> None:
         """End this process: something broke that only a fresh start can mend."""
@@ -246,7 +250,7 @@ class Service:
     async def _database_answers(self) -> bool:
         try:
             async with asyncio.timeout(READY_WAIT_SECONDS), self.database.reading() as connection:
-                await connection.execute(text("SELECT 1"))
+                await connection.execute(sql("SELECT 1"))
         except Exception as error:
             if not heals_with_time(error):
                 raise
@@ -261,4 +265,6 @@ class Service:
     async def _metrics(self) -> Response:
         """Prometheus metrics."""
         metrics.RELAY_LEADS.labels(self.name).set(1 if self._relay.leads else 0)
+        for consumer in self._consumers:
+            metrics.ASSIGNED.labels(consumer.name).set(consumer.assigned)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

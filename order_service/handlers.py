@@ -5,10 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.messages.base import SagaMessage
 from contracts.messages.order import CancelCheckout, StartCheckout
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 from order_service.checkout import (
     Checkout,
@@ -37,7 +36,7 @@ class CheckoutHandler(Handler[CheckoutMessage]):
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[CheckoutMessage]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[CheckoutMessage]) -> None:
         """Lock the checkouts; those that may begin here are inserted first."""
         beginning = {
             (message.checkout_id, message.shop_id)
@@ -46,7 +45,7 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         }
         await store.lock(connection, {message.checkout_id for message in messages}, beginning)
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[CheckoutMessage]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[CheckoutMessage]) -> Rows:
         """What is known of the checkouts."""
         return Rows(await store.load(connection, {message.checkout_id for message in messages}))
 
@@ -66,7 +65,7 @@ class CheckoutHandler(Handler[CheckoutMessage]):
                 raise IllegalMessage(f"{message.type}: {why}")
         assert_never(outcome)
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Tombstones, checkouts, their orders, then the history."""
         tombstones = [row for row in changed if isinstance(row, Tombstone)]
         checkouts = [row for row in changed if isinstance(row, Checkout)]

@@ -4,12 +4,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 
 from prometheus_client import Gauge
-from sqlalchemy import text
 
 from contracts.messages.base import Message
 from contracts.messages.order import DeadlinePassed, PaymentWindowClosed
 from messaging.clock import utc_now
-from messaging.database import Database
+from messaging.database import Database, sql
 from messaging.outbox import emit
 from order_service.checkout import Checkout, State
 from order_service.handlers import SERVICE
@@ -22,7 +21,7 @@ CHECKOUTS = Gauge("trolley_checkouts", "Checkouts that are not final yet, by sta
 LATE = Gauge("trolley_checkouts_late", "Checkouts of which some answer is overdue.")
 BLOCKED = Gauge("trolley_checkouts_blocked", "Checkouts that a dead letter stands in the way of.")
 
-_COUNT = text("""
+_COUNT = sql("""
     SELECT state, count(*) AS checkouts, count(*) FILTER (WHERE late) AS late,
         count(*) FILTER (WHERE blocked) AS blocked
     FROM checkouts WHERE NOT final GROUP BY state
@@ -65,7 +64,7 @@ def passed_deadlines(checkout: Checkout, now: datetime) -> Iterator[Message]:
 async def count_states(database: Database) -> int:
     """Set the gauges of unfinished checkouts: by state, late, and blocked."""
     async with database.reading() as connection:
-        rows = {row.state: row for row in await connection.execute(_COUNT)}
+        rows = {row.state: row for row in await connection.fetch(_COUNT)}
     for state in (UNSEEN, *State):
         CHECKOUTS.labels(str(state)).set(rows[state].checkouts if state in rows else 0)
     LATE.set(sum(row.late for row in rows.values()))

@@ -25,7 +25,7 @@ def build(settings: PaymentSettings | None = None) -> Service:
     """
     settings = settings or PaymentSettings()
     bank = Bank(
-        Database.connect(
+        Database(
             settings.simulated_database_url.get_secret_value(),
             pool_connections=settings.simulated_database_connections,
             application_name="simulated-provider",

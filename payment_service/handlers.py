@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.messages.payment import ChargePayment, ClosePayment
-from messaging.database import after_commit
+from messaging.database import Connection, after_commit
 from messaging.fold import Decision, Handler, Row, Rows
 from payment_service.domain.decisions import PaymentMessage, Rules, decide
 from payment_service.domain.ledger import Fact
@@ -24,7 +22,7 @@ class PaymentHandler(Handler[PaymentMessage]):
         self._rules = rules
         self._wake = wake
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[PaymentMessage]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[PaymentMessage]) -> None:
         """Payments first, those that a charge or close may open inserted before; then operations.
 
         Operations are a class of their own because workers change them without the payment.
@@ -37,7 +35,7 @@ class PaymentHandler(Handler[PaymentMessage]):
         await store.open_payments(connection, openings)
         await store.lock_payments(connection, {message.payment_id for message in messages})
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[PaymentMessage]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[PaymentMessage]) -> Rows:
         """The payments of the batch, with all their parts."""
         ids = {message.payment_id for message in messages}
         return Rows(await store.load_payments(connection, ids))
@@ -51,7 +49,7 @@ class PaymentHandler(Handler[PaymentMessage]):
         changed = tuple(decided.payment.changes_since(before))
         return Decision(changed, decided.messages, result=decided.payment)
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Every part by its own statement, parents first."""
         operations = [row for row in changed if isinstance(row, Operation)]
         await store.save_payments(connection, [row for row in changed if isinstance(row, Payment)])

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cart_service.api.bodies import CheckoutBody, LinesToAdd, NewCart, NewLine, NewQuantity
 from cart_service.api.problems import problem_of
@@ -47,6 +46,7 @@ from cart_service.store.shoppers import active_cart_of, knows_token, list_carts,
 from contracts.ids import new_id
 from contracts.messages.base import DEFAULT_SHOP
 from contracts.money import EXPONENTS
+from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.etags import IfMatch, etag_of
@@ -138,7 +138,7 @@ async def _open_for_customer(
     currency: str,
     settings: CartSettings,
     now: datetime,
-    connection: AsyncConnection,
+    connection: Connection,
 ) -> JsonResponse:
     shop_id, customer_id = str(asking.shop_id), str(asking.customer_id)
     cart, event = opened(new_id(), shop_id, CustomerOwner(customer_id), currency, now)
@@ -328,14 +328,14 @@ def _accepted(token: str | None, settings: CartSettings) -> Quote | None:
 
 
 async def _changed(
-    change: ShopperRequest, settings: CartSettings, now: datetime, connection: AsyncConnection
+    change: ShopperRequest, settings: CartSettings, now: datetime, connection: Connection
 ) -> JsonResponse:
     cart, contents = await _decided(change, settings, now, connection)
     return _shown(cart, contents, settings)
 
 
 async def _decided(
-    asked: ShopperRequest, settings: CartSettings, now: datetime, connection: AsyncConnection
+    asked: ShopperRequest, settings: CartSettings, now: datetime, connection: Connection
 ) -> Any:
     """What the handler has to say; its refusals are problems here."""
     handler = ShopperHandler(settings.limits, settings.terms)

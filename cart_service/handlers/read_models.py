@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from cart_service.store.read_models import CatalogEntry, StockEntry, save_catalog, save_stock
 from contracts.messages.catalog import CatalogItem
 from contracts.messages.inventory import StockAvailability
 from contracts.money import LARGEST_AMOUNT_MINOR
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 
@@ -22,10 +21,10 @@ class UnusablePrice(ValueError):
 class CatalogHandler(Handler[CatalogItem]):
     """Keeps the newest version of each catalog item."""
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[CatalogItem]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[CatalogItem]) -> None:
         """Nothing: the rows are written in order of their keys, in one statement."""
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[CatalogItem]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[CatalogItem]) -> Rows:
         """Nothing: what is stored and newer is kept by the statement that writes."""
         return Rows()
 
@@ -46,7 +45,7 @@ class CatalogHandler(Handler[CatalogItem]):
         newer = known is None or known.version < entry.version
         return Decision(changed=(entry,)) if newer else Decision()
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write all entries in one statement."""
         await save_catalog(connection, [row for row in changed if isinstance(row, CatalogEntry)])
 
@@ -54,14 +53,10 @@ class CatalogHandler(Handler[CatalogItem]):
 class AvailabilityHandler(Handler[StockAvailability]):
     """Keeps the newest availability of each SKU."""
 
-    async def lock(
-        self, connection: AsyncConnection, messages: Sequence[StockAvailability]
-    ) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[StockAvailability]) -> None:
         """Nothing: the rows are written in order of their keys, in one statement."""
 
-    async def load(
-        self, connection: AsyncConnection, messages: Sequence[StockAvailability]
-    ) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[StockAvailability]) -> Rows:
         """Nothing: what is stored and newer is kept by the statement that writes."""
         return Rows()
 
@@ -77,6 +72,6 @@ class AvailabilityHandler(Handler[StockAvailability]):
         newer = known is None or known.version < entry.version
         return Decision(changed=(entry,)) if newer else Decision()
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write all entries in one statement."""
         await save_stock(connection, [row for row in changed if isinstance(row, StockEntry)])

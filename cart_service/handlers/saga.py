@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from cart_service.domain import carts, checkouts
 from cart_service.domain.carts import Cart, CustomerOwner, FailedCheckout, Limits
 from cart_service.store.carts import (
@@ -31,6 +29,7 @@ from contracts.messages.cart import (
     RestoreLines,
     UnlockCart,
 )
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 SagaRequest = CheckoutAccepted | UnlockCart | CloseCart | RestoreLines
@@ -43,7 +42,7 @@ class SagaHandler(Handler[SagaRequest]):
         self._limits = limits
         self._providers = providers
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[SagaRequest]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[SagaRequest]) -> None:
         """Lock the carts, and those that lines may go into."""
         active = await find_active_carts(connection, _giving_back(messages))
         await lock_carts(
@@ -51,7 +50,7 @@ class SagaHandler(Handler[SagaRequest]):
             {message.cart_id for message in messages} | {each.cart_id for each in active},
         )
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[SagaRequest]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[SagaRequest]) -> Rows:
         """The carts; with their lines where some may come or go.
 
         Which cart is a customer's active one is looked up again, and locked: it may have become
@@ -169,7 +168,7 @@ class SagaHandler(Handler[SagaRequest]):
             messages=(*events, _restored(message, target.cart_id)),
         )
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write carts, then their lines, then which checkouts' lines are back."""
         await save_changes(connection, changed)
 

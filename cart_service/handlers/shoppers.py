@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from cart_service.domain import carts, checkouts, errors
 from cart_service.domain.carts import Caller, Cart, Limits, Wanted
 from cart_service.domain.checkouts import CheckoutRequest, Quote, Repeated, Started, Terms
@@ -18,6 +16,7 @@ from cart_service.store.carts import (
     lock_carts,
     save_changes,
 )
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 
@@ -85,11 +84,11 @@ class ShopperHandler(Handler[ShopperRequest]):
         self._limits = limits
         self._terms = terms
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[ShopperRequest]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[ShopperRequest]) -> None:
         """Lock the carts."""
         await lock_carts(connection, {message.cart_id for message in messages})
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[ShopperRequest]) -> Rows:
+    async def load(self, connection: Connection, messages: Sequence[ShopperRequest]) -> Rows:
         """The carts with their lines, and offers for these and for what is to be added."""
         wanted = {
             (message.cart_id, each.sku)
@@ -163,6 +162,6 @@ class ShopperHandler(Handler[ShopperRequest]):
             case _:
                 assert_never(outcome)
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write carts, then their lines."""
         await save_changes(connection, changed)

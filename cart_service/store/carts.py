@@ -7,8 +7,6 @@ from typing import Any, assert_never
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from cart_service.domain.carts import (
     Active,
@@ -29,6 +27,7 @@ from cart_service.domain.carts import (
 from cart_service.domain.pricing import Offer, Offers, rounded_minor, rounding_unit_minor
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Shortage
+from messaging.database import Connection, Record, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +91,13 @@ class Restoration:
         return self.checkout_id
 
 
-_LOCK = text("""
+_LOCK = sql("""
     SELECT 1 FROM carts WHERE cart_id = ANY(CAST(:cart_ids AS uuid[]))
     ORDER BY cart_id FOR UPDATE
 """)
 
 
-async def lock_carts(connection: AsyncConnection, cart_ids: Collection[UUID]) -> None:
+async def lock_carts(connection: Connection, cart_ids: Collection[UUID]) -> None:
     """Lock these carts, in order of id, until the transaction ends."""
     if cart_ids:
         await connection.execute(_LOCK, {"cart_ids": sorted(cart_ids)})
@@ -110,12 +109,12 @@ SELECTED = """
     c.start_due_at, c.start_sends, c.failure, c.left_out, c.created_at, c.changed_at
 """
 
-_LOAD_CARTS = text(f"""
+_LOAD_CARTS = sql(f"""
     SELECT {SELECTED} FROM carts c WHERE c.cart_id = ANY(CAST(:cart_ids AS uuid[]))
 """)  # noqa: S608 - built from the constant above
 
 # One row per cart: its lines, the SKUs wanted, and the read models' word on both, as arrays.
-_LOAD_FILLED = text(f"""
+_LOAD_FILLED = sql(f"""
     SELECT {SELECTED}, held.*
     FROM carts c
     LEFT JOIN LATERAL (
@@ -152,16 +151,16 @@ _LOAD_FILLED = text(f"""
 """)  # noqa: S608 - built from the constant above
 
 
-async def load_carts(connection: AsyncConnection, cart_ids: Collection[UUID]) -> list[Cart]:
+async def load_carts(connection: Connection, cart_ids: Collection[UUID]) -> list[Cart]:
     """These carts, without what they hold."""
     if not cart_ids:
         return []
-    result = await connection.execute(_LOAD_CARTS, {"cart_ids": list(cart_ids)})
+    result = await connection.fetch(_LOAD_CARTS, {"cart_ids": list(cart_ids)})
     return [cart_of(row) for row in result]
 
 
 async def load_filled(
-    connection: AsyncConnection,
+    connection: Connection,
     cart_ids: Collection[UUID],
     providers: tuple[str, ...],
     wanted: Collection[tuple[UUID, str]] = (),
@@ -172,7 +171,7 @@ async def load_filled(
     """
     if not cart_ids:
         return []
-    result = await connection.execute(
+    result = await connection.fetch(
         _LOAD_FILLED,
         {
             "cart_ids": list(cart_ids),
@@ -187,7 +186,7 @@ async def load_filled(
     return filled
 
 
-def _contents(row: Row[Any], rounding_unit: int) -> Contents:
+def _contents(row: Record, rounding_unit: int) -> Contents:
     lines: dict[str, Line] = {}
     offers: dict[str, Offer] = {}
     if row.skus is None:
@@ -213,7 +212,7 @@ def _contents(row: Row[Any], rounding_unit: int) -> Contents:
     return Contents(row.cart_id, lines, offers, lines)
 
 
-def cart_of(row: Row[Any]) -> Cart:
+def cart_of(row: Record) -> Cart:
     """The cart in a row of the columns `SELECTED`."""
     owner: Owner = (
         GuestOwner(row.guest_token_hash)
@@ -235,7 +234,7 @@ def cart_of(row: Row[Any]) -> Cart:
     )
 
 
-def _state(row: Row[Any]) -> State:
+def _state(row: Record) -> State:
     match row.status:
         case "active":
             return Active(None if row.failure is None else _failure(row.failure))
@@ -268,7 +267,7 @@ def _left_out(stored: Mapping[str, Any]) -> LeftOut:
     return LeftOut(**{**stored, "checkout_id": UUID(stored["checkout_id"])})
 
 
-_FIND_ACTIVE = text("""
+_FIND_ACTIVE = sql("""
     SELECT DISTINCT a.shop_id, a.customer_id, a.currency, a.cart_id
     FROM carts c
     JOIN carts a ON a.shop_id = c.shop_id AND a.customer_id = c.customer_id
@@ -277,29 +276,27 @@ _FIND_ACTIVE = text("""
 """)
 
 
-async def find_active_carts(
-    connection: AsyncConnection, cart_ids: Collection[UUID]
-) -> list[ActiveCart]:
+async def find_active_carts(connection: Connection, cart_ids: Collection[UUID]) -> list[ActiveCart]:
     """The active carts, in the same currencies, of the customers whose carts these are."""
     if not cart_ids:
         return []
-    result = await connection.execute(_FIND_ACTIVE, {"cart_ids": list(cart_ids)})
+    result = await connection.fetch(_FIND_ACTIVE, {"cart_ids": list(cart_ids)})
     return [ActiveCart(*row) for row in result]
 
 
-_FIND_RESTORATIONS = text("""
+_FIND_RESTORATIONS = sql("""
     SELECT checkout_id, shop_id, cart_id, restored_at FROM restorations
     WHERE checkout_id = ANY(CAST(:checkout_ids AS uuid[]))
 """)
 
 
 async def load_restorations(
-    connection: AsyncConnection, checkout_ids: Collection[UUID]
+    connection: Connection, checkout_ids: Collection[UUID]
 ) -> list[Restoration]:
     """Which of these checkouts had their lines brought back already."""
     if not checkout_ids:
         return []
-    result = await connection.execute(_FIND_RESTORATIONS, {"checkout_ids": list(checkout_ids)})
+    result = await connection.fetch(_FIND_RESTORATIONS, {"checkout_ids": list(checkout_ids)})
     return [Restoration(*row) for row in result]
 
 
@@ -344,7 +341,7 @@ def names(columns: Columns) -> str:
 
 
 _UPDATE_COLUMNS: Columns = (("cart_id", "uuid"), *_MUTABLE)
-_UPDATE_CARTS = text(f"""
+_UPDATE_CARTS = sql(f"""
     UPDATE carts c
     SET {", ".join(f"{name} = u.{name}" for name, _ in _MUTABLE)}
     FROM unnest({arrays(_UPDATE_COLUMNS)}) AS u ({names(_UPDATE_COLUMNS)})
@@ -352,13 +349,13 @@ _UPDATE_CARTS = text(f"""
     RETURNING c.cart_id
 """)  # noqa: S608 - built from the constants above
 
-_INSERT_CARTS = text(f"""
+_INSERT_CARTS = sql(f"""
     INSERT INTO carts ({names(CART_COLUMNS)}) SELECT * FROM unnest({arrays(CART_COLUMNS)})
 """)  # noqa: S608 - built from the constants above
 
 
 async def save_carts(
-    connection: AsyncConnection, carts: Sequence[Cart], starts: Sequence[StartToSend]
+    connection: Connection, carts: Sequence[Cart], starts: Sequence[StartToSend]
 ) -> None:
     """Write carts that changed or are new, and the commands that some begin to send.
 
@@ -369,8 +366,7 @@ async def save_carts(
         return
     commands = {start.cart_id: start.command.model_dump_json() for start in starts}
     rows = [{**values_of(cart), "start_command": commands.get(cart.cart_id)} for cart in carts]
-    result = await connection.execute(_UPDATE_CARTS, columns_of(_UPDATE_COLUMNS, rows))
-    known = set(result.scalars())
+    known = set(await connection.fetch_column(_UPDATE_CARTS, columns_of(_UPDATE_COLUMNS, rows)))
     if new := [row for row in rows if row["cart_id"] not in known]:
         await connection.execute(_INSERT_CARTS, columns_of(CART_COLUMNS, new))
 
@@ -419,13 +415,13 @@ def values_of(cart: Cart) -> dict[str, Any]:
     }
 
 
-_DELETE_LINES = text("""
+_DELETE_LINES = sql("""
     DELETE FROM cart_lines l
     USING unnest(CAST(:cart_ids AS uuid[]), CAST(:line_nos AS int[])) AS d (cart_id, line_no)
     WHERE l.cart_id = d.cart_id AND l.line_no = d.line_no
 """)
 
-_SAVE_LINES = text("""
+_SAVE_LINES = sql("""
     INSERT INTO cart_lines
         (cart_id, line_no, sku, name, quantity, added_price_minor, seen_price_minor)
     SELECT * FROM unnest(
@@ -437,7 +433,7 @@ _SAVE_LINES = text("""
 """)
 
 
-async def save_contents(connection: AsyncConnection, contents: Sequence[Contents]) -> None:
+async def save_contents(connection: Connection, contents: Sequence[Contents]) -> None:
     """Write the lines that differ from what is stored; the carts are written before."""
     removed: list[tuple[UUID, int]] = []
     written: list[tuple[UUID, Line]] = []
@@ -474,7 +470,7 @@ async def save_contents(connection: AsyncConnection, contents: Sequence[Contents
         )
 
 
-_SAVE_RESTORATIONS = text("""
+_SAVE_RESTORATIONS = sql("""
     INSERT INTO restorations (checkout_id, shop_id, cart_id, restored_at)
     SELECT * FROM unnest(
         CAST(:checkout_ids AS uuid[]), CAST(:shop_ids AS text[]), CAST(:cart_ids AS uuid[]),
@@ -482,9 +478,7 @@ _SAVE_RESTORATIONS = text("""
 """)
 
 
-async def save_restorations(
-    connection: AsyncConnection, restorations: Sequence[Restoration]
-) -> None:
+async def save_restorations(connection: Connection, restorations: Sequence[Restoration]) -> None:
     """Note that the lines of these checkouts are back; a second time violates the key."""
     if not restorations:
         return
@@ -499,7 +493,7 @@ async def save_restorations(
     )
 
 
-async def save_changes(connection: AsyncConnection, changed: Sequence[object]) -> None:
+async def save_changes(connection: Connection, changed: Sequence[object]) -> None:
     """Write what changed, in the order in which rows refer to one another."""
     await save_carts(
         connection,

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from messaging.database import Connection, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StockEntry:
         return (self.shop_id, self.sku)
 
 
-_SAVE_CATALOG = text("""
+_SAVE_CATALOG = sql("""
     INSERT INTO catalog_items (shop_id, sku, name, active, prices, version)
     SELECT * FROM unnest(
         CAST(:shop_ids AS text[]), CAST(:skus AS text[]), CAST(:names AS text[]),
@@ -51,7 +51,7 @@ _SAVE_CATALOG = text("""
     WHERE catalog_items.version < excluded.version
 """)
 
-_SAVE_STOCK = text("""
+_SAVE_STOCK = sql("""
     INSERT INTO stock_availability (shop_id, sku, available, version)
     SELECT * FROM unnest(
         CAST(:shop_ids AS text[]), CAST(:skus AS text[]), CAST(:available AS bigint[]),
@@ -62,7 +62,7 @@ _SAVE_STOCK = text("""
 """)
 
 
-async def save_catalog(connection: AsyncConnection, entries: Sequence[CatalogEntry]) -> None:
+async def save_catalog(connection: Connection, entries: Sequence[CatalogEntry]) -> None:
     """Take over entries that are newer than what is stored, in order of their keys."""
     ordered = sorted(entries, key=lambda entry: entry.key)
     await connection.execute(
@@ -78,7 +78,7 @@ async def save_catalog(connection: AsyncConnection, entries: Sequence[CatalogEnt
     )
 
 
-async def save_stock(connection: AsyncConnection, entries: Sequence[StockEntry]) -> None:
+async def save_stock(connection: Connection, entries: Sequence[StockEntry]) -> None:
     """Take over entries that are newer than what is stored, in order of their keys."""
     ordered = sorted(entries, key=lambda entry: entry.key)
     await connection.execute(

@@ -4,9 +4,6 @@ from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from cart_service.domain.carts import (
     Cart,
     CustomerOwner,
@@ -22,20 +19,19 @@ from cart_service.store.carts import (
     names,
     values_of,
 )
+from messaging.database import Connection, sql
 
-_OPEN_CART = text(f"""
+_OPEN_CART = sql(f"""
     INSERT INTO carts ({names(CART_COLUMNS)}) SELECT * FROM unnest({arrays(CART_COLUMNS)})
     ON CONFLICT (shop_id, customer_id, currency)
         WHERE status = 'active' AND customer_id IS NOT NULL
     DO NOTHING
-    RETURNING cart_id
 """)  # noqa: S608 - built from the constants above
 
 
-async def open_cart(connection: AsyncConnection, cart: Cart) -> bool:
+async def open_cart(connection: Connection, cart: Cart) -> bool:
     """Insert a new cart; False if its customer has an active one in this currency already."""
-    result = await connection.execute(_OPEN_CART, columns_of(CART_COLUMNS, [values_of(cart)]))
-    return result.first() is not None
+    return await connection.execute(_OPEN_CART, columns_of(CART_COLUMNS, [values_of(cart)])) > 0
 
 
 _LIST = f"""
@@ -46,14 +42,12 @@ _LIST = f"""
           coalesce(CAST(:before_id AS uuid), 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
     ORDER BY c.created_at DESC, c.cart_id DESC LIMIT :most
 """  # noqa: S608 - built from the constant above
-_LIST_OF_CUSTOMER = text(
-    _LIST.format(whose="c.shop_id = :shop_id AND c.customer_id = :customer_id")
-)
-_LIST_OF_GUEST = text(_LIST.format(whose="c.guest_token_hash = :token_hash"))
+_LIST_OF_CUSTOMER = sql(_LIST.format(whose="c.shop_id = :shop_id AND c.customer_id = :customer_id"))
+_LIST_OF_GUEST = sql(_LIST.format(whose="c.guest_token_hash = :token_hash"))
 
 
 async def list_carts(
-    connection: AsyncConnection,
+    connection: Connection,
     owner: Owner,
     shop_id: str,
     *,
@@ -69,15 +63,15 @@ async def list_carts(
     match owner:
         case CustomerOwner(customer_id):
             whose = {"shop_id": shop_id, "customer_id": customer_id}
-            result = await connection.execute(_LIST_OF_CUSTOMER, page | whose)
+            result = await connection.fetch(_LIST_OF_CUSTOMER, page | whose)
         case GuestOwner(token_hash):
-            result = await connection.execute(_LIST_OF_GUEST, page | {"token_hash": token_hash})
+            result = await connection.fetch(_LIST_OF_GUEST, page | {"token_hash": token_hash})
         case _:
             assert_never(owner)
     return [cart_of(row) for row in result]
 
 
-_FIND_ACTIVE_OF = text("""
+_FIND_ACTIVE_OF = sql("""
     SELECT cart_id FROM carts
     WHERE shop_id = :shop_id AND customer_id = :customer_id AND currency = :currency
       AND status = 'active'
@@ -85,18 +79,18 @@ _FIND_ACTIVE_OF = text("""
 
 
 async def active_cart_of(
-    connection: AsyncConnection, shop_id: str, customer_id: str, currency: str
+    connection: Connection, shop_id: str, customer_id: str, currency: str
 ) -> UUID | None:
     """The customer's active cart in this currency."""
-    result = await connection.execute(
+    found: UUID | None = await connection.fetch_value(
         _FIND_ACTIVE_OF, {"shop_id": shop_id, "customer_id": customer_id, "currency": currency}
     )
-    return result.scalar_one_or_none()
+    return found
 
 
-_KNOWS_TOKEN = text("SELECT EXISTS (SELECT 1 FROM carts WHERE guest_token_hash = :token_hash)")
+_KNOWS_TOKEN = sql("SELECT EXISTS (SELECT 1 FROM carts WHERE guest_token_hash = :token_hash)")
 
 
-async def knows_token(connection: AsyncConnection, token_hash: str) -> bool:
+async def knows_token(connection: Connection, token_hash: str) -> bool:
     """Whether a guest's cart was ever opened under this token."""
-    return bool((await connection.execute(_KNOWS_TOKEN, {"token_hash": token_hash})).scalar_one())
+    return bool(await connection.fetch_value(_KNOWS_TOKEN, {"token_hash": token_hash}))

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from contracts.messages.order import StartCheckout
+from messaging.database import Connection, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,30 +18,28 @@ class DueStart:
     sends: int
 
 
-_TAKE_DUE = text("""
+_TAKE_DUE = sql("""
     SELECT cart_id, start_command, start_sends FROM carts WHERE start_due_at <= :now
     ORDER BY start_due_at LIMIT :most FOR UPDATE SKIP LOCKED
 """)
 
-_POSTPONE = text("""
+_POSTPONE = sql("""
     UPDATE carts c SET start_due_at = u.due_at, start_sends = c.start_sends + 1
     FROM unnest(CAST(:cart_ids AS uuid[]), CAST(:due_at AS timestamptz[])) AS u (cart_id, due_at)
     WHERE c.cart_id = u.cart_id
 """)
 
 
-async def take_due_starts(connection: AsyncConnection, now: datetime, most: int) -> list[DueStart]:
+async def take_due_starts(connection: Connection, now: datetime, most: int) -> list[DueStart]:
     """Lock at most `most` carts whose StartCheckout is due again, the longest due first."""
-    result = await connection.execute(_TAKE_DUE, {"now": now, "most": most})
+    result = await connection.fetch(_TAKE_DUE, {"now": now, "most": most})
     return [
         DueStart(row.cart_id, StartCheckout.model_validate_json(row.start_command), row.start_sends)
         for row in result
     ]
 
 
-async def postpone_starts(
-    connection: AsyncConnection, due: Sequence[tuple[DueStart, datetime]]
-) -> None:
+async def postpone_starts(connection: Connection, due: Sequence[tuple[DueStart, datetime]]) -> None:
     """Count one more sending, and set when the next is due."""
     await connection.execute(
         _POSTPONE,

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from catalog_service import store
@@ -40,6 +39,7 @@ from catalog_service.handlers import Catalog
 from catalog_service.settings import CatalogSettings
 from contracts.codes import LONGEST_CODE, is_code
 from contracts.messages.base import DEFAULT_SHOP
+from messaging.database import Connection
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.etags import IfMatch, RequiredIfMatch, etag_of, stale_etag
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
@@ -238,7 +238,7 @@ def _expected(known: Product | None, code: str, expected_version: int | None) ->
     return known
 
 
-async def _read(connection: AsyncConnection, shop: str, code: str) -> Product:
+async def _read(connection: Connection, shop: str, code: str) -> Product:
     with refusals_as_problems():
         known = await store.products_by_code(connection, shop, [_path_code(code)])
         if code not in known:

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.codes import is_code
 from contracts.ids import new_id
@@ -36,6 +35,7 @@ from inventory_service.handlers import SERVICE, StockHandler
 from inventory_service.settings import InventorySettings
 from inventory_service.store import listings
 from inventory_service.store.stock import read_stock
+from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
@@ -118,7 +118,7 @@ def _check_bounds(body: Receipt | Adjustment, settings: InventorySettings) -> No
 
 
 async def _book(
-    connection: AsyncConnection, request: ReceiveStock | AdjustStock, now: datetime
+    connection: Connection, request: ReceiveStock | AdjustStock, now: datetime
 ) -> JsonResponse:
     decision = await apply(connection, StockHandler(), request, now, source=SERVICE)
     match decision.result:
@@ -215,7 +215,7 @@ async def list_movements(
     return JsonResponse(page([movement_view(one) for one in shown], more))
 
 
-async def _stock(connection: AsyncConnection, shop_id: str, sku: str) -> Stock:
+async def _stock(connection: Connection, shop_id: str, sku: str) -> Stock:
     found = await read_stock(connection, [(shop_id, sku)]) if is_code(sku) else []
     if not found:
         raise Problem(404, "unknown-sku", "The shop never had stock of this SKU")

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from inventory_service.domain import Level, Movement, MovementKind, Reservation
 from inventory_service.store.stock import read_reservations
+from messaging.database import Connection, sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +29,23 @@ class ListedLevel:
     level: Level
 
 
-_LOCK_WAREHOUSES = text("SELECT pg_advisory_xact_lock(hashtext('warehouses'), hashtext(:shop))")
+_LOCK_WAREHOUSES = sql("SELECT pg_advisory_xact_lock(hashtext('warehouses'), hashtext(:shop))")
 
-_COUNT_WAREHOUSES = text("SELECT count(*) FROM warehouses WHERE shop_id = :shop")
+_COUNT_WAREHOUSES = sql("SELECT count(*) FROM warehouses WHERE shop_id = :shop")
 
-_INSERT_WAREHOUSE = text("""
+_INSERT_WAREHOUSE = sql("""
     INSERT INTO warehouses (shop_id, code, name, priority, created_at)
     VALUES (:shop, :code, :name, :priority, :created_at)
     ON CONFLICT (shop_id, code) DO NOTHING
 """)
 
-_LIST_WAREHOUSES = text("""
+_LIST_WAREHOUSES = sql("""
     SELECT shop_id, code, name, priority, created_at FROM warehouses
     WHERE shop_id = :shop
     ORDER BY priority, code
 """)
 
-_LIST_LEVELS = text("""
+_LIST_LEVELS = sql("""
     SELECT sku, warehouse, on_hand, reserved FROM stock_levels
     WHERE shop_id = :shop
       AND (CAST(:sku AS text) IS NULL OR sku = :sku)
@@ -57,7 +55,7 @@ _LIST_LEVELS = text("""
     LIMIT :most
 """)
 
-_LIST_MOVEMENTS = text("""
+_LIST_MOVEMENTS = sql("""
     SELECT sku, event_seq, warehouse, kind, quantity, on_hand, operation_id, round, line, reason,
            moved_at
     FROM movements
@@ -66,7 +64,7 @@ _LIST_MOVEMENTS = text("""
     LIMIT :most
 """)
 
-_LIST_ROUNDS = text("""
+_LIST_ROUNDS = sql("""
     SELECT round FROM reservations
     WHERE shop_id = :shop AND owner_id = :owner AND status <> 'new'
     ORDER BY round
@@ -74,9 +72,9 @@ _LIST_ROUNDS = text("""
 """)
 
 
-async def open_warehouse(connection: AsyncConnection, warehouse: Warehouse) -> bool:
+async def open_warehouse(connection: Connection, warehouse: Warehouse) -> bool:
     """Add a warehouse; False when the shop has one of this code."""
-    result = await connection.execute(
+    opened = await connection.execute(
         _INSERT_WAREHOUSE,
         {
             "shop": warehouse.shop_id,
@@ -86,23 +84,23 @@ async def open_warehouse(connection: AsyncConnection, warehouse: Warehouse) -> b
             "created_at": warehouse.created_at,
         },
     )
-    return result.rowcount == 1
+    return opened == 1
 
 
-async def count_warehouses(connection: AsyncConnection, shop_id: str) -> int:
+async def count_warehouses(connection: Connection, shop_id: str) -> int:
     """How many warehouses a shop has; nobody else opens one until this transaction ends."""
     await connection.execute(_LOCK_WAREHOUSES, {"shop": shop_id})
-    return int((await connection.execute(_COUNT_WAREHOUSES, {"shop": shop_id})).scalar_one())
+    return int(await connection.fetch_value(_COUNT_WAREHOUSES, {"shop": shop_id}))
 
 
-async def list_warehouses(connection: AsyncConnection, shop_id: str) -> list[Warehouse]:
+async def list_warehouses(connection: Connection, shop_id: str) -> list[Warehouse]:
     """The warehouses of a shop, by priority."""
-    found = await connection.execute(_LIST_WAREHOUSES, {"shop": shop_id})
+    found = await connection.fetch(_LIST_WAREHOUSES, {"shop": shop_id})
     return [Warehouse(*row) for row in found]
 
 
 async def list_levels(
-    connection: AsyncConnection,
+    connection: Connection,
     shop_id: str,
     *,
     sku: str | None,
@@ -111,7 +109,7 @@ async def list_levels(
     most: int,
 ) -> Sequence[ListedLevel]:
     """Levels by SKU and warehouse, beyond those `after`; `("", "")` is the beginning."""
-    found = await connection.execute(
+    found = await connection.fetch(
         _LIST_LEVELS,
         {
             "shop": shop_id,
@@ -126,10 +124,10 @@ async def list_levels(
 
 
 async def list_movements(
-    connection: AsyncConnection, shop_id: str, sku: str, *, before: int, most: int
+    connection: Connection, shop_id: str, sku: str, *, before: int, most: int
 ) -> Sequence[Movement]:
     """Movements of a SKU with an `event_seq` less than `before`, the latest first."""
-    found = await connection.execute(
+    found = await connection.fetch(
         _LIST_MOVEMENTS, {"shop": shop_id, "sku": sku, "before": before, "most": most}
     )
     return [
@@ -152,10 +150,10 @@ async def list_movements(
 
 
 async def list_rounds(
-    connection: AsyncConnection, shop_id: str, owner_id: UUID, most: int
+    connection: Connection, shop_id: str, owner_id: UUID, most: int
 ) -> list[Reservation]:
     """The reservations of one owner, from the first round, with their lines."""
-    rounds = await connection.scalars(
+    rounds = await connection.fetch_column(
         _LIST_ROUNDS, {"shop": shop_id, "owner": owner_id, "most": most}
     )
     found = await read_reservations(connection, [(shop_id, owner_id, round_) for round_ in rounds])

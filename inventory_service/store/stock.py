@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.parts import Shortage
 from inventory_service.domain import (
@@ -25,6 +23,7 @@ from inventory_service.domain import (
     Status,
     Stock,
 )
+from messaging.database import Connection, Record, sql
 
 _SHORTAGES = TypeAdapter(tuple[Shortage, ...])
 
@@ -37,7 +36,7 @@ LevelKey = tuple[str, str, str]
 
 # --- locks --------------------------------------------------------------------------------------
 
-_INSERT_NEW_RESERVATIONS = text("""
+_INSERT_NEW_RESERVATIONS = sql("""
     INSERT INTO reservations (shop_id, owner_id, round, id, owner, status)
     SELECT shop_id, owner_id, round, id, 'checkout', 'new'
     FROM unnest(CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]),
@@ -46,7 +45,7 @@ _INSERT_NEW_RESERVATIONS = text("""
     ON CONFLICT (shop_id, owner_id, round) DO NOTHING
 """)
 
-_LOCK_RESERVATIONS = text("""
+_LOCK_RESERVATIONS = sql("""
     SELECT count(*) FROM (
         SELECT FROM unnest(CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]))
                     AS k (shop_id, owner_id, round)
@@ -56,7 +55,7 @@ _LOCK_RESERVATIONS = text("""
     ) AS locked
 """)
 
-_INSERT_MISSING_STOCK = text("""
+_INSERT_MISSING_STOCK = sql("""
     INSERT INTO stock_items (shop_id, sku)
     SELECT n.shop_id, n.sku
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
@@ -67,7 +66,7 @@ _INSERT_MISSING_STOCK = text("""
     ON CONFLICT (shop_id, sku) DO NOTHING
 """)
 
-_LOCK_STOCK = text("""
+_LOCK_STOCK = sql("""
     WITH touched AS MATERIALIZED (
         SELECT shop_id, sku
         FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[])) AS n (shop_id, sku)
@@ -85,7 +84,7 @@ _LOCK_STOCK = text("""
     ) AS locked
 """)
 
-_INSERT_MISSING_LEVELS = text("""
+_INSERT_MISSING_LEVELS = sql("""
     INSERT INTO stock_levels (shop_id, sku, warehouse)
     SELECT DISTINCT n.shop_id, n.sku, n.warehouse
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
@@ -96,7 +95,7 @@ _INSERT_MISSING_LEVELS = text("""
 
 
 async def lock_reservations(
-    connection: AsyncConnection,
+    connection: Connection,
     keys: Collection[ReservationKey],
     missing: Collection[ReservationKey],
 ) -> None:
@@ -112,7 +111,7 @@ async def lock_reservations(
 
 
 async def lock_stock(
-    connection: AsyncConnection,
+    connection: Connection,
     keys: Collection[StockKey],
     reservations: Collection[ReservationKey],
     missing: Collection[LevelKey],
@@ -164,14 +163,14 @@ _RESERVATION = """
     r.questions, r.shortages, r.reason, r.changed_at
 """
 
-_READ_RESERVATIONS = text(f"""
+_READ_RESERVATIONS = sql(f"""
     SELECT {_RESERVATION}
     FROM unnest(CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]))
          AS k (shop_id, owner_id, round)
     JOIN reservations r USING (shop_id, owner_id, round)
 """)  # noqa: S608 - built from the constant above
 
-_LOCK_DUE = text(f"""
+_LOCK_DUE = sql(f"""
     SELECT {_RESERVATION}
     FROM reservations r
     WHERE r.next_question_at <= :now
@@ -180,7 +179,7 @@ _LOCK_DUE = text(f"""
     FOR UPDATE SKIP LOCKED
 """)  # noqa: S608 - built from the constant above
 
-_READ_LINES = text("""
+_READ_LINES = sql("""
     SELECT l.shop_id, l.owner_id, l.round, l.sku, l.warehouse, l.quantity
     FROM unnest(CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]))
          AS k (shop_id, owner_id, round)
@@ -190,7 +189,7 @@ _READ_LINES = text("""
 
 # The fences (OFFSET 0) keep each look-up on its primary key: without statistics, as after the first
 # big receipt, the planner would read all levels of the shop for each SKU.
-_READ_STOCK = text("""
+_READ_STOCK = sql("""
     SELECT i.shop_id, i.sku, i.event_seq, i.availability_version,
            l.warehouse, l.on_hand, l.reserved
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[])) AS k (shop_id, sku)
@@ -206,16 +205,16 @@ _READ_STOCK = text("""
 
 
 async def read_reservations(
-    connection: AsyncConnection, keys: Collection[ReservationKey]
+    connection: Connection, keys: Collection[ReservationKey]
 ) -> list[Reservation]:
     """The reservations of these keys that exist, with their lines."""
     if not keys:
         return []
     arrays = _owner_arrays(sorted(keys))
-    found = (await connection.execute(_READ_RESERVATIONS, arrays)).all()
+    found = await connection.fetch(_READ_RESERVATIONS, arrays)
     lines: dict[ReservationKey, list[Allocation]] = defaultdict(list)
     if any(row.status != Status.NEW for row in found):
-        for shop, owner, round_, sku, warehouse, quantity in await connection.execute(
+        for shop, owner, round_, sku, warehouse, quantity in await connection.fetch(
             _READ_LINES, arrays
         ):
             lines[shop, owner, round_].append(Allocation(sku, warehouse, quantity))
@@ -224,16 +223,16 @@ async def read_reservations(
     ]
 
 
-async def lock_due(connection: AsyncConnection, now: datetime, most: int) -> list[Reservation]:
+async def lock_due(connection: Connection, now: datetime, most: int) -> list[Reservation]:
     """Lock and read held reservations that are to be asked about, without their lines.
 
     Skips what another transaction holds: whoever it is may be ending it.
     """
-    found = await connection.execute(_LOCK_DUE, {"now": now, "most": most})
+    found = await connection.fetch(_LOCK_DUE, {"now": now, "most": most})
     return [_reservation(row, ()) for row in found]
 
 
-def _reservation(row: Row[Any], lines: Sequence[Allocation]) -> Reservation:
+def _reservation(row: Record, lines: Sequence[Allocation]) -> Reservation:
     return Reservation(
         row.shop_id,
         row.owner_id,
@@ -254,12 +253,12 @@ def _shortages(stored: list[dict[str, Any]] | None) -> tuple[Shortage, ...]:
     return _SHORTAGES.validate_python(stored) if stored else ()
 
 
-async def read_stock(connection: AsyncConnection, keys: Collection[StockKey]) -> list[Stock]:
+async def read_stock(connection: Connection, keys: Collection[StockKey]) -> list[Stock]:
     """The stock of these SKUs, where there is any; levels by priority of their warehouses."""
     if not keys:
         return []
     ordered = sorted(keys)
-    found = await connection.execute(
+    found = await connection.fetch(
         _READ_STOCK,
         {"shops": [shop for shop, _ in ordered], "skus": [sku for _, sku in ordered]},
     )
@@ -281,7 +280,7 @@ async def read_stock(connection: AsyncConnection, keys: Collection[StockKey]) ->
 
 # --- writes -------------------------------------------------------------------------------------
 
-_WRITE_RESERVATIONS = text("""
+_WRITE_RESERVATIONS = sql("""
     UPDATE reservations r
     SET status = n.status, expires_at = n.expires_at, next_question_at = n.next_question_at,
         questions = n.questions, shortages = n.shortages, reason = n.reason,
@@ -296,14 +295,14 @@ _WRITE_RESERVATIONS = text("""
     WHERE r.shop_id = n.shop_id AND r.owner_id = n.owner_id AND r.round = n.round
 """)
 
-_INSERT_LINES = text("""
+_INSERT_LINES = sql("""
     INSERT INTO reservation_lines (shop_id, owner_id, round, sku, warehouse, quantity)
     SELECT * FROM unnest(
         CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]),
         CAST(:skus AS text[]), CAST(:warehouses AS text[]), CAST(:quantities AS bigint[]))
 """)
 
-_WRITE_STOCK = text("""
+_WRITE_STOCK = sql("""
     UPDATE stock_items i
     SET event_seq = n.event_seq, availability_version = n.availability_version
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[]), CAST(:event_seqs AS bigint[]),
@@ -311,7 +310,7 @@ _WRITE_STOCK = text("""
     WHERE i.shop_id = n.shop_id AND i.sku = n.sku
 """)
 
-_WRITE_LEVELS = text("""
+_WRITE_LEVELS = sql("""
     UPDATE stock_levels l
     SET on_hand = n.on_hand, reserved = n.reserved
     FROM unnest(CAST(:shops AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
@@ -321,7 +320,7 @@ _WRITE_LEVELS = text("""
       AND (l.on_hand, l.reserved) IS DISTINCT FROM (n.on_hand, n.reserved)
 """)
 
-_INSERT_MOVEMENTS = text("""
+_INSERT_MOVEMENTS = sql("""
     INSERT INTO movements (shop_id, sku, event_seq, warehouse, kind, quantity, on_hand,
                            operation_id, round, line, reason, moved_at)
     SELECT * FROM unnest(
@@ -332,9 +331,7 @@ _INSERT_MOVEMENTS = text("""
 """)
 
 
-async def write_reservations(
-    connection: AsyncConnection, reservations: Sequence[Reservation]
-) -> None:
+async def write_reservations(connection: Connection, reservations: Sequence[Reservation]) -> None:
     """Write what became of reservations; their lines are `insert_lines`'s."""
     if not reservations:
         return
@@ -357,7 +354,7 @@ def _dumped(shortages: tuple[Shortage, ...]) -> str | None:
     return _SHORTAGES.dump_json(shortages).decode() if shortages else None
 
 
-async def insert_lines(connection: AsyncConnection, allotments: Iterable[Allotment]) -> None:
+async def insert_lines(connection: Connection, allotments: Iterable[Allotment]) -> None:
     """Write the lines that reservations were given."""
     rows = [(one.key, line) for one in allotments for line in one.lines]
     if not rows:
@@ -373,7 +370,7 @@ async def insert_lines(connection: AsyncConnection, allotments: Iterable[Allotme
     )
 
 
-async def write_stock(connection: AsyncConnection, stock: Sequence[Stock]) -> None:
+async def write_stock(connection: Connection, stock: Sequence[Stock]) -> None:
     """Write counters and levels of SKUs: one update each, however often the batch changed it."""
     if not stock:
         return
@@ -399,7 +396,7 @@ async def write_stock(connection: AsyncConnection, stock: Sequence[Stock]) -> No
     )
 
 
-async def insert_movements(connection: AsyncConnection, movements: Sequence[Movement]) -> None:
+async def insert_movements(connection: Connection, movements: Sequence[Movement]) -> None:
     """Append to the ledger."""
     if not movements:
         return

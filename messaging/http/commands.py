@@ -12,39 +12,37 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 import orjson
+from asyncpg import LockNotAvailableError
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 
 from messaging.clock import utc_now
-from messaging.faults import sqlstate_of
-from messaging.http.problems import LOCK_NOT_AVAILABLE, Problem
+from messaging.database import Connection, sql
+from messaging.http.problems import Problem
 from messaging.http.tokens import identity_of
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
 NOT_STORED = frozenset({b"content-length", b"date", b"server"})
 
-_LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
-_FIND = text("SELECT fingerprint, status, headers, body FROM http_idempotency WHERE scope = :scope")
-_STORE = text("""
+_LOCK = sql("SELECT pg_advisory_xact_lock(:lock)")
+_FIND = sql("SELECT fingerprint, status, headers, body FROM http_idempotency WHERE scope = :scope")
+_STORE = sql("""
     INSERT INTO http_idempotency (scope, fingerprint, status, headers, body, created_at)
     VALUES (:scope, :fingerprint, :status, CAST(:headers AS jsonb), :body, :now)
 """)
 
 
-async def command_connection(request: Request) -> AsyncConnection:
+async def command_connection(request: Request) -> Connection:
     """The transaction of this command, opened and committed by its route."""
     connection = request.state.connection
-    assert isinstance(connection, AsyncConnection)  # noqa: S101 - set by CommandRoute
+    assert isinstance(connection, Connection)  # noqa: S101 - set by CommandRoute
     return connection
 
 
-async def read_connection(request: Request) -> AsyncIterator[AsyncConnection]:
+async def read_connection(request: Request) -> AsyncIterator[Connection]:
     """A connection for a safe request."""
     async with request.app.state.api_database.reading() as connection:
         yield connection
@@ -55,8 +53,8 @@ async def request_time() -> datetime:
     return utc_now()
 
 
-CommandConnection = Annotated[AsyncConnection, Depends(command_connection)]
-ReadConnection = Annotated[AsyncConnection, Depends(read_connection)]
+CommandConnection = Annotated[Connection, Depends(command_connection)]
+ReadConnection = Annotated[Connection, Depends(read_connection)]
 Now = Annotated[datetime, Depends(request_time)]
 
 
@@ -100,7 +98,7 @@ class CommandRoute(APIRoute):
         try:
             async with request.app.state.api_database.transaction() as connection:
                 await _lock(connection, scope)
-                stored = (await connection.execute(_FIND, {"scope": scope})).one_or_none()
+                stored = await connection.fetch_one(_FIND, {"scope": scope})
                 if stored is not None:
                     return _replay(stored, fingerprint)
                 request.state.connection = connection
@@ -215,14 +213,12 @@ def _digest(*parts: str | bytes) -> bytes:
     return digest.digest()
 
 
-async def _lock(connection: AsyncConnection, scope: bytes) -> None:
+async def _lock(connection: Connection, scope: bytes) -> None:
     # 64 bits of the scope; the connection's lock_timeout bounds the wait.
     lock = int.from_bytes(scope[:8], "big", signed=True)
     try:
         await connection.execute(_LOCK, {"lock": lock})
-    except DBAPIError as error:
-        if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
-            raise
+    except LockNotAvailableError as error:
         raise Problem(
             409,
             "request-in-progress",
@@ -258,14 +254,13 @@ def _stored(scope: bytes, fingerprint: bytes, response: Response) -> dict[str, A
     }
 
 
-_FORGET = text("""
+_FORGET = sql("""
     DELETE FROM http_idempotency WHERE scope IN (
         SELECT scope FROM http_idempotency WHERE created_at < :before
         ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
 """)
 
 
-async def forget_responses(connection: AsyncConnection, before: datetime, most: int) -> int:
+async def forget_responses(connection: Connection, before: datetime, most: int) -> int:
     """Delete at most `most` responses stored before `before`; returns how many."""
-    result = await connection.execute(_FORGET, {"before": before, "most": most})
-    return result.rowcount
+    return await connection.execute(_FORGET, {"before": before, "most": most})

@@ -4,26 +4,21 @@
 programs. Rejected values are never repeated.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from asyncpg import PostgresConnectionError
+from asyncpg import InterfaceError, LockNotAvailableError, PostgresConnectionError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from messaging.faults import sqlstate_of
 from messaging.http.rendering import render
 
 TYPE_BASE = "https://trolley.example/problems/"
 MEDIA_TYPE = "application/problem+json"
 
-LOCK_NOT_AVAILABLE = "55P03"
 RETRY_AFTER_SECONDS = 1
 LONGEST_LOCATION = 120
 """Characters of a location that are repeated; an unknown field's name is the client's own."""
@@ -118,18 +113,20 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return Problem(error.status_code, slug, title, headers=headers).response()
 
-    @app.exception_handler(DBAPIError)
-    async def _database(_: Request, error: DBAPIError) -> Response:
-        if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
-            return unavailable("Another request is changing the same thing.").response()
-        log.error("database error in a request", error=type(error.orig).__name__)
+    @app.exception_handler(LockNotAvailableError)
+    async def _locked(_: Request, error: LockNotAvailableError) -> Response:
+        return unavailable("Another request is changing the same thing.").response()
+
+    @app.exception_handler(PostgresError)
+    async def _database(_: Request, error: PostgresError) -> Response:
+        log.error("database error in a request", error=type(error).__name__)
         return unavailable("The database did not answer as it should.").response()
 
     async def _away(_: Request, error: Exception) -> Response:
         log.error("a dependency is away", error=type(error).__name__)
         return unavailable("A dependency is away.").response()
 
-    for kind in (PoolTimeout, PostgresConnectionError, OSError, asyncio.TimeoutError):
+    for kind in (InterfaceError, PostgresConnectionError, OSError, TimeoutError):
         app.add_exception_handler(kind, _away)
 
     @app.exception_handler(Exception)

@@ -1,14 +1,18 @@
 """How Alembic is run for one service's database."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import Any
 
+import asyncpg
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from messaging.database import DIALECT, connector
+from messaging.database import CONNECT_SECONDS
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_lock(hashtext('trolley migrations'))")
 
@@ -37,15 +41,28 @@ def run(metadata: MetaData) -> None:
 
 
 async def _run(metadata: MetaData) -> None:
-    creator = connector(context.config.attributes["database_url"])
-    engine = create_async_engine(DIALECT, async_creator=creator, poolclass=pool.NullPool)
+    async with connecting(context.config.attributes["database_url"]) as connection:
+        # A session lock, and the connection is closed right after: it cannot leak.
+        await connection.execute(_ONE_AT_A_TIME)
+        await connection.commit()
+        await connection.run_sync(_migrate, metadata)
+        await connection.commit()
+
+
+@asynccontextmanager
+async def connecting(database_url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection in SQLAlchemy's form, as Alembic needs it, closed at the end."""
+
+    async def connect() -> Any:
+        # asyncpg reads the URL itself, here as everywhere else, so that one URL suits all.
+        return await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool
+    )
     try:
         async with engine.connect() as connection:
-            # A session lock, and the connection is closed right after: it cannot leak.
-            await connection.execute(_ONE_AT_A_TIME)
-            await connection.commit()
-            await connection.run_sync(_migrate, metadata)
-            await connection.commit()
+            yield connection
     finally:
         await engine.dispose()
 

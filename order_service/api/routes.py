@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.order import CancelCheckout, PayOrder
+from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
@@ -232,7 +232,7 @@ async def cancel_order(
     return JsonResponse(await _shown(connection, holder, settings), 202)
 
 
-async def _found(connection: AsyncConnection, order_id: UUID, asking: Caller) -> Holder:
+async def _found(connection: Connection, order_id: UUID, asking: Caller) -> Holder:
     holder = await listings.find_order(connection, order_id)
     if holder is None or not asking.may_see(holder):
         raise order_not_found()
@@ -240,7 +240,7 @@ async def _found(connection: AsyncConnection, order_id: UUID, asking: Caller) ->
 
 
 async def _decide(
-    connection: AsyncConnection,
+    connection: Connection,
     settings: OrderSettings,
     command: PayOrder | CancelCheckout,
     now: datetime,
@@ -254,7 +254,7 @@ async def _decide(
             raise problem
 
 
-async def _shown(connection: AsyncConnection, holder: Holder, settings: OrderSettings) -> Any:
+async def _shown(connection: Connection, holder: Holder, settings: OrderSettings) -> Any:
     known = await listings.read_checkout(connection, holder.checkout_id)
     checkout = listings.order_of(known)
     if checkout is None or checkout.order is None:

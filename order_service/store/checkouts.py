@@ -9,11 +9,10 @@ from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import OrderLine, PaymentMethod, ShippingLine, Shortage
+from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
 from order_service.tables import TOMBSTONE, UNSEEN
@@ -90,21 +89,21 @@ class _Facts(BaseModel):
 
 _FACTS = tuple(_Facts.model_fields)
 
-_INSERT_MISSING = text(f"""
+_INSERT_MISSING = sql(f"""
     INSERT INTO checkouts (checkout_id, shop_id, state, created_at, changed_at)
     SELECT checkout_id, shop_id, '{UNSEEN}', now(), now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:shops AS text[])) AS m (checkout_id, shop_id)
     ON CONFLICT DO NOTHING
 """)  # noqa: S608 - built from the constant above
 
-_LOCK = text("""
+_LOCK = sql("""
     SELECT 1 FROM checkouts WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY checkout_id FOR UPDATE
 """)
 
 
 async def lock(
-    connection: AsyncConnection, ids: Collection[UUID], beginning: Collection[tuple[UUID, str]]
+    connection: Connection, ids: Collection[UUID], beginning: Collection[tuple[UUID, str]]
 ) -> None:
     """Lock these checkouts, those that may begin (id, shop) inserted first, sorted."""
     if beginning:
@@ -116,15 +115,15 @@ async def lock(
     await connection.execute(_LOCK, {"ids": sorted(ids)})
 
 
-_LOAD = text("""
+_LOAD = sql("""
     SELECT checkout_id, shop_id, state, request, facts::text FROM checkouts
     WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
-async def load(connection: AsyncConnection, ids: Collection[UUID]) -> list[Known]:
+async def load(connection: Connection, ids: Collection[UUID]) -> list[Known]:
     """What is known of these checkouts; nothing of one that nobody has heard of."""
-    result = await connection.execute(_LOAD, {"ids": list(ids)})
+    result = await connection.fetch(_LOAD, {"ids": list(ids)})
     return [_known(row) for row in result if row.state != UNSEEN]
 
 
@@ -157,22 +156,22 @@ def _kept_request_of(stored: bytes) -> StartCheckout:
     return StartCheckout.model_validate_json(stored)
 
 
-_DUE = text("""
+_DUE = sql("""
     SELECT checkout_id, shop_id, state, request, facts::text FROM checkouts
     WHERE deadline_at <= :now ORDER BY deadline_at LIMIT :most
     FOR UPDATE SKIP LOCKED
 """)
 
-_NOTE_AGAIN = text("""
+_NOTE_AGAIN = sql("""
     UPDATE checkouts SET deadline_at = :again WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
 async def take_due(
-    connection: AsyncConnection, now: datetime, most: int, repeat_after: timedelta
+    connection: Connection, now: datetime, most: int, repeat_after: timedelta
 ) -> list[Checkout]:
     """Lock checkouts whose deadline has passed, and have them noted again after a while."""
-    rows = await connection.execute(_DUE, {"now": now, "most": most})
+    rows = await connection.fetch(_DUE, {"now": now, "most": most})
     due = [known for known in map(_known, rows) if isinstance(known, Checkout)]
     if due:
         again = {"again": now + repeat_after, "ids": [checkout.id for checkout in due]}
@@ -223,8 +222,8 @@ _MOVES = {
 }
 
 
-def _update_of(columns: dict[str, str]) -> TextClause:
-    return text(f"""
+def _update_of(columns: dict[str, str]) -> Statement:
+    return sql(f"""
         UPDATE checkouts c SET {_set(columns)}, changed_at = now()
         FROM {_given(_KEY | columns)} WHERE c.checkout_id = n.checkout_id
     """)  # noqa: S608 - built from the constants above
@@ -233,20 +232,20 @@ def _update_of(columns: dict[str, str]) -> TextClause:
 _BEGIN = _update_of(_BEGINS_WITH | _MOVES)
 _MOVE = _update_of(_MOVES)
 
-_BURY = text(f"""
+_BURY = sql(f"""
     UPDATE checkouts SET state = '{TOMBSTONE}', final = true, changed_at = now()
     WHERE checkout_id = ANY(CAST(:ids AS uuid[]))
 """)  # noqa: S608 - built from the constant above
 
 
-async def save_tombstones(connection: AsyncConnection, tombstones: Sequence[Tombstone]) -> None:
+async def save_tombstones(connection: Connection, tombstones: Sequence[Tombstone]) -> None:
     """Write cancels that came before their checkouts."""
     if tombstones:
         await connection.execute(_BURY, {"ids": [tombstone.id for tombstone in tombstones]})
 
 
 async def save_checkouts(
-    connection: AsyncConnection, checkouts: Sequence[Checkout], begun: Collection[UUID]
+    connection: Connection, checkouts: Sequence[Checkout], begun: Collection[UUID]
 ) -> None:
     """Write checkouts; those in `begun` with what never changes."""
     beginning = [_moves(c) | _begins_with(c.request) for c in checkouts if c.id in begun]
@@ -327,12 +326,12 @@ _AXES = {
     "event_seq": "bigint",
 }
 
-_PLACE = text(f"""
+_PLACE = sql(f"""
     INSERT INTO orders ({", ".join(_PLACED_WITH | _AXES)}, changed_at)
     SELECT n.*, now() FROM {_given(_PLACED_WITH | _AXES)}
 """)  # noqa: S608 - built from the constants above
 
-_TURN = text(f"""
+_TURN = sql(f"""
     UPDATE orders o SET {_set(_AXES)}, changed_at = now()
     FROM {_given(_KEY | _AXES)} WHERE o.checkout_id = n.checkout_id
 """)  # noqa: S608 - built from the constants above
@@ -351,13 +350,13 @@ _LINE = {
     "taxes": "jsonb",
 }
 
-_LIST_LINES = text(f"""
+_LIST_LINES = sql(f"""
     INSERT INTO order_lines ({", ".join(_LINE)}) SELECT n.* FROM {_given(_LINE)}
 """)  # noqa: S608 - built from the constants above
 
 
 async def save_orders(
-    connection: AsyncConnection, checkouts: Sequence[Checkout], placed: Collection[UUID]
+    connection: Connection, checkouts: Sequence[Checkout], placed: Collection[UUID]
 ) -> None:
     """Write the orders of these checkouts, those in `placed` for the first time."""
     ordered = [(checkout, checkout.order) for checkout in checkouts if checkout.order is not None]
@@ -433,13 +432,13 @@ _ENTRY = {
     "note": "text",
 }
 
-_NOTE = text(f"""
+_NOTE = sql(f"""
     INSERT INTO checkout_history ({", ".join(_ENTRY)})
     SELECT {", ".join(_ENTRY)} FROM {_given(_ENTRY | {"position": "int"})} ORDER BY position
 """)  # noqa: S608 - built from the constants above
 
 
-async def save_history(connection: AsyncConnection, added: Sequence[NewHistory]) -> None:
+async def save_history(connection: Connection, added: Sequence[NewHistory]) -> None:
     """Append to the histories, in order."""
     entries = [entry for history in added for entry in history.entries]
     if entries:

@@ -6,13 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from messaging.database import Connection, sql
 from order_service.checkout import Checkout, Tombstone
 from order_service.store.checkouts import Known, load
 
-_HISTORY = text("""
+_HISTORY = sql("""
     SELECT at, message_type, step, round, outcome, state, note FROM (
         SELECT * FROM checkout_history WHERE checkout_id = :checkout_id
         ORDER BY entry_no DESC LIMIT :most
@@ -20,15 +18,15 @@ _HISTORY = text("""
 """)
 
 
-async def read_checkout(connection: AsyncConnection, checkout_id: UUID) -> Known | None:
+async def read_checkout(connection: Connection, checkout_id: UUID) -> Known | None:
     """What is known of a checkout."""
     found = await load(connection, [checkout_id])
     return found[0] if found else None
 
 
-async def read_history(connection: AsyncConnection, checkout_id: UUID, most: int) -> Sequence[Any]:
+async def read_history(connection: Connection, checkout_id: UUID, most: int) -> Sequence[Any]:
     """The newest entries of a checkout's history, oldest first."""
-    return (await connection.execute(_HISTORY, {"checkout_id": checkout_id, "most": most})).all()
+    return await connection.fetch(_HISTORY, {"checkout_id": checkout_id, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +39,15 @@ class Holder:
     guest_token_hash: str | None
 
 
-_HOLDER = text("""
+_HOLDER = sql("""
     SELECT checkout_id, shop_id, customer_id, guest_token_hash
     FROM orders WHERE order_id = :order_id
 """)
 
 
-async def find_order(connection: AsyncConnection, order_id: UUID) -> Holder | None:
+async def find_order(connection: Connection, order_id: UUID) -> Holder | None:
     """The holder of an order, without locking anything."""
-    row = (await connection.execute(_HOLDER, {"order_id": order_id})).one_or_none()
+    row = await connection.fetch_one(_HOLDER, {"order_id": order_id})
     return None if row is None else Holder(*row)
 
 
@@ -61,19 +59,19 @@ def holder_of(known: Known) -> Holder | None:
     return Holder(known.id, request.shop_id, request.customer_id, request.guest_token_hash)
 
 
-_LINES = text("""
+_LINES = sql("""
     SELECT line_no, sku, method, name, quantity, unit_price_minor, net_minor, gross_minor,
            discounts, taxes
     FROM order_lines WHERE order_id = :order_id ORDER BY line_no
 """)
 
 
-async def read_lines(connection: AsyncConnection, order_id: UUID) -> Sequence[Any]:
+async def read_lines(connection: Connection, order_id: UUID) -> Sequence[Any]:
     """The lines of an order and then its shipping lines, in the order of the request."""
-    return (await connection.execute(_LINES, {"order_id": order_id})).all()
+    return await connection.fetch(_LINES, {"order_id": order_id})
 
 
-_LIST = text("""
+_LIST = sql("""
     SELECT order_id, checkout_id, number, currency, total_minor, payment_status,
            fulfilment_status, return_status, placed_at
     FROM orders
@@ -86,7 +84,7 @@ _LIST = text("""
 
 
 async def list_orders(
-    connection: AsyncConnection,
+    connection: Connection,
     shop_id: str,
     customer_id: str,
     most: int,
@@ -101,7 +99,7 @@ async def list_orders(
         "before_id": before_id,
         "most": most,
     }
-    return (await connection.execute(_LIST, parameters)).all()
+    return await connection.fetch(_LIST, parameters)
 
 
 def order_of(known: Known | None) -> Checkout | None:

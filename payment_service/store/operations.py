@@ -11,10 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.payment import ProviderReported
+from messaging.database import Connection, sql
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
 from payment_service.domain.payment import NextCall, OperationKind
@@ -22,7 +21,7 @@ from payment_service.store.columns import Columns, arrays, names, unnested
 
 # A lease turns the next call into a question: from here on the call may have been made. What was
 # reported before a call says nothing about what it did, and is forgotten.
-_CLAIM = text("""
+_CLAIM = sql("""
     WITH taken AS (
         SELECT operation_id, next_call FROM operations
         WHERE status IN ('due', 'leased') AND claimable_at <= :now
@@ -47,10 +46,10 @@ _CLAIM = text("""
 
 
 async def claim(
-    connection: AsyncConnection, *, instance: str, most: int, lease: timedelta, now: datetime
+    connection: Connection, *, instance: str, most: int, lease: timedelta, now: datetime
 ) -> list[LeasedCall]:
     """Lease at most `most` operations that are due, or whose lease has run out."""
-    claimed = await connection.execute(
+    claimed = await connection.fetch(
         _CLAIM,
         {
             "now": now,
@@ -87,7 +86,7 @@ def _leased(row: Any) -> LeasedCall:
     )
 
 
-_TAKE_BACK = text("""
+_TAKE_BACK = sql("""
     UPDATE operations SET
         status = 'due', lease_token = NULL, lease_instance = NULL, claimable_at = :now,
         updated_at = :now
@@ -98,9 +97,9 @@ _TAKE_BACK = text("""
 """)
 
 
-async def take_back(connection: AsyncConnection, *, instance: str, now: datetime) -> int:
+async def take_back(connection: Connection, *, instance: str, now: datetime) -> int:
     """End the leases that an earlier life of this instance left; each is asked about next."""
-    return (await connection.execute(_TAKE_BACK, {"instance": instance, "now": now})).rowcount
+    return await connection.execute(_TAKE_BACK, {"instance": instance, "now": now})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ _RESULT: Columns = (
     ("resend_at", "timestamptz"),
 )
 
-_LOCK_LEASED = text("""
+_LOCK_LEASED = sql("""
     SELECT o.operation_id FROM operations o
     JOIN unnest(CAST(:operation_id AS uuid[]), CAST(:lease_token AS uuid[]))
          AS n (operation_id, lease_token)
@@ -133,7 +132,7 @@ _LOCK_LEASED = text("""
 """)
 
 # What somebody waits for is reported like news; after a hint it is asked again at once.
-_RECORD = text(f"""
+_RECORD = sql(f"""
     UPDATE operations o SET
         status = CASE WHEN n.news OR o.waited_for THEN 'reported' ELSE 'due' END,
         outcome = CASE WHEN n.news OR o.waited_for THEN n.outcome ELSE o.outcome END,
@@ -151,7 +150,7 @@ _RECORD = text(f"""
 
 
 async def record(
-    connection: AsyncConnection,
+    connection: Connection,
     results: Sequence[Result],
     *,
     resend_after: timedelta,
@@ -179,7 +178,7 @@ async def record(
     leases = {name: columns[name] for name in ("operation_id", "lease_token")}
     await connection.execute(_LOCK_LEASED, leases)
     recorded = {
-        row.operation_id: row for row in await connection.execute(_RECORD, {**columns, "now": now})
+        row.operation_id: row for row in await connection.fetch(_RECORD, {**columns, "now": now})
     }
     return [
         result.call.report(result.outcome, recorded[result.call.operation_id].reports, now)
@@ -189,7 +188,7 @@ async def record(
     ]
 
 
-_GIVE_UP = text("""
+_GIVE_UP = sql("""
     UPDATE operations o SET
         status = 'due', lease_token = NULL, lease_instance = NULL, claimable_at = :now,
         updated_at = :now
@@ -199,9 +198,7 @@ _GIVE_UP = text("""
 """)
 
 
-async def give_up(
-    connection: AsyncConnection, calls: Collection[LeasedCall], now: datetime
-) -> None:
+async def give_up(connection: Connection, calls: Collection[LeasedCall], now: datetime) -> None:
     """End leases without a result; whoever takes the operations next asks what became of them."""
     if calls:
         leases = [(call.operation_id, call.lease_token) for call in calls]
@@ -215,7 +212,7 @@ async def give_up(
         )
 
 
-_HINT = text("""
+_HINT = sql("""
     UPDATE operations o SET
         hinted = true, updated_at = :now,
         claimable_at = CASE WHEN o.status = 'due' AND o.next_call = 'ask'
@@ -228,12 +225,12 @@ _HINT = text("""
 """)
 
 
-async def hint(connection: AsyncConnection, charge_key: str, now: datetime) -> int:
+async def hint(connection: Connection, charge_key: str, now: datetime) -> int:
     """There is news about this payment at its provider: ask at once, or right after what runs."""
-    return (await connection.execute(_HINT, {"charge_key": charge_key, "now": now})).rowcount
+    return await connection.execute(_HINT, {"charge_key": charge_key, "now": now})
 
 
-_OVERDUE = text("""
+_OVERDUE = sql("""
     WITH overdue AS (
         SELECT operation_id FROM operations
         WHERE status = 'reported' AND claimable_at <= :now
@@ -253,7 +250,7 @@ _OVERDUE = text("""
 
 
 async def overdue_reports(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     most: int,
     first: timedelta,
@@ -261,7 +258,7 @@ async def overdue_reports(
     now: datetime,
 ) -> list[ProviderReported]:
     """Reports that nobody decided upon in time, to be sent again; each waits longer than before."""
-    found = await connection.execute(
+    found = await connection.fetch(
         _OVERDUE, {"now": now, "most": most, "first": first, "longest": longest}
     )
     return [

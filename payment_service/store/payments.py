@@ -7,11 +7,10 @@ from typing import Any, cast
 from uuid import UUID
 
 import orjson
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.messages.parts import PaymentMethod
 from messaging.clock import utc_now
+from messaging.database import Connection, Statement, sql
 from payment_service.domain.ledger import Fact, FactKind
 from payment_service.domain.outcomes import (
     NAMES,
@@ -44,7 +43,7 @@ class Opening:
 
 _OPENED: Columns = (("payment_id", "uuid"), ("shop_id", "text"), ("checkout_id", "uuid"))
 
-_OPEN = text(f"""
+_OPEN = sql(f"""
     INSERT INTO payments (payment_id, shop_id, checkout_id, status, authorized_minor,
                           captured_minor, refund_pending_minor, refunded_minor, event_seq,
                           created_at, updated_at)
@@ -53,69 +52,67 @@ _OPEN = text(f"""
     ON CONFLICT DO NOTHING
 """)  # noqa: S608 - built from the constants above
 
-_LOCK = text("""
+_LOCK = sql("""
     SELECT payment_id FROM payments WHERE payment_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY payment_id FOR UPDATE
 """)
 
-_LOCK_OPERATIONS = text("""
+_LOCK_OPERATIONS = sql("""
     SELECT operation_id FROM operations
     WHERE payment_id = ANY(CAST(:ids AS uuid[])) AND status IN ('due', 'leased', 'reported')
     ORDER BY operation_id FOR UPDATE
 """)
 
 
-async def open_payments(connection: AsyncConnection, openings: Collection[Opening]) -> None:
+async def open_payments(connection: Connection, openings: Collection[Opening]) -> None:
     """Insert payments that are not there yet, empty."""
     rows = sorted({(o.payment_id, o.shop_id, o.checkout_id) for o in openings})
     if rows:
         await connection.execute(_OPEN, {**arrays(_OPENED, rows), "now": utc_now()})
 
 
-async def lock_payments(connection: AsyncConnection, payment_ids: Collection[UUID]) -> None:
+async def lock_payments(connection: Connection, payment_ids: Collection[UUID]) -> None:
     """Lock payments, then their open operations: workers take and record those meanwhile."""
     ids = sorted(set(payment_ids))
     await connection.execute(_LOCK, {"ids": ids})
     await connection.execute(_LOCK_OPERATIONS, {"ids": ids})
 
 
-_PAYMENTS = text("SELECT * FROM payments WHERE payment_id = ANY(CAST(:ids AS uuid[]))")
-_ATTEMPTS = text("""
+_PAYMENTS = sql("SELECT * FROM payments WHERE payment_id = ANY(CAST(:ids AS uuid[]))")
+_ATTEMPTS = sql("""
     SELECT * FROM attempts WHERE payment_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY payment_id, attempt
 """)
-_REFUNDS = text("""
+_REFUNDS = sql("""
     SELECT * FROM refunds WHERE payment_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY payment_id, round, refund_id
 """)
-_OPERATIONS = text("""
+_OPERATIONS = sql("""
     SELECT * FROM operations WHERE payment_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY payment_id, created_at, operation_id
 """)
-_LEDGER = text("""
+_LEDGER = sql("""
     SELECT * FROM ledger WHERE payment_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY payment_id, seq
 """)
 
 
-async def load_payments(
-    connection: AsyncConnection, payment_ids: Collection[UUID]
-) -> list[Payment]:
+async def load_payments(connection: Connection, payment_ids: Collection[UUID]) -> list[Payment]:
     """The payments that there are, with all their parts."""
     if not payment_ids:
         return []
     ids = {"ids": sorted(set(payment_ids))}
     attempts: dict[UUID, list[Attempt]] = defaultdict(list)
-    for row in await connection.execute(_ATTEMPTS, ids):
+    for row in await connection.fetch(_ATTEMPTS, ids):
         attempts[row.payment_id].append(_attempt(row))
     refunds: dict[UUID, list[Refund]] = defaultdict(list)
-    for row in await connection.execute(_REFUNDS, ids):
+    for row in await connection.fetch(_REFUNDS, ids):
         refunds[row.payment_id].append(_refund(row))
     operations: dict[UUID, list[Operation]] = defaultdict(list)
-    for row in await connection.execute(_OPERATIONS, ids):
+    for row in await connection.fetch(_OPERATIONS, ids):
         operations[row.payment_id].append(_operation(row))
     ledger: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in await connection.execute(_LEDGER, ids):
+    for row in await connection.fetch(_LEDGER, ids):
         ledger[row.payment_id].append(_fact(row))
     return [
         Payment(
@@ -132,21 +129,18 @@ async def load_payments(
             operations=tuple(operations[row.payment_id]),
             ledger=tuple(ledger[row.payment_id]),
         )
-        for row in await connection.execute(_PAYMENTS, ids)
+        for row in await connection.fetch(_PAYMENTS, ids)
     ]
 
 
-_OF_ORDER = text("""
+_OF_ORDER = sql("""
     SELECT payment_id FROM payments WHERE shop_id = :shop AND order_id = :order ORDER BY payment_id
 """)
 
 
-async def payments_of_order(
-    connection: AsyncConnection, shop_id: str, order_id: UUID
-) -> list[UUID]:
+async def payments_of_order(connection: Connection, shop_id: str, order_id: UUID) -> list[UUID]:
     """The ids of an order's payments: one, as long as an order has one checkout."""
-    found = await connection.execute(_OF_ORDER, {"shop": shop_id, "order": order_id})
-    return list(found.scalars())
+    return await connection.fetch_column(_OF_ORDER, {"shop": shop_id, "order": order_id})
 
 
 def _attempt(row: Any) -> Attempt:
@@ -240,7 +234,7 @@ _PAYMENT_COLUMNS: Columns = (
     ("event_seq", "bigint"),
 )
 
-_SAVE_PAYMENTS = text(f"""
+_SAVE_PAYMENTS = sql(f"""
     UPDATE payments p SET
         order_id = n.order_id, customer_id = n.customer_id, currency = n.currency,
         status = n.status, authorized_minor = n.authorized_minor,
@@ -316,7 +310,7 @@ _FACT_COLUMNS: Columns = (
     ("recorded_at", "timestamptz"),
 )
 
-_SAVE_ATTEMPTS = text(f"""
+_SAVE_ATTEMPTS = sql(f"""
     INSERT INTO attempts ({names(_ATTEMPT_COLUMNS)}, updated_at)
     SELECT {names(_ATTEMPT_COLUMNS)}, :now
     FROM {unnested(_ATTEMPT_COLUMNS)} AS n ({names(_ATTEMPT_COLUMNS)})
@@ -327,7 +321,7 @@ _SAVE_ATTEMPTS = text(f"""
         updated_at = excluded.updated_at
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_REFUNDS = text(f"""
+_SAVE_REFUNDS = sql(f"""
     INSERT INTO refunds ({names(_REFUND_COLUMNS)}, updated_at)
     SELECT {names(_REFUND_COLUMNS)}, :now
     FROM {unnested(_REFUND_COLUMNS)} AS n ({names(_REFUND_COLUMNS)})
@@ -335,7 +329,7 @@ _SAVE_REFUNDS = text(f"""
         status = excluded.status, details = excluded.details, updated_at = excluded.updated_at
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_OPERATIONS = text(f"""
+_SAVE_OPERATIONS = sql(f"""
     INSERT INTO operations ({names(_OPERATION_COLUMNS)}, updated_at)
     SELECT {names(_OPERATION_COLUMNS)}, :now
     FROM {unnested(_OPERATION_COLUMNS)} AS n ({names(_OPERATION_COLUMNS)})
@@ -347,25 +341,25 @@ _SAVE_OPERATIONS = text(f"""
 
 _WAITING_COLUMNS: Columns = (("operation_id", "uuid"), ("waited_for", "boolean"))
 
-_NOTE_WAITING = text(f"""
+_NOTE_WAITING = sql(f"""
     UPDATE operations o SET waited_for = n.waited_for, updated_at = :now
     FROM {unnested(_WAITING_COLUMNS)} AS n ({names(_WAITING_COLUMNS)})
     WHERE o.operation_id = n.operation_id
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_FACTS = text(f"""
+_SAVE_FACTS = sql(f"""
     INSERT INTO ledger ({names(_FACT_COLUMNS)})
     SELECT {names(_FACT_COLUMNS)} FROM {unnested(_FACT_COLUMNS)} AS n ({names(_FACT_COLUMNS)})
 """)  # noqa: S608 - built from the constants above
 
 
 async def _save(
-    connection: AsyncConnection, statement: TextClause, columns: Columns, rows: Sequence[Any]
+    connection: Connection, statement: Statement, columns: Columns, rows: Sequence[Any]
 ) -> None:
     await connection.execute(statement, {**arrays(columns, rows), "now": utc_now()})
 
 
-async def save_payments(connection: AsyncConnection, payments: Sequence[Payment]) -> None:
+async def save_payments(connection: Connection, payments: Sequence[Payment]) -> None:
     """Write the payments' own columns: who, what status, which amounts."""
     rows = [
         (
@@ -386,7 +380,7 @@ async def save_payments(connection: AsyncConnection, payments: Sequence[Payment]
         await _save(connection, _SAVE_PAYMENTS, _PAYMENT_COLUMNS, rows)
 
 
-async def save_attempts(connection: AsyncConnection, attempts: Sequence[Attempt]) -> None:
+async def save_attempts(connection: Connection, attempts: Sequence[Attempt]) -> None:
     """Write attempts. Those that ended come first: at most one of a payment is live at any row."""
     rows = [
         (
@@ -412,7 +406,7 @@ async def save_attempts(connection: AsyncConnection, attempts: Sequence[Attempt]
         await _save(connection, _SAVE_ATTEMPTS, _ATTEMPT_COLUMNS, rows)
 
 
-async def save_refunds(connection: AsyncConnection, refunds: Sequence[Refund]) -> None:
+async def save_refunds(connection: Connection, refunds: Sequence[Refund]) -> None:
     """Write refunds."""
     rows = [
         (
@@ -432,7 +426,7 @@ async def save_refunds(connection: AsyncConnection, refunds: Sequence[Refund]) -
         await _save(connection, _SAVE_REFUNDS, _REFUND_COLUMNS, rows)
 
 
-async def save_operations(connection: AsyncConnection, operations: Sequence[Operation]) -> None:
+async def save_operations(connection: Connection, operations: Sequence[Operation]) -> None:
     """Write operations, those that ended first: at most one of an attempt is open at any row.
 
     One under lease is its worker's; of it is only noted whether somebody waits for it.
@@ -470,7 +464,7 @@ async def save_operations(connection: AsyncConnection, operations: Sequence[Oper
         await _save(connection, _SAVE_OPERATIONS, _OPERATION_COLUMNS, rows)
 
 
-async def save_facts(connection: AsyncConnection, facts: Sequence[Fact]) -> None:
+async def save_facts(connection: Connection, facts: Sequence[Fact]) -> None:
     """Append facts to the ledger."""
     rows = [
         (

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import event, text
 
 from cart_service.app import build
 from cart_service.handlers.read_models import AvailabilityHandler, CatalogHandler
@@ -23,6 +22,7 @@ from contracts.messages.inventory import StockAvailability
 from contracts.topics import CART_COMMANDS, CATALOG_ITEMS, INVENTORY_AVAILABILITY, Topic
 from messaging.batch import BatchProcessor, Subscription, deliver
 from messaging.clock import utc_now
+from messaging.database import sql
 from messaging.dead_letters import Record
 from messaging.fold import Handler, Incoming, open_fold
 from messaging.http.problems import TYPE_BASE
@@ -76,11 +76,7 @@ class Shop:
         self._offsets = count(0)
         self.statements: list[str] = []
         for database in (self.service.database, self.service.api_database):
-            event.listen(
-                database._engine.sync_engine,
-                "before_cursor_execute",
-                lambda _c, _k, statement, *_: self.statements.append(statement),
-            )
+            database.watch(self.statements.append)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -92,7 +88,7 @@ class Shop:
         """Forget everything."""
         async with self.service.database.transaction() as connection:
             for table in TABLES:
-                await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - constants
+                await connection.execute(sql(f"DELETE FROM {table}"))  # noqa: S608 - constants
 
     # --- neighbours --------------------------------------------------------------------------
 
@@ -238,7 +234,7 @@ class Shop:
     async def rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Rows of the database."""
         async with self.service.database.reading() as connection:
-            result = await connection.execute(text(statement), values)
+            result = await connection.fetch(sql(statement), values)
             return [tuple(row) for row in result]
 
     async def sent(self, kind: type[Message]) -> list[Any]:

@@ -11,6 +11,7 @@ from contracts.messages.base import Message
 from contracts.messages.cart import CheckoutAccepted, CloseCart, UnlockCart
 from contracts.messages.order import StartCheckout
 from messaging.clock import utc_now
+from messaging.database import sql
 from tests.cart_service.shop import Shop
 
 pytestmark = pytest.mark.integration
@@ -23,9 +24,11 @@ async def sweep(shop: Shop, batch_rows: int = 100) -> int:
 async def time_passes(shop: Shop) -> None:
     """All that waits is due."""
     async with shop.service.database.transaction() as connection:
-        await connection.exec_driver_sql(
-            "UPDATE carts SET start_due_at = now() - interval '1 second'"
-            " WHERE start_due_at IS NOT NULL"
+        await connection.execute(
+            sql(
+                "UPDATE carts SET start_due_at = now() - interval '1 second'"
+                " WHERE start_due_at IS NOT NULL"
+            )
         )
 
 

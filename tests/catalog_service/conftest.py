@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, text
 
 from catalog_service.app import build
 from catalog_service.settings import CatalogSettings
 from contracts.messages.catalog import CatalogItem
+from messaging.database import sql
 from messaging.http.tokens import customer_token
 from messaging.migrations import upgrade
 from messaging.service import Service
@@ -92,7 +92,7 @@ class Shop:
     async def rows(self, statement: str) -> list[Any]:
         """Rows of the database; `:shop` in the statement is this shop."""
         async with self.service.database.reading() as connection:
-            return list(await connection.execute(text(statement), {"shop": self.name}))
+            return await connection.fetch(sql(statement), {"shop": self.name})
 
     async def announced(self) -> list[CatalogItem]:
         """The items that this shop's catalog has told of, in order."""
@@ -108,16 +108,12 @@ class Shop:
     def counted(self) -> Iterator[list[str]]:
         """Collects the statements that requests send to the database inside the block."""
         statements: list[str] = []
-
-        def note(*arguments: Any) -> None:
-            statements.append(arguments[2])
-
-        engine = self.service.api_database._engine.sync_engine
-        event.listen(engine, "before_cursor_execute", note)
+        see = statements.append
+        self.service.api_database.watch(see)
         try:
             yield statements
         finally:
-            event.remove(engine, "before_cursor_execute", note)
+            self.service.api_database.unwatch(see)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ from uuid import UUID
 import asyncpg
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
@@ -33,6 +31,7 @@ from inventory_service.sweeper import ask_about_due
 from messaging import fold
 from messaging.batch import BatchProcessor, deliver
 from messaging.clock import utc_now
+from messaging.database import Connection
 from messaging.dead_letters import Record
 from messaging.http.tokens import customer_token
 from messaging.metrics import BATCH_RETRIES
@@ -81,11 +80,7 @@ class Stockroom:
         self._numbers = count(1)
         self.statements: list[str] = []
         for database in (self.service.database, self.service.api_database):
-            event.listen(
-                database._engine.sync_engine,
-                "before_cursor_execute",
-                lambda _c, _k, statement, *_: self.statements.append(statement),
-            )
+            database.watch(self.statements.append)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -172,7 +167,7 @@ class Stockroom:
             next(self._numbers),
         )
 
-    async def lock(self, connection: AsyncConnection, message: ReleaseStock) -> None:
+    async def lock(self, connection: Connection, message: ReleaseStock) -> None:
         """Take the locks that this command takes, in a transaction of the test's own."""
         await StockHandler().lock(connection, [message])
 

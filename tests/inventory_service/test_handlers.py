@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from contracts.ids import new_id
 from contracts.messages.base import Message
@@ -32,6 +31,7 @@ from inventory_service.domain import (
 )
 from inventory_service.handlers import SERVICE, StockCommand, StockHandler
 from messaging.clock import utc_now
+from messaging.database import sql
 from messaging.fold import Incoming, open_fold
 from tests.inventory_service.stockroom import (
     LATER,
@@ -662,9 +662,9 @@ class TestAtOnce:
                 ],
             )
             # In tables that were empty, the place of a row tells when it came.
-            reservations = await connection.scalars(
-                text("SELECT owner_id FROM reservations ORDER BY ctid")
+            reservations = await connection.fetch_column(
+                sql("SELECT owner_id FROM reservations ORDER BY ctid")
             )
-            items = await connection.scalars(text("SELECT sku FROM stock_items ORDER BY ctid"))
+            items = await connection.fetch_column(sql("SELECT sku FROM stock_items ORDER BY ctid"))
             assert list(reservations) == sorted(checkouts)
             assert list(items) == sorted(skus)

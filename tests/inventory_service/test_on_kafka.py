@@ -224,10 +224,14 @@ async def test_a_second_replica_in_the_middle_changes_nothing_about_the_outcome(
                 reserve(checkout, {"HOT": 1, "COLD": 2}), commit(checkout, {"HOT": 1, "COLD": 2})
             )
 
+    async def takes_part() -> bool:
+        return second.service.assigned_partitions > 0
+
     first_half = asyncio.create_task(saga(checkouts[:60]))
     try:
         async with second.service.app.router.lifespan_context(second.service.app):
             await first_half
+            await wait_until(takes_part, seconds=30, what="the second replica's partitions")
             await saga(checkouts[60:])
             await wait_until(lambda: depot.settled(240), seconds=60, what="240 answers")
             assert any("UPDATE stock_levels" in statement for statement in second.statements)

@@ -1,16 +1,12 @@
 """The rules of stock are held by constraints as well, whatever the code does."""
 
-from typing import Any
-
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection
 
 from contracts.ids import new_id
 from inventory_service.tables import Table
 from tests.inventory_service.stockroom import Stockroom, reserve
+from tests.migrations import differences
 
 pytestmark = pytest.mark.integration
 
@@ -48,19 +44,4 @@ async def test_the_database_itself_refuses_what_cannot_be(
 
 
 async def test_the_migrated_database_is_what_the_tables_declare(stockroom: Stockroom) -> None:
-    def differences(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(
-            connection,
-            opts={
-                "compare_type": True,
-                "compare_server_default": True,
-                # The partitions of the inbox come and go with time.
-                "include_name": lambda name, kind, _: (
-                    kind != "table" or not str(name).startswith("inbox_")
-                ),
-            },
-        )
-        return list(compare_metadata(context, Table.metadata))
-
-    async with stockroom.service.database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await differences(stockroom.database_url, Table.metadata) == []

@@ -10,8 +10,6 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import new_id
 from contracts.messages.inventory import ReserveStock, StockReserved
@@ -19,6 +17,7 @@ from contracts.messages.parts import StockLine
 from contracts.partitioning import partition_of
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES, Topic, dead_letter_topic
 from messaging.batch import Subscription
+from messaging.database import Connection, sql
 from messaging.fold import Decision, Handler, Row, Rows
 from messaging.migrations.v1 import _STATEMENTS
 from messaging.outbox import Outgoing, address
@@ -56,26 +55,26 @@ class Count:
 class CountingHandler(Handler[ReserveStock]):
     """Adds up what is reserved; not idempotent by itself, so a doubled message shows."""
 
-    async def lock(self, connection: AsyncConnection, messages: Sequence[ReserveStock]) -> None:
+    async def lock(self, connection: Connection, messages: Sequence[ReserveStock]) -> None:
         ids = sorted({message.checkout_id for message in messages})
         await connection.execute(
-            text(
+            sql(
                 "INSERT INTO counts (checkout_id) SELECT unnest(CAST(:ids AS uuid[])) "
                 "ON CONFLICT DO NOTHING"
             ),
             {"ids": ids},
         )
         await connection.execute(
-            text(
+            sql(
                 "SELECT 1 FROM counts WHERE checkout_id = ANY(CAST(:ids AS uuid[])) "
                 "ORDER BY checkout_id FOR UPDATE"
             ),
             {"ids": ids},
         )
 
-    async def load(self, connection: AsyncConnection, messages: Sequence[ReserveStock]) -> Rows:
-        found = await connection.execute(
-            text("SELECT * FROM counts WHERE checkout_id = ANY(CAST(:ids AS uuid[]))"),
+    async def load(self, connection: Connection, messages: Sequence[ReserveStock]) -> Rows:
+        found = await connection.fetch(
+            sql("SELECT * FROM counts WHERE checkout_id = ANY(CAST(:ids AS uuid[]))"),
             {"ids": [message.checkout_id for message in messages]},
         )
         return Rows(Count(row.checkout_id, row.reserved, tuple(row.rounds)) for row in found)
@@ -92,11 +91,11 @@ class CountingHandler(Handler[ReserveStock]):
         )
         return Decision((changed,), (reply,))
 
-    async def save(self, connection: AsyncConnection, changed: Sequence[Row]) -> None:
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         for row in changed:
             assert isinstance(row, Count)
             await connection.execute(
-                text(
+                sql(
                     "UPDATE counts SET reserved = :reserved, rounds = :rounds "
                     "WHERE checkout_id = :id"
                 ),

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from pydantic import SecretStr
-from sqlalchemy import text
 
+from messaging.database import sql
 from messaging.http.bodies import RequestBody, WholeNumber
 from messaging.http.commands import CommandConnection, CommandRoute, ReadConnection
 from messaging.http.edge import Edge
@@ -38,11 +38,11 @@ class Deposit(RequestBody):
 @router.post("/accounts/{name}/deposits", status_code=201)
 async def deposit(name: str, body: Deposit, connection: CommandConnection) -> JsonResponse:
     await connection.execute(
-        text("INSERT INTO deposits VALUES (:name, :amount)"),
+        sql("INSERT INTO deposits VALUES (:name, :amount)"),
         {"name": name, "amount": body.amount},
     )
     if body.note == "slowly":
-        await connection.execute(text("SELECT pg_sleep(0.5)"))
+        await connection.execute(sql("SELECT pg_sleep(0.5)"))
     if body.note == "fail":
         raise RuntimeError("after the effect")
     if body.amount > 100:
@@ -52,15 +52,15 @@ async def deposit(name: str, body: Deposit, connection: CommandConnection) -> Js
 
 @router.get("/accounts/{name}")
 async def balance(name: str, connection: ReadConnection) -> JsonResponse:
-    result = await connection.execute(
-        text("SELECT coalesce(sum(amount), 0) FROM deposits WHERE name = :name"), {"name": name}
+    result = await connection.fetch(
+        sql("SELECT coalesce(sum(amount), 0) FROM deposits WHERE name = :name"), {"name": name}
     )
-    return JsonResponse({"balance": int(result.scalar_one())}, headers={"ETag": etag_of(1)})
+    return JsonResponse({"balance": int(result[0][0])}, headers={"ETag": etag_of(1)})
 
 
 @router.delete("/accounts/{name}")
 async def close(name: str, expected: IfMatch, connection: CommandConnection) -> JsonResponse:
-    await connection.execute(text("DELETE FROM deposits WHERE name = :name"), {"name": name})
+    await connection.execute(sql("DELETE FROM deposits WHERE name = :name"), {"name": name})
     return JsonResponse({"expected": expected})
 
 

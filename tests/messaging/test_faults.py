@@ -3,11 +3,10 @@
 import asyncpg
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from messaging.database import NoFreeConnection
 from messaging.dead_letters import fingerprint, pack_headers, unpack_headers
-from messaging.faults import heals_with_time, sqlstate_of
+from messaging.faults import heals_with_time
 
 HEALING = [
     asyncpg.DeadlockDetectedError("x"),
@@ -16,16 +15,18 @@ HEALING = [
     asyncpg.AdminShutdownError("x"),
     asyncpg.CannotConnectNowError("x"),
     asyncpg.UndefinedTableError("not migrated yet"),
+    asyncpg.ConnectionDoesNotExistError("closed in the middle of an operation"),
     asyncpg.InterfaceError("connection is closed"),
     KafkaConnectionError("x"),
     ConnectionRefusedError("x"),
     TimeoutError(),
-    PoolTimeout("x"),
+    NoFreeConnection(),
 ]
 BLAMED = [
     asyncpg.UniqueViolationError("x"),
     asyncpg.CheckViolationError("x"),
     asyncpg.NumericValueOutOfRangeError("x"),
+    asyncpg.DataError("invalid input for query argument $1"),
     RuntimeError("a bug"),
     KeyError("a bug"),
 ]
@@ -39,15 +40,6 @@ def test_what_time_can_heal_is_never_blamed_on_a_message(error: Exception) -> No
 @pytest.mark.parametrize("error", BLAMED, ids=lambda error: type(error).__name__)
 def test_what_the_data_caused_does_not_heal(error: Exception) -> None:
     assert not heals_with_time(error)
-
-
-def test_the_sqlstate_is_found_behind_the_wrappers() -> None:
-    driver = RuntimeError("adapted")
-    driver.__cause__ = asyncpg.CheckViolationError("x")
-    wrapped = IntegrityError("statement", {}, driver)
-    assert sqlstate_of(wrapped) == "23514"
-    assert not heals_with_time(wrapped)
-    assert sqlstate_of(DBAPIError("statement", {}, RuntimeError("x"))) is None
 
 
 def test_the_same_fault_has_one_fingerprint_whatever_its_ids_and_numbers() -> None:

@@ -6,12 +6,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 
 from contracts.ids import first_id_at, new_id
 from contracts.topics import TOPICS
 from messaging import inbox
-from messaging.database import Database
+from messaging.database import Database, sql
 from messaging.migrations.v1 import _STATEMENTS
 from messaging.settings import ServiceSettings
 from tests.conftest import Infrastructure
@@ -27,7 +26,7 @@ async def database(infrastructure: Infrastructure) -> AsyncIterator[Database]:
         for statement in _STATEMENTS:
             await connection.execute(statement)
         await connection.close()
-        database = Database.connect(url, pool_connections=2, application_name="test")
+        database = Database(url, pool_connections=2, application_name="test")
         yield database
         await database.close()
 
@@ -39,10 +38,8 @@ async def claim(database: Database, consumer: str, *ids: UUID) -> set[UUID]:
 
 async def partitions(database: Database) -> dict[str, int]:
     async with database.reading() as connection:
-        rows = await connection.execute(
-            text(
-                "SELECT tableoid::regclass::text AS name, count(*) AS claims FROM inbox GROUP BY 1"
-            )
+        rows = await connection.fetch(
+            sql("SELECT tableoid::regclass::text AS name, count(*) AS claims FROM inbox GROUP BY 1")
         )
         return {row.name: row.claims for row in rows}
 

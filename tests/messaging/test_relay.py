@@ -35,7 +35,7 @@ async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def commit(example: Example, rows: Sequence[Outgoing], *wakes: Relay) -> None:
-    database = Database.connect(example.database_url, pool_connections=1, application_name="test")
+    database = Database(example.database_url, pool_connections=1, application_name="test")
     for relay in wakes:
         database.after_emit(relay.wake)
     async with database.transaction() as connection:
@@ -193,7 +193,7 @@ async def test_rows_committed_out_of_id_order_are_all_sent(
     example: Example, wait_until: WaitUntil
 ) -> None:
     early, late = addressed(reserve(new_id())), addressed(reserve(new_id()))
-    database = Database.connect(example.database_url, pool_connections=2, application_name="test")
+    database = Database(example.database_url, pool_connections=2, application_name="test")
     relay = example.relay()
     async with relaying(relay):
         async with database.transaction() as slow:

@@ -10,8 +10,6 @@ from uuid import UUID
 import asyncpg
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
@@ -19,6 +17,7 @@ from contracts.messages.base import Message
 from contracts.topics import ORDER_COMMANDS, ORDER_REPLIES, TOPICS_BY_NAME
 from messaging.batch import BatchProcessor, deliver
 from messaging.clock import utc_now
+from messaging.database import Connection
 from messaging.dead_letters import Record
 from messaging.http.tokens import customer_token, sign
 from messaging.metrics import BATCH_RETRIES
@@ -77,11 +76,7 @@ class Office:
         self._numbers = count(1)
         self.statements: list[str] = []
         for database in (self.service.database, self.service.api_database):
-            event.listen(
-                database._engine.sync_engine,
-                "before_cursor_execute",
-                lambda _c, _k, statement, *_: self.statements.append(statement),
-            )
+            database.watch(self.statements.append)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -153,7 +148,7 @@ class Office:
         outgoing = address(message, source="cart", now=utc_now(), message_id=message_id)
         return record_of(outgoing, next(self._numbers))
 
-    async def lock(self, connection: AsyncConnection, checkout_id: UUID) -> None:
+    async def lock(self, connection: Connection, checkout_id: UUID) -> None:
         """Lock a checkout, in a transaction of the test's own."""
         await store.lock(connection, {checkout_id}, ())
 

@@ -1,15 +1,11 @@
 """What a checkout and an order may be is held by constraints as well, whatever the code does."""
 
-from typing import Any
-
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection
 
 from order_service.exploration import start
 from order_service.tables import CHECKOUT_RULES, Table
+from tests.migrations import differences
 from tests.order_service.office import Office
 from tests.order_service.story import declined, reserved, succeeded
 
@@ -105,22 +101,7 @@ async def test_a_number_belongs_to_one_order_of_a_shop(office: Office) -> None:
 
 
 async def test_the_migrated_database_is_what_the_tables_declare(office: Office) -> None:
-    def differences(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(
-            connection,
-            opts={
-                "compare_type": True,
-                "compare_server_default": True,
-                # The partitions of the inbox come and go with time.
-                "include_name": lambda name, kind, _: (
-                    kind != "table" or not str(name).startswith("inbox_")
-                ),
-            },
-        )
-        return list(compare_metadata(context, Table.metadata))
-
-    async with office.service.database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await differences(office.database_url, Table.metadata) == []
 
 
 async def test_the_migrated_rules_are_the_declared_ones(office: Office) -> None:

@@ -15,7 +15,6 @@ from uuid import UUID
 import asyncpg
 import httpx
 from pydantic import SecretStr
-from sqlalchemy import event
 
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import Message, SagaReply
@@ -182,11 +181,7 @@ class CashDesk:
         self._numbers = count(1)
         self._pumped: set[UUID] = set()
         self.statements: list[str] = []
-        event.listen(
-            self.database._engine.sync_engine,
-            "before_cursor_execute",
-            lambda _c, _k, statement, *_: self.statements.append(statement),
-        )
+        self.database.watch(self.statements.append)
 
     def new_processor(self) -> BatchProcessor:
         """A consumer's batch processor; its handler wakes all workers of this desk."""

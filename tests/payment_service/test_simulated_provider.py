@@ -51,7 +51,7 @@ async def provider(bank_url: str) -> AsyncIterator[SimulatedProvider]:
 
 def opened(url: str) -> SimulatedProvider:
     """A process's own provider on these books."""
-    database = Database.connect(url, pool_connections=3, application_name="bank")
+    database = Database(url, pool_connections=3, application_name="bank")
     return SimulatedProvider(Bank(database, SecretStr("k" * 32)), "http://shop.example")
 
 

@@ -1,18 +1,15 @@
 """What a payment may be is held by constraints as well, whatever the code does."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import asyncpg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, MetaData
+from sqlalchemy import CheckConstraint
 
 from contracts.ids import derived_id, new_id
-from messaging.database import Database
 from payment_service.providers.simulated.tables import Table as BankTable
 from payment_service.tables import Table
+from tests.migrations import differences
 from tests.payment_service.cashdesk import CashDesk, soon
 
 pytestmark = pytest.mark.integration
@@ -98,33 +95,9 @@ async def test_an_attempt_cannot_have_two_open_operations(desk: CashDesk) -> Non
         )
 
 
-@pytest.fixture
-async def databases(desk: CashDesk) -> list[tuple[Database, MetaData]]:
-    """Both databases with what is declared of them."""
-    return [(desk.database, Table.metadata), (desk.bank._database, BankTable.metadata)]
-
-
-async def test_the_migrated_databases_are_what_the_tables_declare(
-    databases: list[tuple[Database, MetaData]],
-) -> None:
-    for database, metadata in databases:
-        async with database.reading() as connection:
-            assert await connection.run_sync(_differences, metadata) == []
-
-
-def _differences(connection: Connection, metadata: MetaData) -> list[Any]:
-    context = MigrationContext.configure(
-        connection,
-        opts={
-            "compare_type": True,
-            "compare_server_default": True,
-            # The partitions of the inbox come and go with time.
-            "include_name": lambda name, kind, _: (
-                kind != "table" or not str(name).startswith("inbox_")
-            ),
-        },
-    )
-    return list(compare_metadata(context, metadata))
+async def test_the_migrated_databases_are_what_the_tables_declare(desk: CashDesk) -> None:
+    assert await differences(desk.database_url, Table.metadata) == []
+    assert await differences(desk.bank_url, BankTable.metadata) == []
 
 
 async def test_the_migrated_rules_are_the_declared_ones(desk: CashDesk) -> None:

@@ -16,11 +16,9 @@ from uuid import UUID
 
 import orjson
 from pydantic import SecretStr
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging.clock import utc_now
-from messaging.database import Database
+from messaging.database import Connection, Database, sql
 from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
 from payment_service.providers.port import IdempotencyConflict
 from payment_service.providers.simulated.account import (
@@ -101,25 +99,25 @@ class Bank:
     async def charge_key_of_action(self, secret: str) -> str | None:
         """The payment whose required action has this secret."""
         async with self._database.reading() as connection:
-            found = await connection.execute(_ACTION, {"secret": secret})
-            return found.scalar_one_or_none()
+            found: str | None = await connection.fetch_value(_ACTION, {"secret": secret})
+            return found
 
     async def ledger(self, payment_id: UUID | None, after: int, most: int) -> list[dict[str, Any]]:
         """Entries of the ledger in order, those with an id above `after`."""
         async with self._database.reading() as connection:
-            found = await connection.execute(
+            found = await connection.fetch(
                 _LEDGER, {"payment_id": payment_id, "after": after, "most": most}
             )
-            return [dict(row) for row in found.mappings()]
+            return [dict(row) for row in found]
 
     async def counts(self) -> dict[str, list[dict[str, Any]]]:
         """How many calls were made under how many keys, and how many entries of how much."""
         async with self._database.reading() as connection:
-            calls = await connection.execute(_COUNTED_CALLS)
-            entries = await connection.execute(_COUNTED_ENTRIES)
+            calls = await connection.fetch(_COUNTED_CALLS)
+            entries = await connection.fetch(_COUNTED_ENTRIES)
             return {
-                "calls": [dict(row) for row in calls.mappings()],
-                "ledger": [dict(row) for row in entries.mappings()],
+                "calls": [dict(row) for row in calls],
+                "ledger": [dict(row) for row in entries],
             }
 
     async def close(self) -> None:
@@ -147,7 +145,7 @@ class Bank:
                     waiting.handled.set_result(result)
 
     async def _transact(
-        self, connection: AsyncConnection, batch: Sequence[_Waiting], now: datetime
+        self, connection: Connection, batch: Sequence[_Waiting], now: datetime
     ) -> list[Handled]:
         loaded = await _load(connection, [waiting.call for waiting in batch])
         accounts, counts = dict(loaded.accounts), Counter(loaded.counts)
@@ -192,26 +190,26 @@ class _Loaded:
     counts: Mapping[tuple[Call, str, str], int]
 
 
-_ACTION = text("SELECT charge_key FROM payments WHERE action_secret = :secret")
+_ACTION = sql("SELECT charge_key FROM payments WHERE action_secret = :secret")
 
-_LEDGER = text("""
+_LEDGER = sql("""
     SELECT id, payment_id, attempt, charge_key, refund_key, kind, amount_minor, currency, booked_at
     FROM ledger
     WHERE id > :after AND payment_id = coalesce(CAST(:payment_id AS uuid), payment_id)
     ORDER BY id LIMIT :most
 """)
 
-_COUNTED_CALLS = text("""
+_COUNTED_CALLS = sql("""
     SELECT call, CAST(sum(calls) AS bigint) AS calls, count(*) AS keys
     FROM calls GROUP BY call ORDER BY call
 """)
 
-_COUNTED_ENTRIES = text("""
+_COUNTED_ENTRIES = sql("""
     SELECT kind, currency, count(*) AS entries, CAST(sum(amount_minor) AS bigint) AS amount_minor
     FROM ledger GROUP BY kind, currency ORDER BY kind, currency
 """)
 
-_OPEN = text("""
+_OPEN = sql("""
     INSERT INTO payments (charge_key, status, method_token, flow, amount_minor, captured_minor,
                           released_minor, currency)
     SELECT charge_key, 'unknown', '', 'automatic', 0, 0, 0, ''
@@ -219,25 +217,25 @@ _OPEN = text("""
     ON CONFLICT DO NOTHING
 """)
 
-_LOCK = text("""
+_LOCK = sql("""
     SELECT charge_key FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))
     ORDER BY charge_key FOR UPDATE
 """)
 
-_PAYMENTS = text("SELECT * FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))")
-_REFUNDS = text("SELECT * FROM refunds WHERE charge_key = ANY(CAST(:keys AS text[]))")
-_ANSWERS = text("SELECT * FROM answers WHERE charge_key = ANY(CAST(:keys AS text[]))")
-_CALLS = text("SELECT * FROM calls WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_PAYMENTS = sql("SELECT * FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_REFUNDS = sql("SELECT * FROM refunds WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_ANSWERS = sql("SELECT * FROM answers WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_CALLS = sql("SELECT * FROM calls WHERE charge_key = ANY(CAST(:keys AS text[]))")
 
 
-async def _load(connection: AsyncConnection, calls: Sequence[ProviderCall]) -> _Loaded:
+async def _load(connection: Connection, calls: Sequence[ProviderCall]) -> _Loaded:
     keys = sorted({charge_key_of(call) for call in calls})
     opened = sorted({charge_key_of(call) for call in calls if opens_account(call)})
     if opened:
         await connection.execute(_OPEN, {"keys": opened})
     await connection.execute(_LOCK, {"keys": keys})
     refunds: dict[str, dict[str, ProviderRefund]] = {}
-    for row in await connection.execute(_REFUNDS, {"keys": keys}):
+    for row in await connection.fetch(_REFUNDS, {"keys": keys}):
         refunds.setdefault(row.charge_key, {})[row.refund_key] = ProviderRefund(
             refund_key=row.refund_key,
             charge_key=row.charge_key,
@@ -247,7 +245,7 @@ async def _load(connection: AsyncConnection, calls: Sequence[ProviderCall]) -> _
             due_at=row.due_at,
         )
     answers: dict[str, dict[str, Answer]] = {}
-    for row in await connection.execute(_ANSWERS, {"keys": keys}):
+    for row in await connection.fetch(_ANSWERS, {"keys": keys}):
         answers.setdefault(row.charge_key, {})[row.idempotency_key] = Answer(
             row.idempotency_key,
             Call(row.call),
@@ -260,11 +258,11 @@ async def _load(connection: AsyncConnection, calls: Sequence[ProviderCall]) -> _
             refunds=refunds.get(row.charge_key, {}),
             answers=answers.get(row.charge_key, {}),
         )
-        for row in await connection.execute(_PAYMENTS, {"keys": keys})
+        for row in await connection.fetch(_PAYMENTS, {"keys": keys})
     }
     counts = {
         (Call(row.call), row.key, row.charge_key): row.calls
-        for row in await connection.execute(_CALLS, {"keys": keys})
+        for row in await connection.fetch(_CALLS, {"keys": keys})
     }
     return _Loaded(accounts, counts)
 
@@ -333,7 +331,7 @@ _ENTRY: Columns = (
     ("refund_key", "text"),
 )
 
-_SAVE_PAYMENTS = text(f"""
+_SAVE_PAYMENTS = sql(f"""
     UPDATE payments p SET
         status = n.status, payment_id = n.payment_id, attempt = n.attempt,
         method_token = n.method_token, flow = n.flow, amount_minor = n.amount_minor,
@@ -343,22 +341,22 @@ _SAVE_PAYMENTS = text(f"""
     WHERE p.charge_key = n.charge_key
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_REFUNDS = text(f"""
+_SAVE_REFUNDS = sql(f"""
     INSERT INTO refunds ({names(_REFUND)}) SELECT * FROM {unnested(_REFUND)}
     ON CONFLICT (refund_key) DO UPDATE
     SET status = excluded.status, code = excluded.code, due_at = excluded.due_at
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_ANSWERS = text(f"""
+_SAVE_ANSWERS = sql(f"""
     INSERT INTO answers ({names(_ANSWER)}) SELECT * FROM {unnested(_ANSWER)}
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_CALLS = text(f"""
+_SAVE_CALLS = sql(f"""
     INSERT INTO calls ({names(_CALL)}) SELECT * FROM {unnested(_CALL)}
     ON CONFLICT (call, key) DO UPDATE SET calls = calls.calls + excluded.calls
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_ENTRIES = text(f"""
+_SAVE_ENTRIES = sql(f"""
     INSERT INTO ledger ({names(_ENTRY)}, booked_at)
     SELECT {names(_ENTRY)}, :now
     FROM {unnested(_ENTRY)} WITH ORDINALITY AS e ({names(_ENTRY)}, position)
@@ -367,7 +365,7 @@ _SAVE_ENTRIES = text(f"""
 
 
 async def _save(
-    connection: AsyncConnection,
+    connection: Connection,
     loaded: _Loaded,
     accounts: Mapping[str, Account],
     counts: Mapping[tuple[Call, str, str], int],

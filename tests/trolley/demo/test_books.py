@@ -127,9 +127,9 @@ async def till(database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Till]
     ours, theirs = await database("payment"), await database("simulated_provider")
     await asyncio.to_thread(upgrade, "payment_service", ours)
     await asyncio.to_thread(upgrade, "payment_service.providers.simulated", theirs)
-    payments = Database.connect(ours, pool_connections=2, application_name="till")
+    payments = Database(ours, pool_connections=2, application_name="till")
     bank = Bank(
-        Database.connect(theirs, pool_connections=2, application_name="bank"),
+        Database(theirs, pool_connections=2, application_name="bank"),
         SecretStr("k" * 32),
     )
     rules = Rules(frozenset({"simulated"}), timedelta(seconds=1), timedelta(seconds=60))

@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can run; each compares two things in one run."""

@@ -1,0 +1,218 @@
+"""What waits together goes together, in order, and nothing is settled that was given up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from contracts.topics import INVENTORY_COMMANDS
+from messaging.batch import Delivery, Subscription
+from messaging.dispatch import Dispatcher
+from messaging.settings import ConsumerSettings
+from tests.messaging.example import CountingHandler
+
+WaitUntil = Callable[..., Awaitable[None]]
+
+TOPIC = INVENTORY_COMMANDS.name
+SUBSCRIPTION = Subscription(INVENTORY_COMMANDS, CountingHandler())
+
+
+@dataclass
+class Ledger:
+    """Takes the place of the database: notes each batch, and holds it until it is let go."""
+
+    subscription: Subscription = SUBSCRIPTION
+    batches: list[list[tuple[int, int]]] = field(default_factory=list)
+    settled: list[tuple[int, int]] = field(default_factory=list)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def settle(self, batch: Sequence[Delivery], abandon: asyncio.Event) -> bool:
+        places = [(one.record.partition, one.record.offset) for one in batch]
+        self.batches.append(places)
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.free, abandon)]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        if not self.free.is_set():
+            return False
+        self.settled += places
+        return True
+
+
+def record(partition: int, offset: int, size: int = 0) -> ConsumerRecord:
+    return ConsumerRecord(
+        topic=TOPIC,
+        partition=partition,
+        offset=offset,
+        timestamp=0,
+        timestamp_type=0,
+        key=None,
+        value=b"x" * size,
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=size,
+        headers=(),
+    )
+
+
+def place(partition: int) -> TopicPartition:
+    return TopicPartition(TOPIC, partition)
+
+
+@asynccontextmanager
+async def dispatching(ledger: Ledger, **settings: Any) -> AsyncIterator[Dispatcher]:
+    faults: list[BaseException] = []
+    bounds: dict[str, Any] = {"linger_ms": 0, "beside_after_ms": 60_000, **settings}
+    dispatcher = Dispatcher(
+        ledger,  # type: ignore[arg-type]  # takes the processor's place
+        ConsumerSettings(**bounds),
+        faults.append,
+    )
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.stop()
+    assert faults == []
+
+
+async def test_what_waits_behind_a_batch_goes_together_in_the_next(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+
+    async def all_settled() -> bool:
+        return len(ledger.settled) == 5
+
+    async def begun() -> bool:
+        return len(ledger.batches) == 1
+
+    async with dispatching(ledger) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        await wait_until(begun, what="the first batch")
+        dispatcher.put(place(1), [record(1, 7), record(1, 8)])
+        dispatcher.put(place(0), [record(0, 1)])
+        dispatcher.put(place(2), [record(2, 3)])
+        ledger.free.set()
+        await wait_until(all_settled, what="the second batch")
+    assert ledger.batches[0] == [(0, 0)]
+    assert sorted(ledger.batches[1]) == [(0, 1), (1, 7), (1, 8), (2, 3)]
+
+
+async def test_enough_records_start_a_batch_beside_one_that_is_under_way(
+    wait_until: WaitUntil,
+) -> None:
+    ledger = Ledger()
+
+    async def both() -> bool:
+        return len(ledger.batches) == 2
+
+    async with dispatching(ledger, beside_records=3) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        await asyncio.sleep(0)
+        dispatcher.put(place(0), [record(0, offset) for offset in range(1, 9)])
+        dispatcher.put(place(1), [record(1, offset) for offset in range(3)])
+        await wait_until(both, what="a batch beside the first")
+        # The partition that is in a batch waits for its end, however much it has.
+        assert ledger.batches == [[(0, 0)], [(1, 0), (1, 1), (1, 2)]]
+
+
+async def test_a_batch_that_takes_long_holds_up_no_other_partition(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+
+    async def both() -> bool:
+        return len(ledger.batches) == 2
+
+    async with dispatching(ledger, beside_after_ms=1) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        await asyncio.sleep(0)
+        dispatcher.put(place(1), [record(1, 0)])
+        await wait_until(both, what="a batch beside the slow one")
+
+
+async def test_no_more_batches_at_once_than_allowed() -> None:
+    ledger = Ledger()
+    async with dispatching(ledger, beside_records=1, batches_at_once=2) as dispatcher:
+        for partition in range(5):
+            dispatcher.put(place(partition), [record(partition, 0)])
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert len(ledger.batches) == 2
+
+
+async def test_batches_are_bounded_in_records_and_bytes_and_every_partition_has_its_turn(
+    wait_until: WaitUntil,
+) -> None:
+    ledger = Ledger()
+    ledger.free.set()
+
+    async def all_settled() -> bool:
+        return len(ledger.settled) == 12
+
+    async with dispatching(ledger, batch_records=4, batch_bytes=250) as dispatcher:
+        for partition in range(3):
+            dispatcher.put(
+                place(partition), [record(partition, offset, 100) for offset in range(4)]
+            )
+        await wait_until(all_settled, what="all batches")
+    assert all(len(batch) <= 2 for batch in ledger.batches)
+    assert {partition for batch in ledger.batches[:3] for partition, _ in batch} == {0, 1, 2}
+    for partition in range(3):
+        assert [o for p, o in ledger.settled if p == partition] == [0, 1, 2, 3]
+
+
+async def test_a_record_beyond_all_bounds_goes_alone(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+    ledger.free.set()
+
+    async def all_settled() -> bool:
+        return len(ledger.settled) == 3
+
+    async with dispatching(ledger, batch_bytes=250) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0, 10), record(0, 1, 1000), record(0, 2, 10)])
+        await wait_until(all_settled, what="all batches")
+    assert ledger.batches == [[(0, 0)], [(0, 1)], [(0, 2)]]
+
+
+async def test_a_dropped_partition_tells_how_far_it_is_settled_and_forgets_the_rest(
+    wait_until: WaitUntil,
+) -> None:
+    ledger = Ledger()
+    ledger.free.set()
+
+    async def first_settled() -> bool:
+        return len(ledger.settled) == 2
+
+    async with dispatching(ledger) as dispatcher:
+        dispatcher.put(place(0), [record(0, 4), record(0, 5)])
+        await wait_until(first_settled, what="the first batch")
+        ledger.free.clear()
+        dispatcher.put(place(0), [record(0, 6)])
+        await asyncio.sleep(0)
+        (queue,) = await dispatcher.drop([place(0)])
+        assert queue.settled_offset == 6
+        assert place(0) not in dispatcher
+    assert ledger.settled == [(0, 4), (0, 5)]
+
+
+async def test_what_was_given_up_of_partitions_that_stay_is_settled_again(
+    wait_until: WaitUntil,
+) -> None:
+    ledger = Ledger()
+
+    async def begun() -> bool:
+        return len(ledger.batches) == 1
+
+    async def again() -> bool:
+        return ledger.settled == [(1, 0), (1, 1), (1, 2)]
+
+    async with dispatching(ledger) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        dispatcher.put(place(1), [record(1, 0), record(1, 1)])
+        await wait_until(begun, what="a batch of both")
+        dispatcher.put(place(1), [record(1, 2)])
+        (queue,) = await dispatcher.drop([place(0)])
+        assert queue.settled_offset is None
+        ledger.free.set()
+        await wait_until(again, what="the other partition, in order")
