@@ -71,7 +71,8 @@ async def main(url: str) -> None:
 
 async def compare(title: str, ours: Work, theirs: Work) -> None:
     """Run both in turns and print the medians with their ratios."""
-    await ours(), await theirs()  # connections, prepared statements
+    await ours()  # connections, prepared statements
+    await theirs()
     turns = [(await cost(ours), await cost(theirs)) for _ in range(TURNS)]
     print(title)
     for number, unit in enumerate(("CPU", "clock")):
