@@ -21,7 +21,7 @@ from order_service.checkout import (
 )
 from order_service.store import checkouts as store
 from order_service.store.checkouts import Begun, Entry, Known, NewHistory, Placed
-from order_service.tables import TOMBSTONE, UNSEEN
+from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 SERVICE = "order"
 

@@ -14,7 +14,7 @@ from order_service.checkout import Checkout, State
 from order_service.handlers import SERVICE
 from order_service.settings import OrderSettings
 from order_service.store.checkouts import take_due
-from order_service.tables import UNSEEN
+from order_service.store.placeholders import UNSEEN
 
 CHECKOUTS = Gauge("trolley_checkouts", "Checkouts that are not final yet, by state.", ["state"])
 

@@ -40,6 +40,7 @@ from order_service.checkout.facts import (
     Returned,
     State,
 )
+from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 if TYPE_CHECKING:
     from sqlmodel import SQLModel
@@ -47,12 +48,6 @@ if TYPE_CHECKING:
     Table = SQLModel
 else:
     Table = service_tables("order")
-
-UNSEEN = "unseen"
-"""A row that is locked for a checkout which has not begun."""
-
-TOMBSTONE = "tombstone"
-"""A cancel came before its checkout."""
 
 _MOMENT = DateTime(timezone=True)
 

@@ -15,7 +15,7 @@ from contracts.messages.parts import OrderLine, PaymentMethod, ShippingLine, Sho
 from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
-from order_service.tables import TOMBSTONE, UNSEEN
+from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 Known = Checkout | Tombstone
 

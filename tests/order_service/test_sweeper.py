@@ -12,8 +12,8 @@ from contracts.messages.payment import ClosePayment
 from messaging.clock import utc_now
 from order_service.checkout import State
 from order_service.exploration import start
+from order_service.store.placeholders import UNSEEN
 from order_service.sweeper import BLOCKED, CHECKOUTS, LATE, count_states
-from order_service.tables import UNSEEN
 from tests.order_service.office import Office, of, some_checkouts, start_of
 from tests.order_service.story import (
     blocked,
