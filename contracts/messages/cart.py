@@ -16,7 +16,7 @@ class CheckoutAccepted(SagaReply):
     type: ClassVar[str] = "cart.checkout_accepted.v1"
     topic: ClassVar[Topic] = CART_COMMANDS
 
-    step: Step = Step.START
+    step: Literal[Step.START] = Step.START
     cart_id: UUID
 
 
@@ -26,7 +26,7 @@ class UnlockCart(SagaCommand):
     type: ClassVar[str] = "cart.unlock_cart.v1"
     topic: ClassVar[Topic] = CART_COMMANDS
 
-    step: Step = Step.UNLOCK_CART
+    step: Literal[Step.UNLOCK_CART] = Step.UNLOCK_CART
     cart_id: UUID
     reason: str
     shortages: tuple[Shortage, ...] = ()
@@ -38,7 +38,7 @@ class CloseCart(SagaCommand):
     type: ClassVar[str] = "cart.close_cart.v1"
     topic: ClassVar[Topic] = CART_COMMANDS
 
-    step: Step = Step.CLOSE_CART
+    step: Literal[Step.CLOSE_CART] = Step.CLOSE_CART
     cart_id: UUID
     order_id: UUID
 
@@ -53,7 +53,7 @@ class RestoreLines(SagaCommand):
     type: ClassVar[str] = "cart.restore_lines.v1"
     topic: ClassVar[Topic] = CART_COMMANDS
 
-    step: Step = Step.RESTORE_LINES
+    step: Literal[Step.RESTORE_LINES] = Step.RESTORE_LINES
     cart_id: UUID
     currency: str
     lines: tuple[OrderLine, ...]
@@ -65,7 +65,7 @@ class CartUnlocked(SagaReply):
     type: ClassVar[str] = "cart.cart_unlocked.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.UNLOCK_CART
+    step: Literal[Step.UNLOCK_CART] = Step.UNLOCK_CART
     cart_id: UUID
 
 
@@ -75,7 +75,7 @@ class CartClosed(SagaReply):
     type: ClassVar[str] = "cart.cart_closed.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.CLOSE_CART
+    step: Literal[Step.CLOSE_CART] = Step.CLOSE_CART
     cart_id: UUID
 
 
@@ -85,7 +85,7 @@ class LinesRestored(SagaReply):
     type: ClassVar[str] = "cart.lines_restored.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.RESTORE_LINES
+    step: Literal[Step.RESTORE_LINES] = Step.RESTORE_LINES
     cart_id: UUID
 
 

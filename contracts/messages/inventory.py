@@ -26,7 +26,7 @@ class ReserveStock(SagaCommand):
     type: ClassVar[str] = "inventory.reserve_stock.v1"
     topic: ClassVar[Topic] = INVENTORY_COMMANDS
 
-    step: Step = Step.RESERVE
+    step: Literal[Step.RESERVE] = Step.RESERVE
     lines: tuple[StockLine, ...]
     expires_at: AwareDatetime
 
@@ -41,7 +41,7 @@ class CommitReservation(SagaCommand):
     type: ClassVar[str] = "inventory.commit_reservation.v1"
     topic: ClassVar[Topic] = INVENTORY_COMMANDS
 
-    step: Step = Step.COMMIT
+    step: Literal[Step.COMMIT] = Step.COMMIT
     lines: tuple[StockLine, ...]
 
 
@@ -55,7 +55,7 @@ class ReleaseStock(SagaCommand):
     type: ClassVar[str] = "inventory.release_stock.v1"
     topic: ClassVar[Topic] = INVENTORY_COMMANDS
 
-    step: Step = Step.RELEASE
+    step: Literal[Step.RELEASE] = Step.RELEASE
     reason: str
 
 
@@ -65,7 +65,7 @@ class ExtendReservation(SagaCommand):
     type: ClassVar[str] = "inventory.extend_reservation.v1"
     topic: ClassVar[Topic] = INVENTORY_COMMANDS
 
-    step: Step = Step.EXTEND
+    step: Literal[Step.EXTEND] = Step.EXTEND
     reservation_round: int
     expires_at: AwareDatetime
 
@@ -76,7 +76,7 @@ class StockReserved(SagaReply):
     type: ClassVar[str] = "inventory.stock_reserved.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.RESERVE
+    step: Literal[Step.RESERVE] = Step.RESERVE
     expires_at: AwareDatetime
 
 
@@ -90,7 +90,7 @@ class StockRejected(SagaReply):
     type: ClassVar[str] = "inventory.stock_rejected.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.RESERVE
+    step: Literal[Step.RESERVE] = Step.RESERVE
     reason: Literal["out_of_stock", "released"]
     shortages: tuple[Shortage, ...] = ()
 
@@ -101,7 +101,7 @@ class ReservationCommitted(SagaReply):
     type: ClassVar[str] = "inventory.reservation_committed.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.COMMIT
+    step: Literal[Step.COMMIT] = Step.COMMIT
 
 
 class ReservationNotHeld(SagaReply):
@@ -110,7 +110,7 @@ class ReservationNotHeld(SagaReply):
     type: ClassVar[str] = "inventory.reservation_not_held.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.COMMIT
+    step: Literal[Step.COMMIT, Step.EXTEND] = Step.COMMIT
     shortages: tuple[Shortage, ...] = ()
 
 
@@ -120,7 +120,7 @@ class ReservationExtended(SagaReply):
     type: ClassVar[str] = "inventory.reservation_extended.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.EXTEND
+    step: Literal[Step.EXTEND] = Step.EXTEND
     expires_at: AwareDatetime
 
 
@@ -130,7 +130,7 @@ class StockReleased(SagaReply):
     type: ClassVar[str] = "inventory.stock_released.v1"
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.RELEASE
+    step: Literal[Step.RELEASE] = Step.RELEASE
     outcome: Literal["released", "nothing_held", "booked_back"]
 
 
@@ -143,7 +143,7 @@ class ReservationDue(SagaCommand):
     type: ClassVar[str] = "order.reservation_due.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    step: Step = Step.RESERVE
+    step: Literal[Step.RESERVE] = Step.RESERVE
     expires_at: AwareDatetime
 
 

@@ -21,7 +21,7 @@ class StartCheckout(SagaCommand):
     type: ClassVar[str] = "order.start_checkout.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    step: Step = Step.START
+    step: Literal[Step.START] = Step.START
     cart_id: UUID
     cart_version: int
     customer_id: str | None = None

@@ -25,7 +25,7 @@ class ChargePayment(PaymentCommand):
 
     type: ClassVar[str] = "payment.charge_payment.v1"
 
-    step: Step = Step.CHARGE
+    step: Literal[Step.CHARGE] = Step.CHARGE
     order_id: UUID
     customer_id: str | None = None
     amount_minor: int
@@ -39,7 +39,7 @@ class CapturePayment(PaymentCommand):
 
     type: ClassVar[str] = "payment.capture_payment.v1"
 
-    step: Step = Step.CAPTURE
+    step: Literal[Step.CAPTURE] = Step.CAPTURE
     amount_minor: int
 
 
@@ -51,7 +51,7 @@ class ClosePayment(PaymentCommand):
 
     type: ClassVar[str] = "payment.close_payment.v1"
 
-    step: Step = Step.CLOSE_PAYMENT
+    step: Literal[Step.CLOSE_PAYMENT] = Step.CLOSE_PAYMENT
     reason: str
 
 
@@ -60,18 +60,18 @@ class RefundPayment(PaymentCommand):
 
     type: ClassVar[str] = "payment.refund_payment.v1"
 
-    step: Step = Step.REFUND
+    step: Literal[Step.REFUND] = Step.REFUND
     refund_id: UUID
     amount_minor: int
     reason: str
 
 
 class PaymentReply(SagaReply):
-    """What became of an attempt, in answer to the step it carries (charge, capture, close)."""
+    """What became of an attempt, in answer to the step it carries."""
 
     topic: ClassVar[Topic] = ORDER_REPLIES
 
-    step: Step = Step.CHARGE
+    step: Literal[Step.CHARGE, Step.CAPTURE, Step.CLOSE_PAYMENT, Step.REFUND] = Step.CHARGE
     payment_id: UUID
     attempt: int
 
@@ -81,6 +81,7 @@ class PaymentSucceeded(PaymentReply):
 
     type: ClassVar[str] = "payment.succeeded.v1"
 
+    step: Literal[Step.CHARGE, Step.CAPTURE, Step.CLOSE_PAYMENT] = Step.CHARGE
     amount_minor: int
 
 
@@ -89,6 +90,7 @@ class PaymentAuthorized(PaymentReply):
 
     type: ClassVar[str] = "payment.authorized.v1"
 
+    step: Literal[Step.CHARGE] = Step.CHARGE
     amount_minor: int
     capture_before: AwareDatetime
 
@@ -98,6 +100,7 @@ class PaymentProcessing(PaymentReply):
 
     type: ClassVar[str] = "payment.processing.v1"
 
+    step: Literal[Step.CHARGE] = Step.CHARGE
     expected_by: AwareDatetime
 
 
@@ -106,6 +109,7 @@ class PaymentActionRequired(PaymentReply):
 
     type: ClassVar[str] = "payment.action_required.v1"
 
+    step: Literal[Step.CHARGE] = Step.CHARGE
     next_action: NextAction
     expires_at: AwareDatetime
 
@@ -115,6 +119,7 @@ class PaymentDeclined(PaymentReply):
 
     type: ClassVar[str] = "payment.declined.v1"
 
+    step: Literal[Step.CHARGE] = Step.CHARGE
     code: str
     retryable: bool
     same_method_allowed: bool
@@ -125,6 +130,7 @@ class PaymentCancelled(PaymentReply):
 
     type: ClassVar[str] = "payment.cancelled.v1"
 
+    step: Literal[Step.CHARGE] = Step.CHARGE
     reason: str
 
 
@@ -133,11 +139,15 @@ class PaymentUnknown(PaymentReply):
 
     type: ClassVar[str] = "payment.unknown.v1"
 
+    step: Literal[Step.CHARGE, Step.CAPTURE, Step.CLOSE_PAYMENT] = Step.CHARGE
+
 
 class NoPaymentDue(PaymentReply):
     """The total is zero: no provider is asked."""
 
     type: ClassVar[str] = "payment.no_payment_due.v1"
+
+    step: Literal[Step.CHARGE, Step.CAPTURE] = Step.CHARGE
 
 
 class CaptureFailed(PaymentReply):
@@ -145,7 +155,7 @@ class CaptureFailed(PaymentReply):
 
     type: ClassVar[str] = "payment.capture_failed.v1"
 
-    step: Step = Step.CAPTURE
+    step: Literal[Step.CAPTURE] = Step.CAPTURE
     code: str
 
 
@@ -154,14 +164,14 @@ class PaymentClosed(PaymentReply):
 
     type: ClassVar[str] = "payment.closed.v1"
 
-    step: Step = Step.CLOSE_PAYMENT
+    step: Literal[Step.CLOSE_PAYMENT] = Step.CLOSE_PAYMENT
     outcome: Literal["declined", "cancelled", "expired", "never_created"]
 
 
 class RefundReply(PaymentReply):
     """What became of a refund."""
 
-    step: Step = Step.REFUND
+    step: Literal[Step.REFUND] = Step.REFUND
     refund_id: UUID
     amount_minor: int
 
