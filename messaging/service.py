@@ -147,11 +147,7 @@ class Service:
         stop = asyncio.Event()
         loops = [
             asyncio.create_task(self._guarded(self._relay.run(stop)), name="relay"),
-            asyncio.create_task(self._guarded(self._consume(stop)), name="consumers"),
-            *(
-                asyncio.create_task(keep_running(task, self.database, stop), name=task.name)
-                for task in self._tasks
-            ),
+            asyncio.create_task(self._guarded(self._work(stop)), name="work"),
         ]
         try:
             yield
@@ -171,22 +167,34 @@ class Service:
         except Exception as error:  # noqa: BLE001 - whatever it is, this process is done
             self.fail(error)
 
-    async def _consume(self, stop: asyncio.Event) -> None:
-        """Consume while the slot is ours, from the first moment Kafka can be reached."""
-        if not self._subscriptions:
-            return
+    async def _work(self, stop: asyncio.Event) -> None:
+        """Consume, and do what is to be done besides, while the slot is ours."""
         if not await self._slot.take(stop):
             return
-        holding = asyncio.create_task(self._guarded(self._slot.hold(stop)))
+        holding = asyncio.create_task(self._guarded(self._slot.hold(stop)), name="slot")
+        tasks = [
+            asyncio.create_task(keep_running(task, self.database, stop), name=task.name)
+            for task in self._tasks
+        ]
         try:
-            broker = await self._started_broker(stop)
-            if broker is not None:
-                await stop.wait()
-                await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
-                await broker.stop()
+            await self._consume(stop)
+            await asyncio.gather(*tasks)
         finally:
-            holding.cancel()
+            for task in (holding, *tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._slot.release()
+
+    async def _consume(self, stop: asyncio.Event) -> None:
+        """Consume until `stop`, from the first moment Kafka can be reached."""
+        if not self._subscriptions:
+            await stop.wait()
+            return
+        broker = await self._started_broker(stop)
+        if broker is not None:
+            await stop.wait()
+            await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+            await broker.stop()
 
     async def _started_broker(self, stop: asyncio.Event) -> Any:
         wait_ms = self.settings.consumer.retry_first_ms
