@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from contracts.envelope import Envelope, MalformedEnvelope, parse_envelope, usable_id
+from contracts.envelope import Envelope, parse_envelope, usable_id
 from contracts.ids import unidentified_record_id
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import Message
@@ -76,7 +76,7 @@ def deliver(record: Record, topic: Topic) -> Delivery:
             )
         envelope = parse_envelope(record.headers)
         body = _decode(record, envelope, topic)
-    except (MalformedEnvelope, UndecodableRecord) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a record does to its reader is its own
         return Delivery(record, message_id, envelope.type if envelope else None, None, error)
     return Delivery(record, message_id, envelope.type, Incoming(body, envelope), None)
 

@@ -1,0 +1,62 @@
+"""Whatever stands on a topic becomes a delivery: a message, or the error that it is none."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.ids import new_id
+from contracts.messages.inventory import ReserveStock
+from contracts.topics import INVENTORY_COMMANDS
+from messaging.batch import deliver
+from messaging.dead_letters import Record
+from tests.messaging.example import addressed, reserve
+
+WORDS = st.text(max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def record(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]) -> Record:
+    return Record(INVENTORY_COMMANDS.name, 0, 17, b"key", value, headers)
+
+
+def good_headers() -> tuple[tuple[str, bytes | None], ...]:
+    envelope = addressed(reserve(new_id())).envelope
+    assert envelope is not None
+    return tuple(envelope.headers())
+
+
+@given(
+    value=st.none() | st.binary(max_size=200),
+    headers=st.lists(st.tuples(WORDS, st.none() | st.binary(max_size=40)), max_size=6).map(tuple),
+)
+def test_nothing_on_a_topic_can_raise(
+    value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
+) -> None:
+    delivery = deliver(record(value, headers), INVENTORY_COMMANDS)
+    assert delivery.incoming is None
+    assert delivery.error is not None
+
+
+@given(field=st.sampled_from(sorted(ReserveStock.model_fields)), content=JSON)
+def test_a_message_with_anything_in_a_field_is_a_message_or_an_error(
+    field: str, content: object
+) -> None:
+    body = orjson.loads(reserve(new_id()).model_dump_json())
+    body[field] = content
+    try:
+        value = orjson.dumps(body)
+    except TypeError:  # an integer that JSON of 64 bits cannot hold
+        value = repr(body).encode()
+    delivery = deliver(record(value, good_headers()), INVENTORY_COMMANDS)
+    assert (delivery.incoming is None) != (delivery.error is None)
+
+
+@pytest.mark.parametrize("depth", [10, 1_000, 100_000])
+def test_depth_is_only_an_error(depth: int) -> None:
+    delivery = deliver(record(b"[" * depth, good_headers()), INVENTORY_COMMANDS)
+    assert delivery.error is not None
