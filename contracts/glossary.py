@@ -68,6 +68,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "prices": "The price of one piece in each currency it is sold in.",
         "quantity": "How many pieces.",
         "lines": "The lines this is about.",
+        "line_count": "How many lines it is about: the work it makes for its reader.",
         "shipping": "What shipping costs.",
         "shortages": "The lines that do not fit, with what is left of each.",
         "requested": "How many pieces were asked for.",

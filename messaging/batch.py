@@ -58,8 +58,11 @@ class Delivery:
 
     @property
     def lines(self) -> int:
-        """Order lines in the message: the measure of its work beyond its count."""
-        return len(getattr(self.incoming.body, "lines", ())) if self.incoming else 0
+        """Order lines that the message carries or is about: its work beyond its count."""
+        if self.incoming is None:
+            return 0
+        body = self.incoming.body
+        return getattr(body, "line_count", 0) or len(getattr(body, "lines", ()))
 
 
 def deliver(record: Record, topic: Topic) -> Delivery:

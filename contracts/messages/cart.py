@@ -21,7 +21,10 @@ class CheckoutAccepted(SagaReply):
 
 
 class UnlockCart(SagaCommand):
-    """The checkout failed before an order existed: give the same cart back, with the reasons."""
+    """The checkout failed before an order existed: give the same cart back, with the reasons.
+
+    `line_count` tells how many lines were in it, for the reader to bound its batches by.
+    """
 
     type: ClassVar[str] = "cart.unlock_cart.v1"
     topic: ClassVar[Topic] = CART_COMMANDS
@@ -30,6 +33,7 @@ class UnlockCart(SagaCommand):
     cart_id: UUID
     reason: str
     shortages: tuple[Shortage, ...] = ()
+    line_count: int = 1
 
 
 class CloseCart(SagaCommand):

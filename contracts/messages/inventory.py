@@ -49,7 +49,8 @@ class ReleaseStock(SagaCommand):
     """Give the reservation of this round back.
 
     Of an unknown round it leaves a tombstone that refuses the late original; of a committed one
-    that is not shipped it books the pieces back by a movement.
+    that is not shipped it books the pieces back by a movement. `line_count` tells how many lines
+    the reservation has, for the reader to bound its batches by.
     """
 
     type: ClassVar[str] = "inventory.release_stock.v1"
@@ -57,6 +58,7 @@ class ReleaseStock(SagaCommand):
 
     step: Literal[Step.RELEASE] = Step.RELEASE
     reason: str
+    line_count: int = 1
 
 
 class ExtendReservation(SagaCommand):

@@ -355,6 +355,7 @@ class Turn:
                     checkout_id=self.id,
                     round=round_,
                     reason=self._taken_back_for(),
+                    line_count=len(request.lines),
                 )
             case Step.CHARGE:
                 return ChargePayment(
@@ -407,6 +408,7 @@ class Turn:
                     cart_id=request.cart_id,
                     reason=self._taken_back_for(),
                     shortages=self.shortages,
+                    line_count=len(request.lines),
                 )
             case Step.CLOSE_CART:
                 return CloseCart(

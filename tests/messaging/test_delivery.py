@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.ids import new_id
-from contracts.messages.inventory import ReserveStock
+from contracts.messages.inventory import ReleaseStock, ReserveStock
 from contracts.topics import INVENTORY_COMMANDS
 from messaging.batch import deliver
+from messaging.clock import utc_now
 from messaging.dead_letters import Record
+from messaging.outbox import address
 from tests.messaging.example import addressed, reserve
 
 WORDS = st.text(max_size=20)
@@ -54,6 +56,17 @@ def test_a_message_with_anything_in_a_field_is_a_message_or_an_error(
         value = repr(body).encode()
     delivery = deliver(record(value, good_headers()), INVENTORY_COMMANDS)
     assert (delivery.incoming is None) != (delivery.error is None)
+
+
+def test_a_message_weighs_as_many_lines_as_it_is_about() -> None:
+    release = ReleaseStock(
+        shop_id="main", checkout_id=new_id(), reason="cancelled by the shopper", line_count=593
+    )
+    for message, lines in ((release, 593), (reserve(new_id()), 1)):
+        sent = address(message, source="test", now=utc_now())
+        assert sent.envelope is not None
+        headers = tuple(sent.envelope.headers())
+        assert deliver(record(sent.payload, headers), INVENTORY_COMMANDS).lines == lines
 
 
 @pytest.mark.parametrize("depth", [10, 1_000, 100_000])
