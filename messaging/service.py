@@ -24,6 +24,7 @@ from messaging.faults import heals_with_time
 from messaging.http import problems
 from messaging.http.commands import forget_responses
 from messaging.http.edge import Edge
+from messaging.http.openapi import DescribedApi
 from messaging.http.rendering import JsonResponse
 from messaging.kafka import broker_security
 from messaging.logs import configure_logs
@@ -94,7 +95,7 @@ class Service:
         self.app = self._make_app(title, routers)
 
     def _make_app(self, title: str, routers: Sequence[APIRouter]) -> FastAPI:
-        app = FastAPI(
+        app = DescribedApi(
             title=title, version="1", lifespan=self._lifespan, telemetry=NO_TELEMETRY_OF_ITS_OWN
         )
         app.state.settings = self.settings

@@ -20,12 +20,28 @@ from starlette.responses import Response
 
 from messaging.clock import utc_now
 from messaging.database import Connection, sql
+from messaging.http.declared import Declared, RequestHeader
 from messaging.http.problems import Problem
-from messaging.http.tokens import identity_of
+from messaging.http.tokens import OPTIONAL_CUSTOMER, identity_of
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
 NOT_STORED = frozenset({b"content-length", b"date", b"server"})
+
+COMMAND = (
+    Declared(
+        header=RequestHeader(
+            "Idempotency-Key",
+            "A fresh random value for each new command, and the same one when repeating it.",
+            f"^{KEY_PATTERN.pattern}$",
+            required=True,
+        ),
+        problems=(400, 409, 413, 415, 422),
+        answers=("Idempotent-Replayed",),
+    ),
+    OPTIONAL_CUSTOMER,
+)
+"""What comes with every unsafe method of a `CommandRoute`; a key belongs to who uses it."""
 
 _LOCK = sql("SELECT pg_advisory_xact_lock(:lock)")
 _FIND = sql("SELECT fingerprint, status, headers, body FROM http_idempotency WHERE scope = :scope")

@@ -1,10 +1,16 @@
 """ETags of versioned resources, and If-Match (RFC 9110, sections 8.8.3 and 13.1.1)."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from messaging.http.declared import Declared, RequestHeader, declares
 from messaging.http.problems import Problem
+
+IF_MATCH = RequestHeader(
+    "If-Match", "The ETag of the version that you saw, or `*` for any.", r'^(\*|"[0-9]{1,18}")$'
+)
 
 
 def etag_of(version: int) -> str:
@@ -30,6 +36,7 @@ def if_match(request: Request) -> int | None:
 
 
 # FastAPI runs plain functions in a thread, which costs many times what these do.
+@declares(Declared(header=IF_MATCH, problems=(412,)))
 async def _if_match(request: Request) -> int | None:
     return if_match(request)
 
@@ -49,6 +56,7 @@ def required_if_match(request: Request) -> int | None:
     return if_match(request)
 
 
+@declares(Declared(header=replace(IF_MATCH, required=True), problems=(412, 428)))
 async def _required_if_match(request: Request) -> int | None:
     return required_if_match(request)
 

@@ -23,6 +23,39 @@ RETRY_AFTER_SECONDS = 1
 LONGEST_LOCATION = 120
 """Characters of a location that are repeated; an unknown field's name is the client's own."""
 
+PROBLEM_SCHEMA = {
+    "title": "Problem",
+    "description": "A problem document (RFC 9457). Members that are not listed are facts of its "
+    "`type`, for programs.",
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "format": "uri",
+            "description": "Which problem it is; stable.",
+            "examples": [TYPE_BASE + "request-in-progress"],
+        },
+        "title": {"type": "string", "description": "What `type` means, for people."},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "What else is to be said of this one."},
+        "errors": {
+            "type": "array",
+            "description": "The invalid parts of a request.",
+            "items": {
+                "type": "object",
+                "required": ["location", "reason"],
+                "properties": {
+                    "location": {"type": "string", "examples": ["body.lines.0.quantity"]},
+                    "reason": {"type": "string"},
+                },
+            },
+        },
+    },
+    "additionalProperties": True,
+}
+"""JSON Schema of `Problem.response()`, for OpenAPI documents."""
+
 log = structlog.get_logger()
 
 

@@ -8,7 +8,7 @@ links), each for one purpose only.
 import hashlib
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -17,12 +17,35 @@ from fastapi import Depends, Request
 from pydantic import SecretStr
 
 from contracts.messages.base import DEFAULT_SHOP
+from messaging.http.declared import Credential, Declared, declares
 from messaging.http.problems import Problem
 
 ALGORITHM = "HS256"
 CUSTOMER_PURPOSE = "customer"
 GUEST_TOKEN_BYTES = 32
 LONGEST_TOKEN = 4096
+
+CUSTOMER = Credential(
+    "customer",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The token of a customer, or of a person or program with roles.",
+    },
+)
+GUEST = Credential(
+    "guest",
+    {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Cart-Token",
+        "description": "The token that a guest's cart was opened with.",
+    },
+)
+OPTIONAL_CUSTOMER = Declared(credential=CUSTOMER, problems=(401,))
+REQUIRED_CUSTOMER = Declared(credential=replace(CUSTOMER, required=True), problems=(401,))
+GUEST_TOKEN = Declared(credential=GUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +145,7 @@ def optional_customer(request: Request) -> Customer | None:
 
 
 # FastAPI runs plain functions in a thread, which costs many times what these do.
+@declares(OPTIONAL_CUSTOMER)
 async def _optional_customer(request: Request) -> Customer | None:
     return optional_customer(request)
 
@@ -136,6 +160,7 @@ def required_customer(customer: OptionalCustomer) -> Customer:
     return customer
 
 
+@declares(REQUIRED_CUSTOMER)
 async def _required_customer(customer: OptionalCustomer) -> Customer:
     return required_customer(customer)
 
@@ -146,6 +171,9 @@ RequiredCustomer = Annotated[Customer, Depends(_required_customer)]
 def require_role(*roles: str) -> Callable[[Customer], Coroutine[Any, Any, Customer]]:
     """A dependency: the caller has one of these roles. Raises 401 and 403 problems."""
 
+    needed = " or ".join(f"`{role}`" for role in roles)
+
+    @declares(Declared(problems=(403,), note=f"Needs the role {needed}."))
     async def check(customer: RequiredCustomer) -> Customer:
         if customer.roles.isdisjoint(roles):
             raise Problem(403, "forbidden", "This needs another role", roles_accepted=sorted(roles))
@@ -160,6 +188,7 @@ def guest_token_hash(request: Request) -> str | None:
     return None if token is None else hash_token(token)
 
 
+@declares(GUEST_TOKEN)
 async def _guest_token_hash(request: Request) -> str | None:
     return guest_token_hash(request)
 
