@@ -49,11 +49,14 @@ from contracts.money import EXPONENTS
 from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
+from messaging.http.declared import answers_with, declares
 from messaging.http.etags import IfMatch, etag_of
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import (
+    GUEST_TOKEN,
+    OPTIONAL_CUSTOMER,
     guest_token_hash,
     hash_token,
     new_guest_token,
@@ -74,6 +77,7 @@ async def cart_settings(request: Request) -> CartSettings:
     return settings
 
 
+@declares(OPTIONAL_CUSTOMER, GUEST_TOKEN)
 async def caller(request: Request) -> Caller:
     """Who asks: by bearer token, by Cart-Token, by both or neither."""
     customer, token_hash = optional_customer(request), guest_token_hash(request)
@@ -86,8 +90,16 @@ Settings = Annotated[CartSettings, Depends(cart_settings)]
 Asking = Annotated[Caller, Depends(caller)]
 LineNo = Annotated[int, Path(ge=1, le=2**31 - 1, description="The line's number.")]
 
+WHILE_CHECKING_OUT: dict[int | str, dict[str, Any]] = {409: answers_with("Location")}
+"""A locked cart is refused with the status URL of its checkout."""
 
-@router.post("/carts", status_code=201, response_model=OpenedCartView)
+
+@router.post(
+    "/carts",
+    status_code=201,
+    response_model=OpenedCartView,
+    responses={200: answers_with("Location"), 201: answers_with("Location")},
+)
 async def open_a_cart(
     body: NewCart,
     request: Request,
@@ -99,7 +111,8 @@ async def open_a_cart(
     """Open a cart: 201, or 200 with the active one that a customer has in this currency already.
 
     A guest is given the cart's token, here and nowhere else; with a known Cart-Token the new
-    cart answers to that one.
+    cart answers to that one. The Idempotency-Key under which a guest is given a token must not be
+    guessable: use a random one, such as a version 4 UUID.
     """
     if body.currency not in EXPONENTS:
         raise Problem(
@@ -158,7 +171,12 @@ async def _open_for_customer(
     )
 
 
-@router.get("/carts", response_model=CartPage)
+@router.get(
+    "/carts",
+    response_model=CartPage,
+    # Without either token there is nobody whose carts they could be: 401.
+    openapi_extra={"security": [{"customer": []}, {"guest": []}]},
+)
 async def list_my_carts(
     asking: Asking,
     connection: ReadConnection,
@@ -213,7 +231,7 @@ async def show_cart(
     raise problem_of(errors.CartNotFound(), settings)
 
 
-@router.post("/carts/{cart_id}/lines", response_model=CartView)
+@router.post("/carts/{cart_id}/lines", response_model=CartView, responses=WHILE_CHECKING_OUT)
 async def add_lines(
     cart_id: UUID,
     body: LinesToAdd,
@@ -229,7 +247,9 @@ async def add_lines(
     return await _changed(AddLines(asking, cart_id, version, wanted), settings, now, connection)
 
 
-@router.patch("/carts/{cart_id}/lines/{line_no}", response_model=CartView)
+@router.patch(
+    "/carts/{cart_id}/lines/{line_no}", response_model=CartView, responses=WHILE_CHECKING_OUT
+)
 async def change_quantity(
     cart_id: UUID,
     line_no: LineNo,
@@ -245,7 +265,9 @@ async def change_quantity(
     return await _changed(change, settings, now, connection)
 
 
-@router.delete("/carts/{cart_id}/lines/{line_no}", response_model=CartView)
+@router.delete(
+    "/carts/{cart_id}/lines/{line_no}", response_model=CartView, responses=WHILE_CHECKING_OUT
+)
 async def remove_line(
     cart_id: UUID,
     line_no: LineNo,
@@ -259,7 +281,7 @@ async def remove_line(
     return await _changed(RemoveLine(asking, cart_id, version, line_no), settings, now, connection)
 
 
-@router.delete("/carts/{cart_id}/lines", response_model=CartView)
+@router.delete("/carts/{cart_id}/lines", response_model=CartView, responses=WHILE_CHECKING_OUT)
 async def clear_lines(
     cart_id: UUID,
     version: IfMatch,
@@ -272,7 +294,12 @@ async def clear_lines(
     return await _changed(ClearLines(asking, cart_id, version), settings, now, connection)
 
 
-@router.post("/carts/{cart_id}/checkout", status_code=202, response_model=CheckedOutView)
+@router.post(
+    "/carts/{cart_id}/checkout",
+    status_code=202,
+    response_model=CheckedOutView,
+    responses={202: answers_with("Location"), **WHILE_CHECKING_OUT},
+)
 async def check_out(
     cart_id: UUID,
     body: CheckoutBody,

@@ -41,6 +41,7 @@ from contracts.codes import LONGEST_CODE, is_code
 from contracts.messages.base import DEFAULT_SHOP
 from messaging.database import Connection
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
+from messaging.http.declared import answers_with
 from messaging.http.etags import IfMatch, RequiredIfMatch, etag_of, stale_etag
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
@@ -79,7 +80,12 @@ PriceBound = Annotated[
 ]
 
 
-@router.post("/products", status_code=201, response_model=ProductAnswer)
+@router.post(
+    "/products",
+    status_code=201,
+    response_model=ProductAnswer,
+    responses={201: answers_with("Location")},
+)
 async def create_product(
     body: NewProduct, connection: CommandConnection, writer: Writer, settings: Settings, now: Now
 ) -> Response:
@@ -163,7 +169,12 @@ async def update_product(
         return _product(await catalog.change(_path_code(code), decide))
 
 
-@router.post("/products/{code}/variants", status_code=201, response_model=ProductAnswer)
+@router.post(
+    "/products/{code}/variants",
+    status_code=201,
+    response_model=ProductAnswer,
+    responses={201: answers_with("Location")},
+)
 async def create_variants(
     code: str,
     body: NewVariants,

@@ -23,6 +23,8 @@ from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.store import operations as store
 
 OPERATOR = Depends(require_role("operator"))
+NOT_OPEN: dict[int | str, dict[str, Any]] = {409: {}}
+"""An action that is over cannot be passed or failed."""
 
 
 class ActionState(BaseModel):
@@ -60,12 +62,12 @@ def simulated_router(provider: SimulatedProvider, wake: Callable[[], None]) -> A
         outcome = await provider.retrieve(PaymentQuestion(charge_key, None))
         return ActionState(status=NAMES[type(outcome)])
 
-    @router.post("/actions/{secret}/complete")
+    @router.post("/actions/{secret}/complete", responses=NOT_OPEN)
     async def complete(request: Request, secret: str) -> ActionState:
         """The shopper passes the challenge: the payment goes on."""
         return await act(request, secret, completed=True)
 
-    @router.post("/actions/{secret}/fail")
+    @router.post("/actions/{secret}/fail", responses=NOT_OPEN)
     async def fail(request: Request, secret: str) -> ActionState:
         """The shopper fails the challenge: the payment is declined."""
         return await act(request, secret, completed=False)
