@@ -27,11 +27,15 @@ from messaging.dead_letters import DeadLetter, Record, bury, fingerprint
 from messaging.faults import heals_with_time
 from messaging.fold import Handler, Incoming, open_fold
 from messaging.settings import ConsumerSettings
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
 ATTEMPTS_BEFORE_BLAME = 2
 """A constraint violation may be a race: only the same error twice is the message's own."""
+
+MOST_REJECTIONS = 5
+"""So many, however different, are the message's own too."""
 
 
 class UndecodableRecord(ValueError):
@@ -119,21 +123,26 @@ class BatchProcessor:
         # versions and are applied only if newer, which makes a claim needless.
         self._claims = subscription.topic.cleanup != "compact"
 
-    async def settle(self, batch: Sequence[Delivery], abandon: asyncio.Event) -> bool:
+    async def settle(
+        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None = None
+    ) -> bool:
         """Take a batch to its end: everything in it has had its effect or is dead-lettered.
 
-        False when `abandon` was set while waiting for something to heal: then nothing of what
-        is left was kept, and it will be delivered again.
+        False when `abandon` was set while waiting for something to heal, or when `patience`
+        attempts have not healed it (None: as many as it takes). Then nothing of what is left was
+        kept, and it has to be delivered again.
         """
         started = perf_counter()
-        settled = await self._settle(batch, abandon)
+        settled = await self._settle(batch, abandon, patience)
         if settled:
             metrics.BATCH_RECORDS.labels(self.consumer).observe(len(batch))
             metrics.BATCH_SECONDS.labels(self.consumer).observe(perf_counter() - started)
         return settled
 
-    async def _settle(self, batch: Sequence[Delivery], abandon: asyncio.Event) -> bool:
-        wait_ms = self._settings.retry_first_ms
+    async def _settle(
+        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None
+    ) -> bool:
+        wait_ms, waited = self._settings.retry_first_ms, 0
         blamed: list[str] = []
         while True:
             try:
@@ -149,19 +158,21 @@ class BatchProcessor:
                         error=type(error).__name__,
                         wait_ms=wait_ms,
                     )
-                    if await _waited(abandon, wait_ms / 1000):
+                    waited += 1
+                    if waited == patience or await happens(abandon, wait_ms / 1000):
                         return False
                     wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
                     continue
                 metrics.BATCH_RETRIES.labels(self.consumer, "rejected").inc()
                 blamed.append(fingerprint("", None, type(error).__name__, str(error)))
-                if blamed.count(blamed[-1]) < ATTEMPTS_BEFORE_BLAME:
+                again = blamed.count(blamed[-1]) < ATTEMPTS_BEFORE_BLAME
+                if again and len(blamed) < MOST_REJECTIONS:
                     continue
                 if len(batch) == 1:
                     return await self._dead_letter(batch[0], error, len(blamed), abandon)
             middle = len(batch) // 2
-            return await self._settle(batch[:middle], abandon) and await self._settle(
-                batch[middle:], abandon
+            return await self._settle(batch[:middle], abandon, patience) and await self._settle(
+                batch[middle:], abandon, patience
             )
 
     async def _transact(self, batch: Sequence[Delivery]) -> None:
@@ -221,7 +232,7 @@ class BatchProcessor:
                     consumer=self.consumer,
                     error=type(failure).__name__,
                 )
-                if await _waited(abandon, wait_ms / 1000):
+                if await happens(abandon, wait_ms / 1000):
                     return False
                 wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
                 continue
@@ -252,12 +263,3 @@ class BatchProcessor:
                 error=letter.error_type,
                 fingerprint=letter.fingerprint,
             )
-
-
-async def _waited(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event` at most so long; whether it was set."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

@@ -21,7 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from messaging.batch import BatchProcessor, Subscription
 from messaging.database import Database
-from messaging.dispatch import Dispatcher, PartitionQueue
+from messaging.dispatch import Dispatcher, PartitionQueue, report_failure
 from messaging.settings import ConsumerSettings, KafkaSettings
 
 log = structlog.get_logger()
@@ -30,6 +30,9 @@ POLL_SECONDS = 1
 """How long a poll waits for records; after it FastStream looks whether it is to stop."""
 
 READY_WAIT_SECONDS = 1
+
+RESUMED_FULLNESS = 0.5
+"""A paused partition is read again when its queue is no fuller."""
 
 COMMIT_WAIT_SECONDS = 5
 """How long a rebalance waits for its offsets to be committed."""
@@ -94,6 +97,8 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self.name = processor.consumer
         self._committed: dict[TopicPartition, int] = {}
         self._sought: set[TopicPartition] = set()
+        self._rebalances = 0
+        self._fail = fail
         self._draining = False
         self._housekeeping: asyncio.Task[None] | None = None
         self.group = kafka.topic_prefix + self.name
@@ -115,7 +120,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             parser=_parse,
             decoder=_decode,
         )
-        self._subscriber(self._hand_over)
+        self._subscriber(self._take_over)
 
     @property
     def assigned(self) -> int:
@@ -141,6 +146,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     def start_housekeeping(self) -> None:
         """Begin to commit offsets and to pause and resume partitions."""
         self._housekeeping = asyncio.create_task(self._keep_house(), name=f"offsets-{self.name}")
+        self._housekeeping.add_done_callback(partial(report_failure, self._fail))
 
     async def stop(self) -> None:
         """Drain: finish the batches in the database, commit their offsets, keep membership.
@@ -153,17 +159,30 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await asyncio.wait([self._housekeeping])
         await self._commit_dropped(await self._dispatcher.stop())
 
+    async def _take_over(self, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
+        try:
+            await self._hand_over(records)
+        except Exception as error:
+            # FastStream would go on behind these records, and they would be lost.
+            self._draining = True
+            self._fail(error)
+            raise
+
     async def _hand_over(self, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
         if self._draining:
             return
+        rebalances = self._rebalances
         by_partition: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = {}
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
             by_partition.setdefault(partition, []).append(record)
         for partition, group in by_partition.items():
-            if partition in self._dispatcher or await self._begins_with(partition, group[0]):
+            begun = partition in self._dispatcher or await self._begins_with(partition, group[0])
+            if rebalances != self._rebalances:
+                return  # these are from before it; they are read again from what is committed
+            if begun:
                 self._dispatcher.put(partition, group)
-                if self._dispatcher.waiting(partition) >= self._settings.queue_records:
+                if self._dispatcher.fullness(partition) >= 1:
                     self._pause(partition)
 
     async def _begins_with(
@@ -215,7 +234,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if consumer is None:
             return
         for partition in consumer.paused() & consumer.assignment():
-            if self._dispatcher.waiting(partition) <= self._settings.queue_records // 2:
+            if self._dispatcher.fullness(partition) <= RESUMED_FULLNESS:
                 consumer.resume(partition)
 
     async def _commit(self, queues: Iterable[PartitionQueue]) -> None:
@@ -236,6 +255,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Before partitions go: end their batches, commit, drop what is queued."""
+        self._rebalances += 1
         await self._commit_dropped(await self._dispatcher.drop(revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

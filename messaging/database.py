@@ -7,7 +7,8 @@ the driver's own (decision 0008); its tables and migrations stay.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +21,14 @@ CLOSE_SECONDS = 5
 
 IDLE_SECONDS = 1800
 """Idle connections are closed half-hourly, so that a moved database is found in time."""
+
+_KEEPALIVE = {
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 10_000,
+}
+"""Seconds, seconds, probes, milliseconds: silence is noticed after about ten seconds (tcp(7))."""
 
 Values = Mapping[str, Any]
 
@@ -67,21 +76,18 @@ class Connection:
         self._driver = driver
         self._watchers = watchers
         self.emitted = False
+        self.failed = False
         self.after_commit: dict[Callable[[], None], None] = {}
 
     async def execute(self, statement: Statement, values: Values | None = None) -> int:
         """Run a statement; answers how many rows it touched."""
-        self._note(statement)
-        status: str = await self._driver.execute(statement.text, *statement.arguments(values or {}))
+        status: str = await self._run(self._driver.execute, statement, values)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def fetch(self, statement: Statement, values: Values | None = None) -> list[Record]:
         """All rows of a statement."""
-        self._note(statement)
-        rows: list[Record] = await self._driver.fetch(
-            statement.text, *statement.arguments(values or {})
-        )
+        rows: list[Record] = await self._run(self._driver.fetch, statement, values)
         return rows
 
     async def fetch_one(self, statement: Statement, values: Values | None = None) -> Record | None:
@@ -98,13 +104,27 @@ class Connection:
         row = await self.fetch_one(statement, values)
         return None if row is None else row[0]
 
-    def _note(self, statement: Statement) -> None:
+    async def _run(
+        self, ask: Callable[..., Awaitable[Any]], statement: Statement, values: Values | None
+    ) -> Any:
         for see in self._watchers:
             see(statement.text)
+        try:
+            return await ask(statement.text, *statement.arguments(values or {}))
+        except asyncpg.PostgresError:
+            self.failed = True
+            raise
 
 
 class NoFreeConnection(TimeoutError):
-    """All connections of the pool were taken for too long."""
+    """No connection in time: all of the pool are taken, or the server gives no new one."""
+
+
+class FailedTransaction(RuntimeError):
+    """A transaction was to be committed though one of its statements had failed.
+
+    PostgreSQL would answer such a COMMIT with a ROLLBACK, without an error.
+    """
 
 
 class Database:
@@ -141,11 +161,12 @@ class Database:
             "record_class": Record,
             # Nothing outlives a transaction here, so there is nothing to reset: a round trip less.
             "reset": _keep,
-            "init": _decode_json,
+            "init": _make_ready,
         }
         self._wait_seconds = pool_wait_seconds
         self._pool: asyncpg.Pool[Record] | None = None
         self._opening = asyncio.Lock()
+        self._closed = False
         self._after_emit: list[Callable[[], None]] = []
         self._watchers: list[Callable[[str], None]] = []
 
@@ -166,11 +187,17 @@ class Database:
         """A transaction: commits at the end of the block, rolls back when it raises."""
         async with self._driver() as driver:
             connection = Connection(driver, self._watchers)
-            async with driver.transaction(isolation="read_committed"):
-                yield connection
-        if connection.emitted:
-            for wake in self._after_emit:
-                wake()
+            try:
+                async with driver.transaction(isolation="read_committed"):
+                    yield connection
+                    if connection.failed:
+                        raise FailedTransaction
+            finally:
+                # Even when cancelled in the commit, which may have taken place; a needless
+                # wake-up costs a look.
+                if connection.emitted:
+                    for wake in self._after_emit:
+                        wake()
         for wake in connection.after_commit:
             wake()
 
@@ -194,12 +221,15 @@ class Database:
 
     async def _opened(self) -> "asyncpg.Pool[Record]":
         async with self._opening:
+            if self._closed:
+                raise asyncpg.InterfaceError("the database is closed")
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(**self._pool_options)
             return self._pool
 
     async def close(self) -> None:
         """Close the pool; what is still open after a moment is cut."""
+        self._closed = True
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -207,6 +237,26 @@ class Database:
             await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
         except TimeoutError:
             pool.terminate()
+
+
+async def _make_ready(driver: Any) -> None:
+    notice_silence(driver)
+    await _decode_json(driver)
+
+
+def notice_silence(driver: Any) -> None:
+    """Let the kernel end a connection whose other side has gone without a word.
+
+    After a failover or a lost network nothing closes old connections, and a statement on one
+    would wait for as long as the kernel's defaults have it: two hours.
+    """
+    link = driver._transport.get_extra_info("socket")
+    if link is None or link.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # they differ by platform
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _decode_json(driver: Any) -> None:

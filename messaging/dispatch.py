@@ -3,13 +3,13 @@
 A batch costs about ten statements whatever is in it, so few large ones beat many small ones.
 While one is in the database, what arrives waits and goes together in the next: Nagle's rule
 (RFC 896). A second one starts beside it only when enough waits to be worth that, or when the
-first takes long. No partition is in two batches at a time, so its order holds.
+first takes long. No partition is in two batches at a time, so its order holds. Partitions whose
+shared batch waits for something to heal go on one by one: it may be the fault of one of them.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -21,9 +21,13 @@ from aiokafka.structs import ConsumerRecord
 from messaging.batch import BatchProcessor, Delivery, deliver
 from messaging.dead_letters import Record
 from messaging.settings import ConsumerSettings
+from messaging.waiting import happens
 
 DROP_WAIT_SECONDS = 5
-"""How long a rebalance waits for the batch that is in the database."""
+"""How long a rebalance waits for the batch that is in the database, and then for its end."""
+
+SHARED_PATIENCE = 3
+"""Attempts of a batch over several partitions; then each waits by itself for what is to heal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,8 +36,28 @@ class PartitionQueue:
 
     partition: TopicPartition
     waiting: deque[ConsumerRecord[Any, Any] | Delivery] = field(default_factory=deque)
+    waiting_bytes: int = 0
     settled_offset: int | None = None
     in_batch: bool = False
+    alone: bool = False
+    """Waits for something to heal that may be its own: it goes in batches without others."""
+
+    def add(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Put records behind those that wait."""
+        for record in records:
+            self.waiting.append(record)
+            self.waiting_bytes += _bytes_of(record)
+
+    def take(self) -> ConsumerRecord[Any, Any] | Delivery:
+        """Take the first away."""
+        first = self.waiting.popleft()
+        self.waiting_bytes -= _bytes_of(first)
+        return first
+
+    def put_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Put what was taken before all others again."""
+        self.waiting.extendleft(reversed(deliveries))
+        self.waiting_bytes += sum(map(_bytes_of, deliveries))
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +66,7 @@ class _Batch:
 
     parts: list[tuple[PartitionQueue, list[Delivery]]]
     started: float
+    alone: bool = False
     abandon: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -66,6 +91,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._last_end = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def queues(self) -> Iterable[PartitionQueue]:
@@ -75,19 +101,26 @@ class Dispatcher:
     def __contains__(self, partition: TopicPartition) -> bool:
         return partition in self._queues
 
-    def waiting(self, partition: TopicPartition) -> int:
-        """Records of this partition that wait for their batch."""
+    def fullness(self, partition: TopicPartition) -> float:
+        """How full the queue of a partition is, 1 being its bound in records or bytes."""
         queue = self._queues.get(partition)
-        return len(queue.waiting) if queue else 0
+        if queue is None:
+            return 0
+        return max(
+            len(queue.waiting) / self._settings.queue_records,
+            queue.waiting_bytes / self._settings.queue_bytes,
+        )
 
     def put(self, partition: TopicPartition, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
         """Take records over, in offset order; a partition that is new begins with them."""
+        if self._stopped:
+            return
         queue = self._queues.setdefault(partition, PartitionQueue(partition))
-        queue.waiting.extend(records)
+        queue.add(records)
         self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"batches-{partition.topic}")
-            self._task.add_done_callback(partial(_report_failure, self._fail))
+            self._task.add_done_callback(partial(report_failure, self._fail))
 
     async def drop(self, partitions: Iterable[TopicPartition]) -> Sequence[PartitionQueue]:
         """Give partitions up: end their batches in the database, forget what waits.
@@ -107,11 +140,13 @@ class Dispatcher:
             _, late = await asyncio.wait(tasks, timeout=DROP_WAIT_SECONDS)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:  # not without bound: a commit that comes later is dropped by the inbox
+                await asyncio.wait(late, timeout=DROP_WAIT_SECONDS)
         return dropped
 
     async def stop(self) -> Sequence[PartitionQueue]:
         """Give every partition up, and start no batch any more."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -124,38 +159,42 @@ class Dispatcher:
             if wait == 0:
                 self._start(self._take())
                 continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+            await happens(self._changed, wait)
 
     def _wait_seconds(self) -> float | None:
         """Seconds until the next batch may start; 0 is now, None is when something changes."""
-        records = sum(len(queue.waiting) for queue in self._queues.values() if not queue.in_batch)
-        if not records:
+        ready = [queue for queue in self._queues.values() if queue.waiting and not queue.in_batch]
+        if not ready:
             return None
-        now = monotonic()
-        if not self._batches:
+        if any(queue.alone for queue in ready):
+            return 0
+        records, now = sum(len(queue.waiting) for queue in ready), monotonic()
+        shared = [batch for batch in self._batches if not batch.alone]
+        if not shared:
             linger = self._last_end + self._settings.linger_ms / 1000 - now
             return max(0.0, linger) if records < self._settings.batch_records else 0
-        if len(self._batches) >= self._settings.batches_at_once:
+        if len(shared) >= self._settings.batches_at_once:
             return None
         if records >= self._settings.beside_records:
             return 0
-        newest = max(batch.started for batch in self._batches)
+        newest = max(batch.started for batch in shared)
         return max(0.0, newest + self._settings.beside_after_ms / 1000 - now)
 
     def _take(self) -> _Batch:
         """The next batch, bounded in records, bytes and order lines; at least one record."""
-        batch = _Batch([], monotonic())
+        ready = [queue for queue in self._queues.values() if queue.waiting and not queue.in_batch]
+        alone = [queue for queue in ready if queue.alone]
+        batch = _Batch([], monotonic(), alone=bool(alone))
         records = size = lines = 0
-        for queue in [queue for queue in self._queues.values() if not queue.in_batch]:
+        for queue in alone[:1] or ready:
             part: list[Delivery] = []
             while queue.waiting and records < self._settings.batch_records:
-                delivery = self._decoded(queue.waiting.popleft())
+                delivery = self._decoded(queue.take())
                 size += delivery.record.size_bytes
                 lines += delivery.lines
                 over = size > self._settings.batch_bytes or lines > self._settings.batch_lines
                 if over and records:
-                    queue.waiting.appendleft(delivery)
+                    queue.put_back([delivery])
                     records = self._settings.batch_records
                     break
                 part.append(delivery)
@@ -184,25 +223,33 @@ class Dispatcher:
         for queue, _ in batch.parts:
             queue.in_batch = True
         task = asyncio.create_task(self._settle(batch))
-        task.add_done_callback(partial(_report_failure, self._fail))
+        task.add_done_callback(partial(report_failure, self._fail))
         self._batches[batch] = task
 
     async def _settle(self, batch: _Batch) -> None:
         settled = False
+        patience = SHARED_PATIENCE if len(batch.parts) > 1 else None
         try:
-            settled = await self._processor.settle(batch.deliveries, batch.abandon)
+            settled = await self._processor.settle(batch.deliveries, batch.abandon, patience)
         finally:
             del self._batches[batch]
             for queue, part in batch.parts:
                 queue.in_batch = False
+                queue.alone = not settled and not batch.abandon.is_set()
                 if settled:
                     queue.settled_offset = part[-1].record.offset + 1
                 else:
-                    queue.waiting.extendleft(reversed(part))
+                    queue.put_back(part)
             self._last_end = monotonic()
             self._changed.set()
 
 
-def _report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:
+def _bytes_of(waiting: ConsumerRecord[Any, Any] | Delivery) -> int:
+    record = waiting.record if isinstance(waiting, Delivery) else waiting
+    return len(record.key or b"") + len(record.value or b"")
+
+
+def report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:
+    """As a task's callback: tell `fail` of what ended it."""
     if not task.cancelled() and (error := task.exception()) is not None:
         fail(error)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from messaging.database import Database
 from messaging.faults import heals_with_time
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
@@ -36,8 +36,7 @@ def every(seconds: float, action: Callable[[Database], Awaitable[int]]) -> Run:
         while not stop.is_set():
             if await action(database) > 0:
                 continue
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
+            await happens(stop, seconds)
 
     return run
 
@@ -58,6 +57,5 @@ async def keep_running(task: BackgroundTask, database: Database, stop: asyncio.E
             )
             if asyncio.get_running_loop().time() - started > RETRY_LONGEST_SECONDS:
                 wait = RETRY_FIRST_SECONDS
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait)
+            await happens(stop, wait)
             wait = min(2 * wait, RETRY_LONGEST_SECONDS)

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 
 from contracts.envelope import Envelope
 from messaging import metrics
+from messaging.database import notice_silence
 from messaging.dead_letters import unpack_headers
 from messaging.faults import heals_with_time
 from messaging.kafka import client_options
@@ -115,6 +116,7 @@ class Relay:
             timeout=CONNECT_SECONDS,
             server_settings={"application_name": f"{self._service}-relay", "jit": "off"},
         )
+        notice_silence(connection)
         try:
             self.connected = True
             if await self._stand_by(connection, stop):

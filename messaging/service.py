@@ -33,6 +33,7 @@ from messaging.relay import Relay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
 from messaging.tracing import configure_tracing
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
@@ -220,7 +221,7 @@ class Service:
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("consumers wait for Kafka", error=type(error).__name__)
                 await broker.stop()
-                await asyncio.wait([asyncio.create_task(stop.wait())], timeout=wait_ms / 1000)
+                await happens(stop, wait_ms / 1000)
                 wait_ms = min(2 * wait_ms, self.settings.consumer.retry_longest_ms)
                 continue
             for consumer in consumers:

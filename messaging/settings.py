@@ -50,6 +50,9 @@ class ConsumerSettings(BaseSettings):
     queue_records: int = Field(
         2000, ge=1, description="Records waiting per partition before it is paused."
     )
+    queue_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Bytes waiting per partition before it is paused."
+    )
     linger_ms: int = Field(
         20,
         ge=0,

@@ -12,7 +12,9 @@ from typing import Any
 import asyncpg
 import structlog
 
+from messaging.database import notice_silence
 from messaging.faults import heals_with_time
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
@@ -40,11 +42,7 @@ class Slot:
         while not stop.is_set():
             try:
                 if self._connection is None:
-                    self._connection = await asyncpg.connect(
-                        self._url,
-                        timeout=CONNECT_SECONDS,
-                        server_settings={"application_name": f"{self._service}-slot-{self._slot}"},
-                    )
+                    self._connection = await self._connect()
                 if await self._connection.fetchval(
                     "SELECT pg_try_advisory_lock(hashtext('trolley slot'), $1)", self._slot
                 ):
@@ -57,9 +55,17 @@ class Slot:
                     raise
                 log.warning("slot waits for the database", error=type(error).__name__)
                 await self.release()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), ASK_SECONDS)
+            await happens(stop, ASK_SECONDS)
         return False
+
+    async def _connect(self) -> Any:
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_SECONDS,
+            server_settings={"application_name": f"{self._service}-slot-{self._slot}"},
+        )
+        notice_silence(connection)
+        return connection
 
     async def hold(self, stop: asyncio.Event) -> None:
         """Watch the guard until `stop`. After a lost connection the slot is taken again.
@@ -67,8 +73,7 @@ class Slot:
         Raises `SlotLost` when another process took it meanwhile.
         """
         while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+            if await happens(stop, WATCH_SECONDS):
                 return
             if self._connection is not None and not self._connection.is_closed():
                 continue
@@ -79,7 +84,7 @@ class Slot:
     async def _take_once(self) -> bool:
         """Ask for the slot again. True also while the database is away: nobody else can ask."""
         try:
-            self._connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS)
+            self._connection = await self._connect()
             taken = await self._connection.fetchval(
                 "SELECT pg_try_advisory_lock(hashtext('trolley slot'), $1)", self._slot
             )

@@ -12,7 +12,6 @@ called again, until the provider says that it does not have it.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import assert_never
 
@@ -23,6 +22,7 @@ from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.faults import heals_with_time
 from messaging.outbox import emit
+from messaging.waiting import happens
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import Rules
 from payment_service.domain.outcomes import NAMES, Outcome, RefundPending, Unknown
@@ -94,14 +94,10 @@ class ProviderWorker:
                         raise
                     # Calls in flight go on; their results wait for the database.
                     log.warning("worker waits for the database", error=type(error).__name__)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+                    await happens(stop, RETRY_SECONDS)
                     continue
                 if not may_be_more and not self._results:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(
-                            self._awake.wait(), self._settings.worker_poll_seconds
-                        )
+                    await happens(self._awake, self._settings.worker_poll_seconds)
             await self._drain(database)
         finally:
             waking.cancel()

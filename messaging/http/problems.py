@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from asyncpg import InterfaceError, LockNotAvailableError, PostgresConnectionError, PostgresError
+from asyncpg import (
+    InterfaceError,
+    InternalClientError,
+    LockNotAvailableError,
+    PostgresConnectionError,
+    PostgresError,
+)
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -159,7 +165,13 @@ def install(app: FastAPI) -> None:
         log.error("a dependency is away", error=type(error).__name__)
         return unavailable("A dependency is away.").response()
 
-    for kind in (InterfaceError, PostgresConnectionError, OSError, TimeoutError):
+    for kind in (
+        InterfaceError,
+        InternalClientError,
+        PostgresConnectionError,
+        OSError,
+        TimeoutError,
+    ):
         app.add_exception_handler(kind, _away)
 
     @app.exception_handler(Exception)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
@@ -29,11 +30,23 @@ class Ledger:
     batches: list[list[tuple[int, int]]] = field(default_factory=list)
     settled: list[tuple[int, int]] = field(default_factory=list)
     free: asyncio.Event = field(default_factory=asyncio.Event)
+    stubborn: bool = False
+    """Does not let go of a batch that is given up, as a commit under way does not."""
+    sick: set[int] = field(default_factory=set)
+    """Partitions whose batches wait for something to heal, and with them what shares them."""
+    healed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def settle(self, batch: Sequence[Delivery], abandon: asyncio.Event) -> bool:
+    async def settle(
+        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None
+    ) -> bool:
         places = [(one.record.partition, one.record.offset) for one in batch]
         self.batches.append(places)
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.free, abandon)]
+        if self.sick & {partition for partition, _ in places}:
+            if patience is not None:
+                return False
+            await self.healed.wait()
+        awaited = (self.free,) if self.stubborn else (self.free, abandon)
+        waits = [asyncio.ensure_future(event.wait()) for event in awaited]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in pending:
             wait.cancel()
@@ -194,6 +207,72 @@ async def test_a_dropped_partition_tells_how_far_it_is_settled_and_forgets_the_r
         assert queue.settled_offset == 6
         assert place(0) not in dispatcher
     assert ledger.settled == [(0, 4), (0, 5)]
+
+
+async def test_a_partition_that_waits_for_something_to_heal_holds_up_no_other(
+    wait_until: WaitUntil,
+) -> None:
+    ledger = Ledger(sick={0})
+    ledger.free.set()
+
+    async def others() -> bool:
+        return sorted(ledger.settled) == [(1, 0), (2, 0), (2, 1)]
+
+    async def all_of_them() -> bool:
+        return len(ledger.settled) == 6
+
+    async with dispatching(ledger, batches_at_once=1) as dispatcher:
+        for partition in range(3):
+            dispatcher.put(place(partition), [record(partition, 0)])
+        dispatcher.put(place(2), [record(2, 1)])
+        await wait_until(others, what="the other partitions")
+        dispatcher.put(place(0), [record(0, 1)])
+        ledger.sick = set()
+        ledger.healed.set()
+        dispatcher.put(place(1), [record(1, 1)])
+        await wait_until(all_of_them, what="the partition that healed")
+    for partition in range(3):
+        assert [o for p, o in ledger.settled if p == partition] == [0, 1]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_stopping_ends_though_something_changes_at_that_moment(turns: int) -> None:
+    ledger = Ledger()
+    async with dispatching(ledger) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        dispatcher.put(place(1), [record(1, 0)])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ledger.free.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            await dispatcher.stop()
+
+
+async def test_nothing_begins_after_a_stop() -> None:
+    ledger = Ledger()
+    async with dispatching(ledger) as dispatcher:
+        await dispatcher.stop()
+        dispatcher.put(place(0), [record(0, 0)])
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert ledger.batches == []
+
+
+async def test_a_queue_is_full_by_its_records_or_by_their_bytes() -> None:
+    async with dispatching(Ledger(), queue_records=10, queue_bytes=1000) as dispatcher:
+        dispatcher.put(place(0), [record(0, 0)])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert dispatcher.fullness(place(0)) == 0  # in its batch
+        dispatcher.put(place(0), [record(0, offset) for offset in range(1, 6)])
+        assert dispatcher.fullness(place(0)) == 0.5
+        dispatcher.put(place(0), [record(0, 6, 1000)])
+        assert dispatcher.fullness(place(0)) == 1
+        assert dispatcher.fullness(place(1)) == 0
 
 
 async def test_what_was_given_up_of_partitions_that_stay_is_settled_again(

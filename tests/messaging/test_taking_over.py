@@ -1,0 +1,227 @@
+"""What FastStream hands over: nothing from before a rebalance counts after it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from messaging.consumer import TopicConsumer, make_broker
+from messaging.dispatch import Dispatcher
+from messaging.settings import ConsumerSettings, KafkaSettings
+from tests.messaging.test_dispatch import SUBSCRIPTION, Ledger, place, record
+
+WaitUntil = Callable[..., Awaitable[None]]
+
+
+class Membership:
+    """Takes the place of the Kafka client: an assignment and committed offsets, set by the test."""
+
+    def __init__(self, committed: dict[TopicPartition, int]) -> None:
+        self.offsets = committed
+        self.mine = set(committed)
+        self.commits: list[dict[int, int]] = []
+        self.seeks: list[tuple[int, int]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.fault: Exception | None = None
+        self.pauses: set[TopicPartition] = set()
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.mine)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        await self.answers.wait()
+        if self.fault is not None:
+            raise self.fault
+        return self.offsets.get(partition)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.seeks.append((partition.partition, offset))
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.commits.append({one.partition: offset for one, offset in offsets.items()})
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.pauses.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.pauses.discard(partition)
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.pauses)
+
+
+class Scene:
+    """A consumer that is handed records by hand."""
+
+    def __init__(self, ledger: Ledger, membership: Membership, **settings: Any) -> None:
+        bounds = ConsumerSettings(**{"linger_ms": 0, **settings})
+        self.faults: list[BaseException] = []
+        self.membership = membership
+        self.consumer = TopicConsumer(
+            make_broker(KafkaSettings(), None, "test"),
+            SUBSCRIPTION,
+            service="inventory",
+            slot=0,
+            database=None,  # type: ignore[arg-type]  # the ledger takes its place
+            kafka=KafkaSettings(),
+            settings=bounds,
+            fail=self.faults.append,
+        )
+        self.consumer._dispatcher = Dispatcher(
+            ledger,  # type: ignore[arg-type]  # takes the processor's place
+            bounds,
+            self.faults.append,
+        )
+        self.consumer._subscriber.consumer = membership
+
+    async def take_over(self, *records: ConsumerRecord) -> None:
+        await self.consumer._take_over(records)
+
+    async def commit(self) -> None:
+        await self.consumer._commit(self.consumer._dispatcher.queues)
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_partition_begins_at_its_committed_offset_and_nowhere_else() -> None:
+    ledger = Ledger()
+    ledger.free.set()
+    scene = Scene(ledger, Membership({place(0): 10}))
+    await scene.take_over(record(0, 12), record(0, 13))
+    assert scene.membership.seeks == [(0, 10)]
+    await scene.take_over(record(0, 10), record(0, 11), record(0, 12))
+    await turns()
+    await scene.commit()
+    await scene.consumer.stop()
+    assert ledger.settled == [(0, 10), (0, 11), (0, 12)]
+    assert scene.membership.commits == [{0: 13}]
+
+
+async def test_records_from_before_a_rebalance_begin_no_partition_in_the_middle() -> None:
+    ledger = Ledger()
+    scene = Scene(ledger, Membership({place(0): 10, place(1): 400}))
+    await scene.consumer.on_partitions_assigned(scene.membership.mine)
+    # Markers of transactions stand at 400 and 401: reading from 400 begins with 402.
+    await scene.take_over(record(1, 402))
+    await scene.take_over(record(1, 402), record(1, 403))
+    await turns()
+    scene.membership.answers.clear()
+    handing = asyncio.create_task(
+        scene.take_over(record(0, 10), record(1, 404), record(1, 405))  # fetched before ...
+    )
+    await turns()
+    await scene.consumer.on_partitions_revoked(scene.membership.mine)  # 402 and 403 are given up
+    scene.membership.answers.set()
+    await handing
+    ledger.free.set()
+    await scene.consumer.on_partitions_assigned(scene.membership.mine)
+    await turns()
+    await scene.commit()
+    await scene.consumer.stop()
+    assert (ledger.settled, scene.membership.commits, scene.faults) == ([], [], [])
+
+
+async def test_a_partition_that_left_while_it_was_asked_about_does_not_begin() -> None:
+    ledger = Ledger()
+    ledger.free.set()
+    scene = Scene(ledger, Membership({place(0): 10}))
+    await scene.consumer.on_partitions_assigned(scene.membership.mine)
+    scene.membership.answers.clear()
+    handing = asyncio.create_task(scene.take_over(record(0, 10)))
+    await turns()
+    await scene.consumer.on_partitions_revoked(scene.membership.mine)
+    scene.membership.answers.set()
+    await handing
+    await turns()
+    await scene.commit()
+    await scene.consumer.stop()
+    assert (ledger.settled, scene.membership.commits) == ([], [])
+
+
+async def test_a_revoke_waits_for_the_batch_in_the_database_and_commits_it() -> None:
+    ledger = Ledger(stubborn=True)
+    scene = Scene(ledger, Membership({place(0): 10}))
+    await scene.take_over(record(0, 10), record(0, 11))
+    await turns()
+
+    async def settle_later() -> None:
+        await turns()
+        ledger.free.set()
+
+    settling = asyncio.create_task(settle_later())
+    await scene.consumer.on_partitions_revoked(scene.membership.mine)
+    await settling
+    assert ledger.settled == [(0, 10), (0, 11)]
+    assert scene.membership.commits == [{0: 12}]
+    await scene.consumer.stop()
+
+
+async def test_a_fault_while_taking_over_ends_the_process_before_anything_is_lost() -> None:
+    ledger = Ledger()
+    ledger.free.set()
+    scene = Scene(ledger, Membership({place(0): 10, place(1): 20}))
+    await scene.consumer.on_partitions_assigned(scene.membership.mine)
+    await scene.take_over(record(1, 20))
+    await turns()
+    scene.membership.fault = TypeError("nobody thought of this")
+    with pytest.raises(TypeError):
+        await scene.take_over(record(0, 10), record(1, 21), record(1, 22))
+    scene.membership.fault = None
+    await scene.take_over(record(1, 23))
+    await turns()
+    await scene.commit()
+    await scene.consumer.stop()
+    assert ledger.settled == [(1, 20)]
+    assert scene.membership.commits == [{1: 21}]
+    assert scene.faults
+
+
+async def test_a_fault_of_the_housekeeping_ends_the_process(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+    ledger.free.set()
+    scene = Scene(ledger, Membership({place(0): 0}), commit_interval_ms=1)
+    scene.consumer.start_housekeeping()
+    await scene.take_over(record(0, 0))
+    scene.membership.fault = TypeError("nobody thought of this")
+
+    async def told() -> bool:
+        return bool(scene.faults)
+
+    await wait_until(told, what="the fault")
+    scene.membership.fault = None
+    await scene.consumer.stop()
+
+
+@pytest.mark.parametrize(
+    ("bound", "records"),
+    [
+        ({"queue_records": 4}, [record(0, offset) for offset in range(1, 5)]),
+        ({"queue_bytes": 1000}, [record(0, 1, 1000)]),
+    ],
+    ids=["records", "bytes"],
+)
+async def test_a_partition_whose_queue_is_full_is_paused_until_it_is_half_empty(
+    bound: dict[str, int], records: list[ConsumerRecord]
+) -> None:
+    ledger = Ledger()
+    scene = Scene(ledger, Membership({place(0): 0}), **bound)
+    await scene.take_over(record(0, 0))
+    await turns()
+    assert scene.membership.pauses == set()
+    await scene.take_over(*records)
+    scene.consumer._resume()
+    assert scene.membership.pauses == {place(0)}
+    ledger.free.set()
+    await turns()
+    scene.consumer._resume()
+    assert scene.membership.pauses == set()
+    await scene.consumer.stop()
