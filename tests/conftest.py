@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 from hypothesis import settings
 
+from tests import containers
 from trolley.runtime.servers import Servers
 from trolley.topics import admin_client, kafka_settings
 
@@ -70,7 +71,8 @@ def infrastructure() -> Iterator[Infrastructure]:
     """Real Kafka and PostgreSQL: servers named by the environment, else containers, else embedded.
 
     TROLLEY_TEST_KAFKA (`host:port`) and TROLLEY_TEST_POSTGRES (`postgresql://...`) name servers
-    that run already. The workers of one xdist run share one pair.
+    that run already; TROLLEY_TEST_DOCKER=0 leaves containers alone. The workers of one xdist run
+    share one pair.
     """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -82,7 +84,7 @@ def infrastructure() -> Iterator[Infrastructure]:
         yield given
         asyncio.run(_sweep(given))
         return
-    start = _containers if _docker_answers() else _embedded
+    start = _containers if containers.docker_answers() else _embedded
     with start(run) as servers:
         yield Infrastructure(kafka or servers.kafka, postgres or servers.postgres, prefix)
 
@@ -166,24 +168,10 @@ def _start_servers(shared: Path, home: Path, lease: Path) -> Servers:
 
 @contextlib.contextmanager
 def _containers(run: str) -> Iterator[Servers]:
-    """A pair of containers for each worker; testcontainers removes them even after a kill."""
+    """A pair of containers for each worker."""
     del run
-    from testcontainers.kafka import KafkaContainer
-    from testcontainers.postgres import PostgresContainer
-
-    kafka = KafkaContainer("apache/kafka:4.3.0").with_env(
-        "KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false"
-    )
-    postgres = PostgresContainer("postgres:18", driver=None).with_command("-c max_connections=300")
-    with kafka, postgres:
-        yield Servers(kafka.get_bootstrap_server(), postgres.get_connection_url())
-
-
-def _docker_answers() -> bool:
-    # In a process of its own: the client leaves an open socket behind when nobody answers.
-    ping = "import docker; docker.from_env(timeout=2).ping()"
-    done = subprocess.run([sys.executable, "-c", ping], capture_output=True, check=False)
-    return done.returncode == 0
+    with containers.pair() as (kafka, postgres):
+        yield Servers(kafka, postgres)
 
 
 @pytest.fixture

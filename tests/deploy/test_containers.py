@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import containers
+from tests.containers import kafka_environment
 from trolley.services import SERVICES
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +104,27 @@ def test_services_and_commands_import_without_what_the_image_leaves_out() -> Non
     modules = (*(service.module for service in SERVICES), "trolley.cli")
     done = run("-c", IMPORT_WITHOUT.format(absent=set(NOT_IN_THE_IMAGE), modules=modules))
     assert done.returncode == 0, done.stderr
+
+
+def test_the_containers_of_the_tests_are_those_of_compose_and_can_be_reached() -> None:
+    """Their start needs an engine; what they would be started with does not."""
+    services = compose()["services"]
+    environment = kafka_environment(services, "127.0.0.1:29092")
+    assert environment["KAFKA_ADVERTISED_LISTENERS"] == "PLAINTEXT://127.0.0.1:29092"
+    assert environment["KAFKA_PROCESS_ROLES"] == "broker,controller"
+    assert all(isinstance(value, str) for value in environment.values())
+
+
+def test_what_starts_them_is_there_and_not_deprecated() -> None:
+    imports = (
+        "from testcontainers.community.postgres import PostgresContainer\n"
+        "from testcontainers.core.container import DockerContainer\n"
+        "from testcontainers.core.wait_strategies import LogMessageWaitStrategy\n"
+    )
+    assert [line for line in imports.splitlines() if line not in _source_of_containers()] == []
+    # In a process of its own: the client leaves an open socket behind when nobody answers.
+    subprocess.run([sys.executable, "-W", "error", "-c", imports], check=True)
+
+
+def _source_of_containers() -> list[str]:
+    return [line.strip() for line in Path(containers.__file__).read_text().splitlines()]
