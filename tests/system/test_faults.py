@@ -33,7 +33,7 @@ async def test_replicas_that_are_killed_lose_and_double_nothing(town: Town) -> N
     await town.sell_while(SHOPPERS, kill)
 
 
-async def test_a_replica_that_freezes_for_longer_than_its_session_is_replaced_and_fenced(
+async def test_a_replica_that_freezes_for_longer_than_its_session_loses_and_doubles_nothing(
     town: Town,
 ) -> None:
     frozen = ("order", "inventory", "payment")
