@@ -209,11 +209,14 @@ async def list_my_carts(
 
 
 def _position(created_at: str, cart_id: str) -> tuple[datetime, UUID]:
+    # To UTC here, not in the database's client: the ends of the calendar have no moment there.
     try:
         moment, last = datetime.fromisoformat(created_at), UUID(cart_id)
-    except ValueError:
-        raise Problem(422, "invalid-cursor", "The cursor is not one of ours") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC), last
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC), last
+    except (ValueError, OverflowError):
+        pass
+    raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
 
 
 NOT_STORED = {"Cache-Control": "no-store"}

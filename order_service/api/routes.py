@@ -4,7 +4,7 @@ A checkout's status answers to the link that its cart signed, to its customer, t
 token and to operators of its shop; an order to the latter three.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -172,13 +172,14 @@ async def list_my_orders(
 
 
 def _position(placed_at: str, order_id: str) -> tuple[datetime, UUID]:
+    # To UTC here, not in the database's client: the ends of the calendar have no moment there.
     try:
-        position = datetime.fromisoformat(placed_at), UUID(order_id)
-    except ValueError:
-        raise Problem(422, "invalid-cursor", "The cursor is not one of ours") from None
-    if position[0].tzinfo is None:
-        raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
-    return position
+        moment, last = datetime.fromisoformat(placed_at), UUID(order_id)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC), last
+    except (ValueError, OverflowError):
+        pass
+    raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
 
 
 @router.get("/orders/{order_id}", response_model=OrderView)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from contracts.messages.cart import CartChanged
+from messaging.http.pages import encode_cursor
 from tests.cart_service.shop import CHECKOUT, Shop, done, problem, quantities
 
 pytestmark = pytest.mark.integration
@@ -409,7 +410,17 @@ class TestList:
             assert done(await shop.http.get("/carts", headers=stranger))["items"] == []
         assert problem(await shop.http.get("/carts")) == (401, "unauthenticated")
 
-    @pytest.mark.parametrize("cursor", ["x", "WyJhIiwiYiJd", "W10"])
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            "x",
+            "WyJhIiwiYiJd",
+            "W10",
+            encode_cursor("2026-01-01T00:00:00", str(UUID(int=0))),
+            encode_cursor("9999-12-31T23:59:59-14:00", str(UUID(int=0))),
+            encode_cursor("0001-01-01T00:00:00+14:00", str(UUID(int=0))),
+        ],
+    )
     async def test_a_cursor_that_is_not_ours_is_refused(self, shop: Shop, cursor: str) -> None:
         response = await shop.http.get(f"/carts?cursor={cursor}", headers=shop.guest("x"))
 

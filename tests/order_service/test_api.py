@@ -298,6 +298,8 @@ class TestListing:
             "cursor=nonsense",
             f"cursor={encode_cursor('2026-01-01', 'x')}",
             f"cursor={encode_cursor('2026-01-01T00:00:00', str(CHECKOUT_ID))}",
+            f"cursor={encode_cursor('9999-12-31T23:59:59-14:00', str(CHECKOUT_ID))}",
+            f"cursor={encode_cursor('0001-01-01T00:00:00+14:00', str(CHECKOUT_ID))}",
             "limit=0",
             "limit=100000",
         ],
