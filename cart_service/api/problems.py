@@ -32,12 +32,15 @@ def problem_of(error: errors.CartError, settings: CartSettings) -> Problem:
                 checkout_id=checkout_id,
                 status_url=url,
             )
-        case errors.CartClosed(checkout_id, merged_into):
+        case errors.CartClosed(shop_id, checkout_id, merged_into):
+            bought = checkout_id and checkout_url(settings, shop_id, checkout_id)
             return Problem(
                 409,
                 "cart-closed",
                 "This cart is closed",
+                headers={"Location": bought} if bought else None,
                 checkout_id=checkout_id,
+                status_url=bought,
                 merged_into=merged_into,
             )
         case errors.LineNotFound(line_no):

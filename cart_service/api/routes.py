@@ -91,7 +91,7 @@ Asking = Annotated[Caller, Depends(caller)]
 LineNo = Annotated[int, Path(ge=1, le=2**31 - 1, description="The line's number.")]
 
 WHILE_CHECKING_OUT: dict[int | str, dict[str, Any]] = {409: answers_with("Location")}
-"""A locked cart is refused with the status URL of its checkout."""
+"""A locked or bought cart is refused with the status URL of its checkout."""
 
 
 @router.post(

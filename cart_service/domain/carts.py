@@ -243,9 +243,9 @@ def require_changeable(cart: Cart, version: int | None) -> None:
         case Locked(checkout_id):
             raise errors.CheckoutInProgress(cart.shop_id, checkout_id)
         case Bought(checkout_id):
-            raise errors.CartClosed(checkout_id=checkout_id, merged_into=None)
+            raise errors.CartClosed(cart.shop_id, checkout_id=checkout_id, merged_into=None)
         case Merged(into_cart_id):
-            raise errors.CartClosed(checkout_id=None, merged_into=into_cart_id)
+            raise errors.CartClosed(cart.shop_id, checkout_id=None, merged_into=into_cart_id)
         case _:
             assert_never(cart.state)
     if version is not None and version != cart.version:

@@ -36,6 +36,7 @@ class CheckoutInProgress(CartError):
 class CartClosed(CartError):
     """The cart is done: bought by `checkout_id`, or its lines went into cart `merged_into`."""
 
+    shop_id: str
     checkout_id: UUID | None
     merged_into: UUID | None
 

@@ -318,4 +318,7 @@ class TestAfterwards:
         assert (cart["status"], cart["checkout"]["status"]) == ("closed", "completed")
         assert cart["totals"]["total_minor"] == 500
         assert problem(added) == problem(other) == (409, "cart-closed")
+        for refused in (added, other):
+            assert refused.json()["status_url"] == refused.headers["location"]
+            assert f"/checkouts/{checkout_id}?signature=" in refused.headers["location"]
         assert await shop.checked_out(path, owner) == checkout_id
