@@ -1,12 +1,15 @@
 """Settings of the order service; environment prefix `ORDER_`."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from contracts.messages.base import Step
+from contracts.money import PROVIDER_LIMITS
 from messaging.settings import ServiceSettings, service_settings
 from order_service.checkout import LateSuccess, Policy
+
+Provider = Annotated[str, Field(min_length=1)]
 
 
 class OrderSettings(ServiceSettings):
@@ -14,6 +17,12 @@ class OrderSettings(ServiceSettings):
 
     model_config = service_settings("ORDER_")
 
+    payment_providers: tuple[Provider, ...] = Field(
+        ("simulated",),
+        min_length=1,
+        description="Providers that an order may be paid through, the usual one first; a JSON list "
+        "in the environment. The same as the cart's: prices are rounded for those.",
+    )
     resend_first_seconds: float = Field(
         10,
         gt=0,
@@ -100,6 +109,8 @@ class OrderSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if unknown := set(self.payment_providers) - set(PROVIDER_LIMITS):
+            raise ValueError(f"unknown payment providers: {', '.join(sorted(unknown))}")
         if self.resend_longest_seconds < self.resend_first_seconds:
             raise ValueError("the longest wait is shorter than the first")
         self.policy()

@@ -7,19 +7,22 @@ from pydantic import Field
 from contracts.messages.parts import PaymentMethod
 from messaging.http.bodies import RequestBody, ShortText
 
-USUAL_PROVIDER = "simulated"
-
 
 class PaymentBody(RequestBody):
-    """How to pay: the provider's token of a method, never a card number."""
+    """How to pay: the provider's token of a method, never a card number.
+
+    By default through the shop's usual provider.
+    """
 
     token: ShortText
-    provider: ShortText = USUAL_PROVIDER
+    provider: ShortText | None = None
     flow: Literal["automatic", "authorize"] = "automatic"
 
-    def method(self) -> PaymentMethod:
+    def method(self, usual_provider: str) -> PaymentMethod:
         """The method as messages carry it."""
-        return PaymentMethod(provider=self.provider, token=self.token, flow=self.flow)
+        return PaymentMethod(
+            provider=self.provider or usual_provider, token=self.token, flow=self.flow
+        )
 
 
 class NewPayment(RequestBody):

@@ -1,5 +1,6 @@
 """Refusals of the saga in HTTP's words."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from messaging.http.problems import Problem
@@ -24,6 +25,28 @@ def checkout_not_found() -> Problem:
 def order_not_found() -> Problem:
     """404, the same for an order of somebody else and for one that never was."""
     return Problem(404, "order-not-found", "There is no such order")
+
+
+def provider_not_offered(offered: Sequence[str]) -> Problem:
+    """422: an attempt through such a provider would only stand in the way of others."""
+    return Problem(
+        422,
+        "provider-not-offered",
+        "The shop takes no payments through this provider",
+        providers=list(offered),
+    )
+
+
+def total_below_minimum(total_minor: int, minimum_minor: int, currency: str) -> Problem:
+    """422: the provider would refuse to charge so little."""
+    return Problem(
+        422,
+        "total-below-minimum",
+        "The total is less than can be charged",
+        total_minor=total_minor,
+        minimum_minor=minimum_minor,
+        currency=currency,
+    )
 
 
 def problem_of(why: Why) -> Problem | None:

@@ -11,6 +11,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 
 from contracts.messages.order import CancelCheckout, PayOrder
+from contracts.messages.parts import PaymentMethod
+from contracts.money import provider_limit
 from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
@@ -25,7 +27,13 @@ from messaging.http.tokens import (
     verify,
 )
 from order_service.api.bodies import NewCancel, NewPayment
-from order_service.api.problems import checkout_not_found, order_not_found, problem_of
+from order_service.api.problems import (
+    checkout_not_found,
+    order_not_found,
+    problem_of,
+    provider_not_offered,
+    total_below_minimum,
+)
 from order_service.api.views import (
     CheckoutView,
     OrderPage,
@@ -202,10 +210,12 @@ async def pay_order(
 ) -> JsonResponse:
     """Try to pay: a first attempt, or another one while the window is open."""
     holder = await _found(connection, order_id, asking)
+    method = body.payment.method(settings.payment_providers[0])
+    await _require_chargeable(connection, order_id, method, settings)
     command = PayOrder(
         shop_id=holder.shop_id,
         checkout_id=holder.checkout_id,
-        method=body.payment.method(),
+        method=method,
         replace=body.replace,
     )
     await _decide(connection, settings, command, now)
@@ -238,6 +248,18 @@ async def _found(connection: Connection, order_id: UUID, asking: Caller) -> Hold
     if holder is None or not asking.may_see(holder):
         raise order_not_found()
     return holder
+
+
+async def _require_chargeable(
+    connection: Connection, order_id: UUID, method: PaymentMethod, settings: OrderSettings
+) -> None:
+    """Refuse a provider that the shop does not offer, or that charges no total so small."""
+    if method.provider not in settings.payment_providers:
+        raise provider_not_offered(settings.payment_providers)
+    price = await listings.read_price(connection, order_id)
+    minimum = provider_limit(method.provider, price.currency).minimum_minor
+    if 0 < price.total_minor < minimum:
+        raise total_below_minimum(price.total_minor, minimum, price.currency)
 
 
 async def _decide(

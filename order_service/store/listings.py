@@ -30,6 +30,24 @@ async def read_history(connection: Connection, checkout_id: UUID, most: int) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What an order costs."""
+
+    total_minor: int
+    currency: str
+
+
+_PRICE = sql("SELECT total_minor, currency FROM orders WHERE order_id = :order_id")
+
+
+async def read_price(connection: Connection, order_id: UUID) -> Price:
+    """What an order costs; it never changes."""
+    row = await connection.fetch_one(_PRICE, {"order_id": order_id})
+    assert row is not None  # noqa: S101 - its caller found the order, and orders are kept
+    return Price(*row)
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Whose an order is, and which checkout it came from."""
 

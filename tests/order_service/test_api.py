@@ -388,6 +388,27 @@ class TestPaying:
         assert problem(response) == (409, "attempts-exhausted")
         assert response.json()["attempts_limit"] == 1
 
+    async def test_through_a_provider_that_is_not_offered(self, office: Office) -> None:
+        await office.tell(start(), reserved(), declined())
+        body = {"payment": {"token": "card", "provider": "stripe"}}
+        response = await office.post(self.path, body)
+        assert problem(response) == (422, "provider-not-offered")
+        assert response.json()["providers"] == ["simulated"]
+        assert len(await office.sent(ChargePayment)) == 1
+        assert (await office.post(self.path, CARD)).status_code == 202
+
+    async def test_less_than_the_provider_can_charge(
+        self, office: Office, order_database: str
+    ) -> None:
+        stripe = Office(order_database, payment_providers=("stripe", "simulated"))
+        await office.tell(start(total_minor=29), reserved(), declined())
+        response = await stripe.post(self.path, CARD)
+        await stripe.close()
+        assert problem(response) == (422, "total-below-minimum")
+        said = response.json()
+        assert (said["total_minor"], said["minimum_minor"], said["currency"]) == (29, 30, "GBP")
+        assert len(await office.sent(ChargePayment)) == 1
+
     async def test_a_refusal_leaves_the_key_free(self, office: Office) -> None:
         await office.tell(start(), reserved())
         refused = await office.post(self.path, CARD, key="my-only-key")
