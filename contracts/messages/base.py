@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.topics import Topic
 
@@ -27,7 +27,7 @@ class Message(Value):
     type: ClassVar[str]
     topic: ClassVar[Topic]
 
-    shop_id: str = DEFAULT_SHOP
+    shop_id: str = Field(DEFAULT_SHOP, min_length=1)
 
     @property
     def key(self) -> str:
@@ -71,7 +71,7 @@ class SagaMessage(Message):
 
     checkout_id: UUID
     step: Step
-    round: int = 1
+    round: int = Field(1, ge=1)
 
     @property
     def key(self) -> str:

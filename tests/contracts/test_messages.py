@@ -99,6 +99,17 @@ def test_a_message_cannot_be_changed(kind: type[Message]) -> None:
         example(kind).shop_id = "other"  # type: ignore[misc]  # what must fail at run time too
 
 
+@every_message
+def test_a_message_of_no_shop_or_of_no_round_is_none(kind: type[Message]) -> None:
+    right = example(kind).model_dump(mode="json")
+    wrong: list[dict[str, object]] = [{"shop_id": ""}]
+    if issubclass(kind, base.SagaMessage):
+        wrong += [{"round": 0}, {"round": -1}]
+    for each in wrong:
+        with pytest.raises(ValidationError):
+            kind.model_validate({**right, **each})
+
+
 def test_saga_messages_of_one_checkout_share_one_key() -> None:
     kinds = [kind for kind in MESSAGES if issubclass(kind, base.SagaMessage)]
     keys = {(m.key, m.correlation_id) for m in (example(kind) for kind in kinds)}

@@ -1,6 +1,7 @@
 """The saga over a real database: batches, duplicates, crossings, and what is written."""
 
 import asyncio
+import json
 from dataclasses import replace
 from uuid import UUID
 
@@ -192,6 +193,18 @@ class TestWhatNothingExplains:
     async def test_it_leaves_no_trace_in_the_timeline(self, office: Office) -> None:
         await office.tell(start(), committed())
         assert await office.history() == [("start_checkout", "moved", "reserving")]
+
+    @pytest.mark.parametrize("wrong", [{"round": 0}, {"shop_id": ""}], ids=str)
+    async def test_a_record_of_no_round_or_no_shop_is_no_message(
+        self, office: Office, wrong: dict[str, object]
+    ) -> None:
+        await office.tell(start())
+        record = office.record(reserved())
+        assert record.value is not None
+        body = {**json.loads(record.value), **wrong}
+        await office.handle([replace(record, value=json.dumps(body).encode())])
+        assert await office.history() == [("start_checkout", "moved", "reserving")]
+        assert len(await office.dead_letters()) == 1
 
     async def test_an_answer_for_nobody(self, office: Office) -> None:
         await office.tell(reserved())
