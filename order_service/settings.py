@@ -103,6 +103,12 @@ class OrderSettings(ServiceSettings):
     states_interval_seconds: float = Field(
         5, gt=0, description="How often the checkouts are counted by state for the metrics."
     )
+    unseen_late_seconds: float = Field(
+        60,
+        gt=0,
+        description="A checkout that its cart issued so long ago and the saga has not seen yet is "
+        "shown as late: its StartCheckout is stuck, or a dead letter.",
+    )
     history_entries: int = Field(
         500, ge=1, description="Most entries of a checkout's history that are shown: the newest."
     )

@@ -4,7 +4,7 @@ A checkout's status answers to the link that its cart signed, to its customer, t
 token and to operators of its shop; an order to the latter three.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -47,6 +47,7 @@ from order_service.checkout import Checkout, Stale
 from order_service.handlers import SERVICE, CheckoutHandler
 from order_service.settings import OrderSettings
 from order_service.store import listings
+from order_service.store.checkouts import Known
 from order_service.store.listings import Holder
 
 CHECKOUT_PURPOSE = "checkout"
@@ -109,6 +110,7 @@ async def show_checkout(
     asking: Asking,
     connection: ReadConnection,
     settings: Settings,
+    now: Now,
     signature: Signature = None,
 ) -> JsonResponse:
     """The state of a checkout, with its history; `received` until the saga has seen it.
@@ -121,7 +123,7 @@ async def show_checkout(
     if not isinstance(known, Checkout) or holder is None:
         if shop is None:
             raise checkout_not_found()
-        return JsonResponse(unbegun_view(checkout_id, cancelled=known is not None))
+        return JsonResponse(_unbegun(checkout_id, known, settings, now))
     if shop != holder.shop_id and not asking.may_see(holder):
         raise checkout_not_found()
     history = await listings.read_history(connection, checkout_id, settings.history_entries)
@@ -158,7 +160,7 @@ async def cancel_checkout(
     await _decide(connection, settings, command, now)
     after = await listings.read_checkout(connection, checkout_id)
     if not isinstance(after, Checkout):
-        return JsonResponse(unbegun_view(checkout_id, cancelled=after is not None), 202)
+        return JsonResponse(_unbegun(checkout_id, after, settings, now), 202)
     history = await listings.read_history(connection, checkout_id, settings.history_entries)
     return JsonResponse(checkout_view(after, history), 202)
 
@@ -241,6 +243,13 @@ async def cancel_order(
     )
     await _decide(connection, settings, command, now)
     return JsonResponse(await _shown(connection, holder, settings), 202)
+
+
+def _unbegun(
+    checkout_id: UUID, known: Known | None, settings: OrderSettings, now: datetime
+) -> CheckoutView:
+    late_since = now - timedelta(seconds=settings.unseen_late_seconds)
+    return unbegun_view(checkout_id, cancelled=known is not None, late_since=late_since)
 
 
 async def _found(connection: Connection, order_id: UUID, asking: Caller) -> Holder:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from typing_extensions import TypedDict
 
+from contracts.ids import first_id_at
 from order_service.checkout import Checkout, State
 from order_service.checkout.facts import Attempt, Refund
 
@@ -191,13 +192,16 @@ def entry_view(row: Any) -> EntryView:
     )
 
 
-def unbegun_view(checkout_id: UUID, *, cancelled: bool) -> CheckoutView:
-    """A checkout that has not begun: it is on its way, or was cancelled before it came."""
+def unbegun_view(checkout_id: UUID, *, cancelled: bool, late_since: datetime) -> CheckoutView:
+    """A checkout that has not begun: it is on its way, or was cancelled before it came.
+
+    One on its way is late when it was issued before `late_since`: its id, a UUIDv7, says when.
+    """
     return CheckoutView(
         checkout_id=checkout_id,
         state=State.CANCELLED if cancelled else RECEIVED,
         final=cancelled,
-        late=False,
+        late=not cancelled and checkout_id < first_id_at(late_since),
         blocked=False,
         reason=None,
         order_id=None,

@@ -8,9 +8,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from contracts.ids import new_id
+from contracts.ids import first_id_at, new_id
 from contracts.messages.order import StartCheckout
 from contracts.messages.payment import ChargePayment, ClosePayment
+from messaging.clock import utc_now
 from messaging.http.pages import encode_cursor
 from messaging.http.problems import TYPE_BASE
 from messaging.http.tokens import hash_token, sign
@@ -67,6 +68,25 @@ class TestStatus:
         assert response.status_code == 200
         assert response.json()["state"] == "received"
         assert response.json()["final"] is False
+
+    async def test_a_checkout_that_nobody_takes_over_is_late(
+        self, office: Office, order_database: str
+    ) -> None:
+        patience = timedelta(seconds=office.settings.unseen_late_seconds)
+        issued = {
+            first_id_at(utc_now() - patience - timedelta(seconds=1)): True,
+            first_id_at(utc_now() - patience / 2): False,
+        }
+        for checkout_id, late in issued.items():
+            path = f"/checkouts/{checkout_id}?signature={office.signature(checkout_id)}"
+            shown = (await office.get(path, {})).json()
+            assert (shown["state"], shown["late"], shown["final"]) == ("received", late, False)
+
+    async def test_what_was_cancelled_before_it_came_is_never_late(self, office: Office) -> None:
+        signed = f"?signature={office.signature()}"
+        await office.post(f"{STATUS}/cancel{signed}", {}, {})
+        shown = (await office.get(STATUS + signed, {})).json()
+        assert (shown["final"], shown["late"]) == (True, False)
 
     @pytest.mark.parametrize(
         "signature",
