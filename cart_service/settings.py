@@ -54,6 +54,15 @@ class CartSettings(ServiceSettings):
     start_resend_batch_rows: int = Field(
         100, ge=1, description="Most checkouts that are sent again in one transaction."
     )
+    start_unanswered_sends: int = Field(
+        4,
+        ge=1,
+        description="A StartCheckout that was sent more often than this without an answer, by "
+        "default for over a minute, is counted as unanswered.",
+    )
+    unanswered_interval_seconds: float = Field(
+        5, gt=0, description="How often the unanswered StartCheckouts are counted for the metrics."
+    )
     sweep_interval_seconds: float = Field(
         1, gt=0, description="How often the service looks for checkouts to send again."
     )

@@ -1,14 +1,27 @@
-"""Sends StartCheckout again, ever more slowly, until the saga has taken the checkout over."""
+"""Sends StartCheckout again, ever more slowly, until the saga has taken the checkout over.
+
+What nobody takes over, as when it lies among the dead letters, shows in a gauge.
+"""
 
 from collections.abc import Awaitable, Callable
 
 import structlog
+from prometheus_client import Gauge
 
 from cart_service.domain.checkouts import Terms, resend_after
-from cart_service.store.starts import postpone_starts, take_due_starts
+from cart_service.store.starts import (
+    count_unanswered_starts,
+    postpone_starts,
+    take_due_starts,
+)
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.outbox import emit
+
+UNANSWERED = Gauge(
+    "trolley_carts_start_unanswered",
+    "Carts whose StartCheckout was sent again and again and never answered.",
+)
 
 log = structlog.get_logger()
 
@@ -32,3 +45,14 @@ def resend_starts(
         return len(due)
 
     return sweep
+
+
+def count_unanswered(sends: int) -> Callable[[Database], Awaitable[int]]:
+    """An action that sets the gauge of carts that sent StartCheckout more than `sends` times."""
+
+    async def count(database: Database) -> int:
+        async with database.reading() as connection:
+            UNANSWERED.set(await count_unanswered_starts(connection, sends))
+        return 0
+
+    return count

@@ -30,6 +30,16 @@ _POSTPONE = sql("""
 """)
 
 
+_COUNT_UNANSWERED = sql("""
+    SELECT count(*) FROM carts WHERE start_due_at IS NOT NULL AND start_sends > :sends
+""")
+
+
+async def count_unanswered_starts(connection: Connection, sends: int) -> int:
+    """How many carts have sent StartCheckout more than `sends` times without an answer."""
+    return int(await connection.fetch_value(_COUNT_UNANSWERED, {"sends": sends}))
+
+
 async def take_due_starts(connection: Connection, now: datetime, most: int) -> list[DueStart]:
     """Lock at most `most` carts whose StartCheckout is due again, the longest due first."""
     result = await connection.fetch(_TAKE_DUE, {"now": now, "most": most})

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from cart_service.sweeper import resend_starts
+from cart_service.sweeper import UNANSWERED, count_unanswered, resend_starts
 from contracts.messages.base import Message
 from contracts.messages.cart import CheckoutAccepted, CloseCart, UnlockCart
 from contracts.messages.order import StartCheckout
@@ -96,3 +96,20 @@ async def test_replicas_at_once_send_each_once_in_bounded_batches(shop: Shop) ->
     assert max(found) <= 4
     assert len(await shop.sent(StartCheckout)) == 18
     assert len({command.checkout_id for command in await shop.sent(StartCheckout)}) == 9
+
+
+async def test_what_is_sent_again_and_again_without_an_answer_is_counted(shop: Shop) -> None:
+    cart, checkout = await locked(shop)
+    sends = shop.settings.start_unanswered_sends
+    counted = []
+    for _ in range(sends + 1):
+        await count_unanswered(sends)(shop.service.database)
+        counted.append(UNANSWERED._value.get())
+        await time_passes(shop)
+        await sweep(shop)
+    assert counted == [0] * sends + [1]
+
+    await shop.receive(CheckoutAccepted(checkout_id=checkout, cart_id=cart))
+    await count_unanswered(sends)(shop.service.database)
+
+    assert UNANSWERED._value.get() == 0
