@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from trolley.audit.invariant import Source
 from trolley.audit.published import EVENT_TOPICS, Published
 from trolley.audit.report import OpenItem
+from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import Snapshots
 
 SENT_AGAIN = "events sent again under their id"
@@ -36,6 +37,15 @@ _OPEN = (
             _counting("outbox", "time", "flagged_at IS NOT NULL"),
         )
         for source in _SERVICES
+    ),
+    (
+        "checkouts that nobody takes over",
+        Source.CART,
+        _counting(
+            "carts",
+            "changed_at",
+            f"start_due_at IS NOT NULL AND start_sends > {AUDIT_UNANSWERED_SENDS}",
+        ),
     ),
     (
         "checkouts that need attention",

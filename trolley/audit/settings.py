@@ -7,6 +7,10 @@ AUDIT_OVERDUE_SECONDS = 60
 """A deadline or an outbox row that waits longer than this waits for nobody: sweepers and relays
 look several times a second, and a restart takes seconds."""
 
+AUDIT_UNANSWERED_SENDS = 4
+"""A StartCheckout that was sent more often than this, for over a minute, waits for somebody: it
+lies among the dead letters, or the order service is away."""
+
 
 class AuditSettings(BaseSettings):
     """How the auditor reads and what it keeps; environment prefix `TROLLEY_`."""

@@ -23,6 +23,7 @@ from trolley.audit import AuditReport, AuditSettings, Sources, audit
 from trolley.audit.invariant import Invariant, Source
 from trolley.audit.invariants import INVARIANTS
 from trolley.audit.published import TopicMissing
+from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import DatabaseNotNamed, DatabaseNotReadable, database_urls
 from trolley.runtime.errors import DatabaseUnavailable
 from trolley.topics import admin_client
@@ -310,6 +311,24 @@ async def test_open_items_are_told_and_are_no_violation(world: World, audited: A
     assert items["checkouts that need attention", "order"].count == 1
     assert items["provider operations", "payment"].count == 1
     assert report.clean
+
+
+async def test_a_checkout_that_nobody_takes_over_is_told_and_is_no_violation(
+    world: World, audited: Audited
+) -> None:
+    what = "checkouts that nobody takes over"
+    for sends, count in ((AUDIT_UNANSWERED_SENDS, 0), (AUDIT_UNANSWERED_SENDS + 1, 1)):
+        await world.run(
+            Source.CART,
+            "UPDATE carts SET start_sends = $2 WHERE checkout_id = $1",
+            named("received"),
+            sends,
+        )
+
+        report = await audited()
+
+        assert sum(item.count for item in report.open_items if item.what == what) == count
+        assert report.clean
 
 
 # What cannot be read.
