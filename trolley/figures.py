@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from messaging.kafka import client_options
 from trolley.services import SERVICES
-from trolley.topics import REQUEST_TIMEOUT_MS, client_options, kafka_settings
+from trolley.topics import REQUEST_TIMEOUT_MS, kafka_settings
 
 _COUNT_CHECKOUTS = "SELECT state, count(*) FROM checkouts GROUP BY state"
 

@@ -15,9 +15,9 @@ from aiokafka.errors import (
     KafkaError,
     for_code,
 )
-from aiokafka.helpers import create_ssl_context
 
 from contracts.topics import TOPICS, Topic
+from messaging.kafka import client_options
 from messaging.settings import KafkaSettings
 from trolley.runtime.errors import KafkaUnavailable
 
@@ -58,24 +58,6 @@ def kafka_settings(environment: Mapping[str, str]) -> KafkaSettings:
     }
     # No file: that of another state directory may be near.
     return KafkaSettings(_env_file=None, **cast(dict[str, Any], named))
-
-
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """How any aiokafka client reaches the broker of these settings, TLS and SASL included."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap_servers,
-        "security_protocol": settings.security_protocol,
-    }
-    if settings.security_protocol in {"SSL", "SASL_SSL"}:
-        options["ssl_context"] = create_ssl_context(
-            cafile=settings.ssl_cafile, certfile=settings.ssl_certfile, keyfile=settings.ssl_keyfile
-        )
-    if settings.security_protocol.startswith("SASL"):
-        password = settings.sasl_password
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = password.get_secret_value() if password else None
-    return options
 
 
 @asynccontextmanager
