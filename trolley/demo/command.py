@@ -40,7 +40,8 @@ def demo(
     orders: Annotated[
         Path | None,
         typer.Option(
-            help="Order lines in CSV, in the form of the Online Retail data set.",
+            help="Order lines in CSV, in the form of the Online Retail data set; at most 1,000 "
+            "different lines of one invoice.",
             show_default="350 invoices of it",
             exists=True,
             dir_okay=False,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from contracts.money import NotAnAmount, parse_minor
 
@@ -193,7 +194,10 @@ def decode_orders(content: bytes) -> str:
 
 
 def parse_orders(text: str) -> Orders:
-    """The order lines in CSV with a header. Raises `OrdersError` where that is not what it is."""
+    """The order lines in CSV with a header; a row with nothing in any column is no line.
+
+    Raises `OrdersError` where that is not what it is.
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     if missing := [column for column in COLUMNS if column not in reader.fieldnames]:
@@ -203,6 +207,8 @@ def parse_orders(text: str) -> Orders:
     file_lines = 0
     try:
         for row in reader:
+            if _empty(row):
+                continue
             file_lines += 1
             sale = _sale(row, reader.line_num)
             if isinstance(sale, SkipReason):
@@ -240,6 +246,16 @@ def product_code_of(stock_code: str) -> str:
     digest = hashlib.sha256(stock_code.encode()).hexdigest()[:_DIGEST_CHARACTERS]
     legible = "".join(one for one in stock_code if one.isascii() and one.isalnum())
     return f"{legible[: LONGEST_CODE - len(digest) - 1]}{_ESCAPED}{digest}"
+
+
+def _empty(row: Mapping[str | None, Any]) -> bool:
+    """Whether nothing stands in any column: spreadsheets leave such rows behind their last line."""
+    return not any(each.strip() for value in row.values() for each in _texts(value))
+
+
+def _texts(value: str | list[str] | None) -> Sequence[str]:
+    """A column's text; columns without a name come as a list, those that are not there as None."""
+    return value if isinstance(value, list) else (value or "",)
 
 
 def _sale(row: Mapping[str, str | None], line: int) -> _Sale | SkipReason:

@@ -172,6 +172,14 @@ def test_what_is_odd_is_sold_all_the_same(odd: str) -> None:
     assert sum(orders.skipped.values()) == 0
 
 
+@pytest.mark.parametrize("nothing", ["", ",,,,,,,", " , ,,,,,, ", ",", ",,,,,,,,,", '"",""'])
+def test_a_row_with_nothing_in_any_column_is_no_line(nothing: str) -> None:
+    orders = file_of(nothing, line(), nothing)
+
+    assert (orders.file_lines, orders.sellable_lines) == (1, 1)
+    assert sum(orders.skipped.values()) == 0
+
+
 def test_stray_blanks_are_no_part_of_a_code_or_a_name() -> None:
     orders = file_of(line(code=" A", name=" POPPY'S  PLAYHOUSE "), line(code="A "))
 
