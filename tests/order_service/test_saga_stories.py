@@ -331,6 +331,14 @@ class TestMoneyThatTakesItsTime:
         backstop = timedelta(seconds=SHORT_POLICY.reservation_backstop_seconds)
         assert story.last(ExtendReservation).expires_at == EXPIRY + backstop
 
+    def test_a_debit_whose_outcome_becomes_unknown_still_stands_in_place_of_the_window(
+        self,
+    ) -> None:
+        story = ordered().tell(processing(expected_by=EXPIRY), extended(), unknown())
+        story.is_now(State.PAYMENT_UNKNOWN)
+        assert story.saga.window_closes_at is None
+        story.ignores(story.window_closed())
+
     def test_a_debit_that_fails_after_the_window_ends_the_order(self) -> None:
         story = ordered().tell(processing(), extended()).later(days=1).tell(declined())
         story.is_now(State.PAYMENT_FAILED)
