@@ -1,6 +1,7 @@
 """Checking carts out over REST: quotes, locks, repetitions."""
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -10,6 +11,7 @@ import pytest
 from contracts.messages.cart import CartChanged, CheckoutAccepted, CloseCart, UnlockCart
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Shortage
+from messaging.clock import utc_now
 from messaging.http.tokens import hash_token, sign, verify
 from tests.cart_service.shop import CHECKOUT, KEY, Shop, problem
 
@@ -158,6 +160,17 @@ class TestConsent:
         again = await shop.send("POST", f"{path}/checkout", accepting, who=owner)
 
         assert problem(again) == (409, "quote-changed")
+
+    async def test_an_accept_token_is_good_for_ten_minutes(self, shop: Shop) -> None:
+        await shop.offers({"a": 250})
+        path, owner = await shop.filled({"a": 1})
+        await shop.offers({"a": 260})
+
+        before = utc_now()
+        refused = await shop.send("POST", f"{path}/checkout", CHECKOUT, who=owner)
+
+        until = datetime.fromisoformat(refused.json()["accept_until"])
+        assert before <= until - timedelta(minutes=10) <= utc_now()
 
     @pytest.mark.parametrize("kind", ["garbage", "another purpose", "another key"])
     async def test_a_token_that_we_did_not_make_is_refused(self, shop: Shop, kind: str) -> None:
