@@ -28,6 +28,9 @@ _PARTITIONS = sql("""
     WHERE inhparent = 'inbox'::regclass
 """)
 
+# No claim may come into the default partition between the move and the attachment.
+_LOCK_DEFAULT = sql("LOCK TABLE inbox_default IN ACCESS EXCLUSIVE MODE")
+
 
 async def claim(connection: Connection, consumer: str, message_ids: Collection[UUID]) -> set[UUID]:
     """Claim ids for this transaction; returns those that are new to `consumer`.
@@ -55,18 +58,39 @@ async def keep_partitions(connection: Connection, now: datetime, keep_days: int)
     await connection.execute(sql("SELECT pg_advisory_xact_lock(hashtext('inbox partitions'))"))
     existing = set(await connection.fetch_column(_PARTITIONS))
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    for offset in range(PARTITION_DAYS_AHEAD + 1):
-        day = today + timedelta(days=offset)
-        name = _partition_name(day)
-        if name not in existing:
-            first, end = first_id_at(day), first_id_at(day + timedelta(days=1))
-            await connection.execute(
-                sql(
-                    f"CREATE TABLE {name} PARTITION OF inbox "
-                    f"FOR VALUES FROM ('{first}') TO ('{end}')"
-                )
-            )
+    # Drops first: they lock the whole inbox, which behind the default partition's lock would be a
+    # deadlock with a claim between the two.
     oldest_kept = _partition_name(today - timedelta(days=keep_days))
     for name in sorted(existing):
         if name.removeprefix("inbox_").isdigit() and name < oldest_kept:
             await connection.execute(sql(f"DROP TABLE {name}"))
+    days = [today + timedelta(days=offset) for offset in range(PARTITION_DAYS_AHEAD + 1)]
+    missing = [day for day in days if _partition_name(day) not in existing]
+    if missing:
+        await connection.execute(_LOCK_DEFAULT)
+    for day in missing:
+        await _add_partition(connection, day)
+
+
+async def _add_partition(connection: Connection, day: datetime) -> None:
+    """Make a day's partition with the claims of that day that the default one holds.
+
+    An id from a clock ahead of ours, or from before a long pause of housekeeping, stands in the
+    default partition; PostgreSQL refuses a new partition whose rows are still there.
+    """
+    name = _partition_name(day)
+    first, end = first_id_at(day), first_id_at(day + timedelta(days=1))
+    await connection.execute(sql(f"CREATE TABLE {name} (LIKE inbox INCLUDING ALL)"))
+    await connection.execute(
+        sql(f"""
+            WITH moved AS (
+                DELETE FROM inbox_default WHERE message_id >= :first AND message_id < :end
+                RETURNING message_id, consumer
+            )
+            INSERT INTO {name} (message_id, consumer) SELECT message_id, consumer FROM moved
+        """),  # noqa: S608 - the name is made of a date
+        {"first": first, "end": end},
+    )
+    await connection.execute(
+        sql(f"ALTER TABLE inbox ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')")
+    )

@@ -78,6 +78,21 @@ async def test_ids_of_our_time_have_their_partition_and_foreign_ones_the_default
     assert await claim(database, "a", foreign) == set()
 
 
+async def test_claims_from_before_their_day_had_a_partition_move_into_it(
+    database: Database,
+) -> None:
+    later = datetime.now(UTC) + 5 * DAY
+    early, foreign = first_id_at(later), uuid4()
+    await claim(database, "a", early, foreign)
+    assert await partitions(database) == {"inbox_default": 2}
+    for _ in range(2):
+        async with database.transaction() as connection:
+            await inbox.keep_partitions(connection, later, 9)
+    assert await partitions(database) == {"inbox_default": 1, f"inbox_{later:%Y%m%d}": 1}
+    assert await claim(database, "a", early, foreign) == set()
+    assert await claim(database, "b", early) == {early}
+
+
 async def test_a_partition_goes_only_after_everything_that_kafka_may_still_deliver(
     database: Database,
 ) -> None:
