@@ -89,7 +89,12 @@ class Service:
             database.after_emit(self._relay.wake)
         self._slot = Slot(url, name, settings.instance_slot)
         self._subscriptions = tuple(subscriptions)
-        self._tasks = (*tasks, BackgroundTask("housekeeping", self._housekeeping()))
+        # Two loops, so that a fault of one never keeps the other from its work.
+        self._tasks = (
+            *tasks,
+            BackgroundTask("inbox-partitions", every(HOUSEKEEPING_SECONDS, self._keep_partitions)),
+            BackgroundTask("stored-responses", every(HOUSEKEEPING_SECONDS, self._forget_responses)),
+        )
         self._consumers: tuple[TopicConsumer, ...] = ()
         self._server: uvicorn.Server | None = None
         self._failed = False
@@ -231,16 +236,15 @@ class Service:
             return broker
         return None
 
-    def _housekeeping(self) -> Any:
-        async def keep(database: Database) -> int:
-            now = utc_now()
-            async with database.transaction() as connection:
-                await inbox.keep_partitions(connection, now, self.settings.inbox_keep_days)
-            before = now - timedelta(seconds=self.settings.http.idempotency_keep_seconds)
-            async with database.transaction() as connection:
-                return await forget_responses(connection, before, FORGET_ROWS)
+    async def _keep_partitions(self, database: Database) -> int:
+        async with database.transaction() as connection:
+            await inbox.keep_partitions(connection, utc_now(), self.settings.inbox_keep_days)
+        return 0
 
-        return every(HOUSEKEEPING_SECONDS, keep)
+    async def _forget_responses(self, database: Database) -> int:
+        before = utc_now() - timedelta(seconds=self.settings.http.idempotency_keep_seconds)
+        async with database.transaction() as connection:
+            return await forget_responses(connection, before, FORGET_ROWS)
 
     async def _live(self) -> Response:
         """The process answers."""
