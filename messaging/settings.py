@@ -108,6 +108,12 @@ class HttpSettings(BaseSettings):
     model_config = service_settings("HTTP_")
 
     body_bytes: int = Field(1024 * 1024, ge=1, description="Largest request body.")
+    body_seconds: float = Field(
+        10,
+        gt=0,
+        description="How long a request's body may take to arrive, before which it holds one of "
+        "`requests_at_once`.",
+    )
     idempotency_wait_seconds: float = Field(
         2, gt=0, description="How long a request waits for another under the same key."
     )

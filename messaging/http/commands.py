@@ -5,6 +5,7 @@ stored response, else runs the route in the transaction and stores what it answe
 is not a 2xx leaves no trace, so the same key may be used again.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -36,7 +37,7 @@ COMMAND = (
             f"^{KEY_PATTERN.pattern}$",
             required=True,
         ),
-        problems=(400, 409, 413, 415, 422),
+        problems=(400, 408, 409, 413, 415, 422),
         answers=("Idempotent-Replayed",),
     ),
     OPTIONAL_CUSTOMER,
@@ -102,7 +103,9 @@ class CommandRoute(APIRoute):
         run: Callable[[StarletteRequest], Coroutine[Any, Any, Response]],
     ) -> Response:
         key = _key_of(request)
-        await request.read_bounded(self._largest_body(request))
+        await request.read_bounded(
+            self._largest_body(request), request.app.state.settings.http.body_seconds
+        )
         self._check_media_type(request)
         scope = _digest(identity_of(request), request.method, self.path, key)
         fingerprint = _digest(
@@ -164,8 +167,12 @@ class _CommandRequest(Request):
     def has_body(self) -> bool:
         return len(self._body) > 0
 
-    async def read_bounded(self, largest_bytes: int) -> None:
-        """Read the body. Raises a 413 problem before more than the bound is kept."""
+    async def read_bounded(self, largest_bytes: int, longest_seconds: float) -> None:
+        """Read the body within its bounds.
+
+        Raises a 413 problem before more than `largest_bytes` are kept, and a 408 problem when it
+        takes longer than `longest_seconds` to arrive (RFC 9110, section 15.5.9).
+        """
         too_large = Problem(
             413, "body-too-large", "The body is too large", largest_bytes=largest_bytes
         )
@@ -174,11 +181,20 @@ class _CommandRequest(Request):
             raise too_large
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.stream():
-            size += len(chunk)
-            if size > largest_bytes:
-                raise too_large
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(longest_seconds):
+                async for chunk in self.stream():
+                    size += len(chunk)
+                    if size > largest_bytes:
+                        raise too_large
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise Problem(
+                408,
+                "body-too-slow",
+                "The body took too long to arrive",
+                headers={"Connection": "close"},
+            ) from None
         self._body = b"".join(chunks)
 
     def parse(self) -> None:

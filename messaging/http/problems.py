@@ -18,6 +18,7 @@ from asyncpg import (
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from messaging.http.rendering import render
@@ -151,6 +152,11 @@ def install(app: FastAPI) -> None:
         slug, title = _HTTP_SLUGS.get(error.status_code, ("http-error", "The request failed"))
         headers = dict(error.headers) if error.headers else None
         return Problem(error.status_code, slug, title, headers=headers).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads it; it stands in the metrics as the client's doing.
+        return Problem(400, "client-gone", "The request ended before its body did").response()
 
     @app.exception_handler(LockNotAvailableError)
     async def _locked(_: Request, error: LockNotAvailableError) -> Response:

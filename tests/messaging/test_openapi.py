@@ -93,7 +93,7 @@ def test_a_command_takes_a_key_and_says_when_it_is_replayed(paths: dict[str, Any
     assert "Idempotent-Replayed" in operation["responses"]["201"]["headers"]
     assert set(operation["responses"]) == {
         *("200", "201"),
-        *("400", "401", "409", "413", "415", "422", "503"),
+        *("400", "401", "408", "409", "413", "415", "422", "503"),
     }
 
 
