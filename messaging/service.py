@@ -114,7 +114,10 @@ class Service:
         app.add_api_route("/health/ready", self._ready, include_in_schema=False)
         app.add_api_route("/metrics", self._metrics, include_in_schema=False)
         app.add_middleware(
-            Edge, service=self.name, requests_at_once=self.settings.http.requests_at_once
+            Edge,
+            service=self.name,
+            requests_at_once=self.settings.http.requests_at_once,
+            header_bytes=self.settings.http.header_bytes,
         )
         return app
 

@@ -107,6 +107,9 @@ class HttpSettings(BaseSettings):
 
     model_config = service_settings("HTTP_")
 
+    header_bytes: int = Field(
+        64 * 1024, ge=1024, description="Most bytes of all names and values of a request's headers."
+    )
     body_bytes: int = Field(1024 * 1024, ge=1, description="Largest request body.")
     body_seconds: float = Field(
         10,

@@ -1,11 +1,11 @@
-"""What surrounds every request: load shedding, metrics, trace context."""
+"""What surrounds every request: a bound on its headers, load shedding, metrics, trace context."""
 
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from messaging import metrics
-from messaging.http.problems import unavailable
+from messaging.http.problems import Problem, unavailable
 from messaging.tracing import request_span
 
 LONGEST_TRACEPARENT = 55
@@ -15,16 +15,22 @@ LONGEST_TRACEPARENT = 55
 class Edge:
     """ASGI middleware of every service."""
 
-    def __init__(self, app: ASGIApp, *, service: str, requests_at_once: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, service: str, requests_at_once: int, header_bytes: int
+    ) -> None:
         self._app = app
         self._service = service
         self._most = requests_at_once
+        self._header_bytes = header_bytes
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or refuse it at once when too many are in work."""
+        """Answer one request, or refuse it at once when it or what is in work is too much."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if _header_bytes(scope) > self._header_bytes:
+            await self._too_long().response()(scope, receive, send)
             return
         path = scope["path"]
         if path.startswith(("/health", "/metrics")):
@@ -35,6 +41,16 @@ class Edge:
             await unavailable("Too many requests are in work.").response()(scope, receive, send)
             return
         await self._answer(scope, receive, send)
+
+    def _too_long(self) -> Problem:
+        """431 (RFC 6585, section 5)."""
+        return Problem(
+            431,
+            "headers-too-large",
+            "The header fields are too large",
+            headers={"Connection": "close"},
+            largest_bytes=self._header_bytes,
+        )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 500
@@ -56,6 +72,10 @@ class Edge:
             self._running -= 1
             metrics.REQUESTS.labels(self._service, method, str(status)).inc()
             metrics.REQUEST_SECONDS.labels(self._service, method).observe(perf_counter() - started)
+
+
+def _header_bytes(scope: Scope) -> int:
+    return sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _trace_headers(scope: Scope) -> dict[str, str]:

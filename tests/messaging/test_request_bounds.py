@@ -78,3 +78,26 @@ async def test_a_client_that_goes_away_is_no_error_of_ours() -> None:
         await service().app(scope, receive, send)
     assert logs == []
     assert sent[0]["status"] == 400
+
+
+async def test_headers_beyond_their_bound_are_refused_whatever_is_asked_for() -> None:
+    most = HttpSettings().header_bytes
+    assert most == 64 * 1024
+    async with client_of(service().app) as client:
+        sent = sum(len(name) + len(value) for name, value in client.headers.raw)
+        fits = most - sent - len("host" + "notes" + "x-more")
+        for path in ("/nowhere", "/health/live"):
+            fitting = await client.get(path, headers={"X-More": "x" * fits})
+            assert fitting.status_code in (200, 404)
+            # Many small ones are as large as one.
+            for headers in (
+                {"X-More": "x" * (fits + 1)},
+                {f"X-{number}": "x" * 1024 for number in range(64)},
+            ):
+                response = await client.get(path, headers=headers)
+                assert (response.status_code, response.json()["type"]) == (
+                    431,
+                    TYPE_BASE + "headers-too-large",
+                )
+                assert response.headers["content-type"] == MEDIA_TYPE
+                assert response.json()["largest_bytes"] == most
