@@ -27,6 +27,9 @@ TYPE_BASE = "https://trolley.example/problems/"
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_SECONDS = 1
+DATA_EXCEPTION = "22"
+"""The SQLSTATE class of values that the database cannot hold or work on."""
+
 LONGEST_LOCATION = 120
 """Characters of a location that are repeated; an unknown field's name is the client's own."""
 
@@ -111,6 +114,11 @@ def unavailable(detail: str) -> Problem:
     )
 
 
+def unprocessable_value() -> Problem:
+    """422: a value is beyond what the database can hold, and would be so every time."""
+    return Problem(422, "unprocessable-value", "A value in the request cannot be processed")
+
+
 def invalid_request(errors: Sequence[dict[str, str]]) -> Problem:
     """422: the request was understood, and these parts of it cannot be."""
     return Problem(422, "invalid-request", "The request has invalid parts", errors=list(errors))
@@ -165,6 +173,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(PostgresError)
     async def _database(_: Request, error: PostgresError) -> Response:
         log.error("database error in a request", error=type(error).__name__)
+        if (error.sqlstate or "").startswith(DATA_EXCEPTION):
+            return unprocessable_value().response()
         return unavailable("The database did not answer as it should.").response()
 
     async def _away(_: Request, error: Exception) -> Response:
