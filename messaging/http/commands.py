@@ -111,7 +111,7 @@ class CommandRoute(APIRoute):
         fingerprint = _digest(
             request.url.path,
             request.url.query,
-            request.headers.get("if-match", ""),
+            ", ".join(request.headers.getlist("if-match")),
             await request.body(),
         )
         try:

@@ -1,16 +1,49 @@
 """ETags of versioned resources, and If-Match (RFC 9110, sections 8.8.3 and 13.1.1)."""
 
+import re
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Depends, Request
 
 from messaging.http.declared import Declared, RequestHeader, declares
 from messaging.http.problems import Problem
 
+_VERSION = r"(?:0|[1-9][0-9]{0,17})"
+_OURS = re.compile(_VERSION)
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+"""A list of entity tags (RFC 9110, sections 5.6.1.2 and 8.8.3); empty members are allowed."""
+_MEMBER = re.compile(r'(W/)?"([^"]*)"')
+
 IF_MATCH = RequestHeader(
-    "If-Match", "The ETag of the version that you saw, or `*` for any.", r'^(\*|"[0-9]{1,18}")$'
+    "If-Match",
+    "The ETag of the version that you saw, a list of them of which any will do, or `*` for any.",
+    rf'^(\*|"{_VERSION}"(, ?"{_VERSION}")*)$',
 )
+
+
+class AnyVersion(int):
+    """Several versions of which any will do: equal to each of them."""
+
+    _all: frozenset[int]
+
+    def __new__(cls, versions: Collection[int]) -> Self:
+        """Of `versions`, of which there is at least one."""
+        any_of = super().__new__(cls, max(versions))
+        any_of._all = frozenset(versions)
+        return any_of
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is one of them."""
+        return other in self._all
+
+    def __ne__(self, other: object) -> bool:
+        """Whether the other is none of them."""
+        return other not in self._all
+
+    __hash__ = None  # type: ignore[assignment]  # as it is equal to numbers that differ
 
 
 def etag_of(version: int) -> str:
@@ -19,20 +52,23 @@ def etag_of(version: int) -> str:
 
 
 def if_match(request: Request) -> int | None:
-    """The version that If-Match names; None without the header or with `*`.
+    """The version that If-Match names, or `AnyVersion` of several; None without it or with `*`.
 
-    Raises a 412 problem for an ETag that no version of ours ever had.
+    Weak tags match nothing (RFC 9110, section 13.1.1). Raises a 412 problem for what is no list
+    of ETags, and when none in it is of a version that can be.
     """
-    header = request.headers.get("if-match")
-    if header is None or header.strip() == "*":
+    headers = request.headers.getlist("if-match")
+    value = ", ".join(headers).strip(" \t")
+    if not headers or value == "*":
         return None
-    value = header.strip()
-    digits = value[1:-1]
-    if len(value) < 3 or value[0] != '"' or value[-1] != '"' or not digits.isdecimal():
+    if not _LIST.fullmatch(value):
         raise stale_etag()
-    if len(digits) > 18:
+    versions = {
+        int(tag) for weak, tag in _MEMBER.findall(value) if not weak and _OURS.fullmatch(tag)
+    }
+    if not versions:
         raise stale_etag()
-    return int(digits)
+    return versions.pop() if len(versions) == 1 else AnyVersion(versions)
 
 
 # FastAPI runs plain functions in a thread, which costs many times what these do.

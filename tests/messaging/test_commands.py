@@ -8,14 +8,14 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import SecretStr
 
 from messaging.database import sql
 from messaging.http.bodies import RequestBody, WholeNumber
 from messaging.http.commands import CommandConnection, CommandRoute, ReadConnection
 from messaging.http.edge import Edge
-from messaging.http.etags import IfMatch, etag_of
+from messaging.http.etags import IfMatch, etag_of, if_match
 from messaging.http.problems import TYPE_BASE, Problem
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import RequiredCustomer, customer_token
@@ -43,6 +43,8 @@ async def deposit(name: str, body: Deposit, connection: CommandConnection) -> Js
     )
     if body.note == "slowly":
         await connection.execute(sql("SELECT pg_sleep(0.5)"))
+    if body.note == "overflow":
+        await connection.execute(sql("UPDATE deposits SET amount = amount + 2147483647"))
     if body.note == "fail":
         raise RuntimeError("after the effect")
     if body.amount > 100:
@@ -240,6 +242,60 @@ async def test_if_match_names_a_version(
     assert response.status_code == status
     if status == 200:
         assert response.json() == {"expected": expected}
+
+
+VERSION_SEVEN = {
+    "lists match when any member does": ('"1", "7"', True),
+    "and by the last of many": ('"1","2" ,"3",\t"7"', True),
+    "with empty members": (',, "7" ,', True),
+    "with members that are not ours": ('"x,y", "7"', True),
+    "but not by none": ('"1", "2"', False),
+    "weak tags never match": ('W/"7"', False),
+    "not even among others": ('"1", W/"7"', False),
+    "leading zeros are another tag": ('"07"', False),
+    "zeros only": ('"00"', False),
+    "no quotes": ('"1", 7', False),
+    "an open quote": ('"1", "7', False),
+    "no comma": ('"1" "7"', False),
+    "any and one": ('*, "7"', False),
+    "digits of another script": ('"\u00b2"', False),
+    "nothing": ("", False),
+}
+
+
+@pytest.mark.parametrize("case", VERSION_SEVEN)
+def test_if_match_holds_by_strong_comparison(case: str) -> None:
+    header, holds = VERSION_SEVEN[case]
+    request = Request({"type": "http", "headers": [(b"if-match", header.encode("latin-1"))]})
+    try:
+        seen = if_match(request)
+    except Problem as problem:
+        assert (problem.status, holds) == (412, False)  # noqa: PT017 - only some raise
+        return
+    # The ways in which services ask.
+    assert (seen == 7, seen in (None, 7)) == (holds, holds)
+    assert (seen != 7, seen not in (None, 7)) == (not holds, not holds)
+
+
+def test_if_match_may_come_as_several_header_lines() -> None:
+    lines = [(b"if-match", b'"1"'), (b"if-match", b'"7"')]
+    seen = if_match(Request({"type": "http", "headers": lines}))
+    assert [version for version in range(9) if seen == version] == [1, 7]
+
+
+async def test_a_value_that_the_database_cannot_hold_is_not_to_be_sent_again(
+    client: httpx.AsyncClient,
+) -> None:
+    for amount in (-(2**31) - 1, 2**62):
+        response = await put(client, "key-00001", amount=amount)
+        assert response.status_code == 422
+        assert response.json() == {
+            "type": TYPE_BASE + "unprocessable-value",
+            "title": "A value in the request cannot be processed",
+            "status": 422,
+        }
+    assert (await put(client, "key-00001", amount=1, note="overflow")).status_code == 422
+    assert await balance_of(client) == 0
 
 
 async def test_customers_are_known_only_by_a_valid_token(client: httpx.AsyncClient) -> None:
