@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
+import messaging.relay
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
 from messaging.database import Database
 from messaging.dead_letters import pack_headers
 from messaging.outbox import Outgoing, write_outgoing
 from messaging.relay import Relay
+from messaging.settings import RelaySettings
 from tests.messaging.example import Example, addressed, checkouts_by_partition, reserve
 
 pytestmark = pytest.mark.integration
@@ -48,6 +52,114 @@ def rounds_by_key(records: Sequence[Any]) -> dict[str, list[int]]:
     for record in records:
         rounds.setdefault(record.key.decode(), []).append(int(dict(record.headers)["ce_round"]))
     return rounds
+
+
+Fault = Callable[[], Awaitable[Any]]
+
+
+class Line:
+    """What lies between the relay and Kafka: makes the faults of a test, and notes what is sent.
+
+    `faults` are by the number of the batch among those for its partition, from 0; a batch with a
+    fault never comes to Kafka.
+    """
+
+    def __init__(self) -> None:
+        self.faults: dict[tuple[int, int], Fault] = {}
+        self.sent_over: dict[int, list[AIOKafkaProducer]] = {}
+
+    def producer(self) -> type[AIOKafkaProducer]:
+        line = self
+
+        class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
+            async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+                sent_over = line.sent_over.setdefault(partition, [])
+                sent_over.append(self)
+                fault = line.faults.get((partition, len(sent_over) - 1))
+                if fault is not None:
+                    return await fault()
+                return await super().send_batch(batch, topic, partition=partition)
+
+        return Producer
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+    """A line under the relays of this test, whose batches have one row each."""
+    line = Line()
+    monkeypatch.setattr(messaging.relay, "AIOKafkaProducer", line.producer())
+    monkeypatch.setattr(messaging.relay, "LARGEST_BATCH_BYTES", 1)
+    return line
+
+
+async def refused() -> Any:
+    raise KafkaTimeoutError
+
+
+async def denied() -> Any:
+    confirmation = asyncio.get_running_loop().create_future()
+    confirmation.set_exception(KafkaTimeoutError())
+    return confirmation
+
+
+async def never_confirmed() -> Any:
+    return asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("fault", [refused, denied, never_confirmed])
+async def test_no_later_row_of_a_partition_is_sent_after_a_batch_of_it_failed(
+    example: Example, wait_until: WaitUntil, line: Line, fault: Fault
+) -> None:
+    checkout = new_id()
+    rows = [addressed(reserve(checkout, round_)) for round_ in range(1, 7)]
+    partition = rows[0].partition
+    failing = (1, 2, 5)
+    line.faults = {(partition, number): fault for number in failing}
+    settings = RelaySettings(poll_seconds=0.2, send_timeout_seconds=0.5, retry_longest_ms=100)
+    relay = Relay("inventory", example.database_url, example.kafka, settings)
+    async with relaying(relay):
+        await commit(example, rows, relay)
+        await wait_until(example.idle)
+    records = await example.read_all(INVENTORY_COMMANDS)
+    assert rounds_by_key(records) == {str(checkout): [1, 2, 3, 4, 5, 6]}
+    sent_over = line.sent_over[partition]
+    assert len(sent_over) == len(rows) + len(failing)
+    # A producer that failed may still hold the batch, so it takes no other.
+    for number in failing:
+        assert sent_over[number + 1] is not sent_over[number]
+
+
+async def test_no_later_row_of_a_partition_is_sent_while_an_earlier_one_is_under_way(
+    example: Example, wait_until: WaitUntil, line: Line
+) -> None:
+    slow, other = checkouts_by_partition(INVENTORY_COMMANDS.partitions)[:2]
+    first, second = addressed(reserve(slow, 1)), addressed(reserve(slow, 2))
+    under_way, fails = asyncio.Event(), asyncio.Event()
+
+    async def late_fault() -> Any:
+        under_way.set()
+        await fails.wait()
+        raise KafkaTimeoutError
+
+    line.faults = {(first.partition, 0): late_fault}
+    relay = example.relay()
+
+    async def only_the_slow_ones_are_left() -> bool:
+        rows = await example.query("SELECT DISTINCT key FROM outbox")
+        return [row["key"].decode() for row in rows] == [str(slow)]
+
+    async with relaying(relay):
+        await commit(example, [first], relay)
+        await asyncio.wait_for(under_way.wait(), 20)
+        for round_ in range(1, 4):
+            await commit(example, [addressed(reserve(other, round_)), *([second][: round_ == 1])])
+            relay.wake()
+            await wait_until(only_the_slow_ones_are_left)
+        assert len(line.sent_over[first.partition]) == 1
+        fails.set()
+        await wait_until(example.idle)
+    rounds = rounds_by_key(await example.read_all(INVENTORY_COMMANDS))
+    assert rounds == {str(slow): [1, 2], str(other): [1, 2, 3]}
 
 
 async def test_rows_arrive_in_order_per_key_with_their_envelope(
