@@ -1,0 +1,78 @@
+"""How a batch that the database rejects is settled: what is blamed, and what only was a race."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from contracts.ids import new_id
+from contracts.messages.inventory import ReserveStock
+from contracts.topics import INVENTORY_COMMANDS
+from messaging.batch import BatchProcessor, Delivery, Subscription, deliver
+from messaging.database import Connection, Database, sql
+from messaging.dead_letters import Record
+from messaging.fold import Row
+from messaging.settings import ConsumerSettings
+from tests.messaging.example import CountingHandler, Example, addressed, reserve
+
+pytestmark = pytest.mark.integration
+
+
+class RacingHandler(CountingHandler):
+    """Loses races: another's row is there before its own, at each of the first `losses` attempts.
+
+    The database rejects it for that, and another race is about another row.
+    """
+
+    def __init__(self, losses: int) -> None:
+        self._losses = losses
+
+    async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
+        await super().save(connection, changed)
+        if self._losses > 0:
+            self._losses -= 1
+            twice = sql("INSERT INTO counts (checkout_id) VALUES (:id), (:id)")
+            await connection.execute(twice, {"id": new_id()})
+
+
+@pytest.fixture
+async def database(example: Example) -> AsyncIterator[Database]:
+    """The example's database."""
+    database = Database(example.database_url, pool_connections=2, application_name="test")
+    yield database
+    await database.close()
+
+
+def delivery(message: ReserveStock, offset: int) -> Delivery:
+    sent = addressed(message)
+    assert sent.envelope is not None
+    headers = tuple(sent.envelope.headers())
+    record = Record(INVENTORY_COMMANDS.name, 0, offset, sent.key, sent.payload, headers)
+    return deliver(record, INVENTORY_COMMANDS)
+
+
+async def settle(database: Database, handler: CountingHandler, *messages: ReserveStock) -> None:
+    subscription = Subscription(INVENTORY_COMMANDS, handler)
+    settings = ConsumerSettings(retry_first_ms=1)
+    processor = BatchProcessor("inventory", subscription, database, settings)
+    deliveries = [delivery(message, offset) for offset, message in enumerate(messages)]
+    assert await processor.settle(deliveries, asyncio.Event())
+
+
+@pytest.mark.parametrize("messages", [1, 3])
+async def test_a_race_that_is_lost_once_is_nobodys_fault(
+    example: Example, database: Database, messages: int
+) -> None:
+    checkouts = [new_id() for _ in range(messages)]
+    await settle(database, RacingHandler(losses=1), *(reserve(c) for c in checkouts))
+    assert await example.counts() == {c: (1, [1]) for c in checkouts}
+    assert await example.query("SELECT 1 FROM dead_letters") == []
+
+
+async def test_what_is_rejected_again_and_again_is_dead_lettered_after_two_attempts(
+    example: Example, database: Database
+) -> None:
+    await settle(database, CountingHandler(), reserve(new_id(), sku="rejected"))
+    (letter,) = await example.query("SELECT attempts, error_type FROM dead_letters")
+    assert letter["attempts"] == 2
+    assert "CheckViolation" in letter["error_type"]
