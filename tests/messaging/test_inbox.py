@@ -1,6 +1,7 @@
 """The inbox: claims, and partitions that come before their time and go after Kafka's."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -26,7 +27,7 @@ async def database(infrastructure: Infrastructure) -> AsyncIterator[Database]:
         for statement in _STATEMENTS:
             await connection.execute(statement)
         await connection.close()
-        database = Database(url, pool_connections=2, application_name="test")
+        database = Database(url, pool_connections=4, application_name="test")
         yield database
         await database.close()
 
@@ -62,6 +63,32 @@ async def test_a_claim_that_rolled_back_is_free_again(database: Database) -> Non
     with pytest.raises(RuntimeError, match="crash"):
         await crash_after_the_claim()
     assert await claim(database, "a", one) == {one}
+
+
+async def test_batches_that_overlap_wait_for_each_other_whatever_their_order(
+    database: Database, wait_until: Callable[..., Awaitable[None]]
+) -> None:
+    # Their hashes collide, so that even a set would keep the order that they come in.
+    first, middle, last = (UUID(int=number) for number in (8, 16, 24))
+
+    async def both_wait() -> bool:
+        async with database.reading() as connection:
+            waiting = sql(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            return bool(await connection.fetch_value(waiting) == 2)
+
+    async with database.transaction() as connection:
+        await inbox.claim(connection, "a", [middle])
+        batches = [
+            asyncio.create_task(claim(database, "a", last, middle, first)),
+            asyncio.create_task(claim(database, "a", first, middle, last)),
+        ]
+        await wait_until(both_wait)
+    one, other = await asyncio.gather(*batches)
+    assert one | other == {first, last}
+    assert one & other == set()
 
 
 async def test_ids_of_our_time_have_their_partition_and_foreign_ones_the_default(
