@@ -7,6 +7,8 @@ import asyncpg
 import pytest
 
 from messaging.clock import utc_now
+from messaging.database import Database
+from messaging.http.commands import forget_responses
 from messaging.settings import HttpSettings
 from tests.messaging.example import Example
 
@@ -72,3 +74,17 @@ async def test_partitions_are_made_though_responses_cannot_go(
         await stored(example)
     async with example.running():
         await wait_until(lambda: has_partitions(example))
+
+
+async def test_so_many_old_responses_go_at_a_time_the_oldest_first(example: Example) -> None:
+    now = utc_now()
+    for hours in (1, 2, 3, 4):
+        await store(example, b"%d hours" % hours, now - timedelta(hours=hours))
+    database = Database(example.database_url, pool_connections=1, application_name="test")
+    left = []
+    for _ in range(3):
+        async with database.transaction() as connection:
+            await forget_responses(connection, now - timedelta(minutes=90), 2)
+        left.append(await stored(example))
+    await database.close()
+    assert left == [[b"1 hours", b"2 hours"], [b"1 hours"], [b"1 hours"]]
