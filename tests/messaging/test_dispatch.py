@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from contracts.ids import new_id
+from contracts.messages.parts import StockLine
 from contracts.topics import INVENTORY_COMMANDS
 from messaging.batch import Delivery, Subscription
 from messaging.dispatch import Dispatcher
 from messaging.settings import ConsumerSettings
-from tests.messaging.example import CountingHandler
+from tests.messaging.example import CountingHandler, addressed, reserve
 
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -70,6 +72,14 @@ def record(partition: int, offset: int, size: int = 0) -> ConsumerRecord:
         serialized_value_size=size,
         headers=(),
     )
+
+
+def reservation(partition: int, offset: int, *, lines: int) -> ConsumerRecord:
+    stock = tuple(StockLine(sku=f"SKU-{number}", quantity=1) for number in range(lines))
+    sent = addressed(reserve(new_id()).model_copy(update={"lines": stock}))
+    assert sent.envelope is not None
+    headers = tuple(sent.envelope.headers())
+    return replace(record(partition, offset), value=sent.payload, headers=headers)
 
 
 def place(partition: int) -> TopicPartition:
@@ -172,6 +182,25 @@ async def test_batches_are_bounded_in_records_and_bytes_and_every_partition_has_
     assert all(len(batch) <= 2 for batch in ledger.batches)
     assert {partition for batch in ledger.batches[:3] for partition, _ in batch} == {0, 1, 2}
     for partition in range(3):
+        assert [o for p, o in ledger.settled if p == partition] == [0, 1, 2, 3]
+
+
+async def test_batches_are_bounded_in_order_lines(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+    ledger.free.set()
+
+    async def all_settled() -> bool:
+        return len(ledger.settled) == 9
+
+    async with dispatching(ledger, batch_lines=5) as dispatcher:
+        for partition in range(2):
+            dispatcher.put(
+                place(partition), [reservation(partition, offset, lines=2) for offset in range(4)]
+            )
+        dispatcher.put(place(2), [reservation(2, 0, lines=7)])  # more than a batch may have
+        await wait_until(all_settled, what="all batches")
+    assert sorted(map(len, ledger.batches)) == [1, 2, 2, 2, 2]
+    for partition in range(2):
         assert [o for p, o in ledger.settled if p == partition] == [0, 1, 2, 3]
 
 
