@@ -1,11 +1,14 @@
 """What the consumer promises: every message takes effect once, whatever comes with it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES, dead_letter_topic
+from messaging.service import Service
 from tests.messaging.example import (
     RAISES,
     REJECTED_BY_DATABASE,
@@ -142,6 +145,72 @@ async def test_two_replicas_share_the_partitions_and_a_rebalance_loses_nothing(
             await wait_until(relayed)
     assert await example.counts() == {c: (2, [1, 2]) for c in checkouts}
     assert len(await example.read_all(ORDER_REPLIES)) == 800
+
+
+async def test_a_restart_has_its_partitions_back_and_nobody_else_is_rebalanced(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    half = INVENTORY_COMMANDS.partitions // 2
+
+    def place(service: Service) -> tuple[int, frozenset[object]]:
+        """The generation of the group that the member is in, and what it reads."""
+        (consumer,) = service._consumers
+        member: Any = consumer._consumer
+        return member._coordinator.generation, frozenset(member.assignment())
+
+    async with example.running(1) as other:
+        async with example.running(0) as first:
+
+            async def shared() -> bool:
+                return (first.assigned_partitions, other.assigned_partitions) == (half, half)
+
+            await wait_until(shared)
+            before = place(first), place(other)
+        async with example.running(0) as again:
+
+            async def back() -> bool:
+                return again.assigned_partitions == half
+
+            await wait_until(back)
+            assert (place(again), place(other)) == before
+            checkouts = checkouts_by_partition(INVENTORY_COMMANDS.partitions)
+            await example.send(*(addressed(reserve(c)) for c in checkouts))
+
+            async def all_there() -> bool:
+                return len(await example.counts()) == len(checkouts)
+
+            await wait_until(all_there)
+            assert (place(again), place(other)) == before
+
+
+async def test_what_an_aborted_transaction_wrote_is_never_handled(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    checkout = new_id()
+    aborted, committed = addressed(reserve(checkout, 1)), addressed(reserve(checkout, 2))
+    producer = AIOKafkaProducer(
+        bootstrap_servers=example.kafka.bootstrap_servers,
+        transactional_id=f"{example.kafka.topic_prefix}aborts",
+    )
+    async with producer:
+        for row, ends in ((aborted, producer.abort_transaction), (committed, None)):
+            assert row.envelope is not None
+            await producer.begin_transaction()
+            await producer.send_and_wait(
+                example.name_of(INVENTORY_COMMANDS),
+                row.payload,
+                key=row.key,
+                partition=row.partition,
+                headers=row.envelope.headers(),
+            )
+            await (ends or producer.commit_transaction)()
+    async with example.running():
+
+        async def second_handled() -> bool:
+            return 2 in (await example.counts()).get(checkout, (0, []))[1]
+
+        await wait_until(second_handled)
+    assert await example.counts() == {checkout: (1, [2])}
 
 
 async def test_records_that_are_no_messages_land_in_the_dead_letters_with_their_bytes(
