@@ -238,7 +238,7 @@ async def show_cart(
 async def add_lines(
     cart_id: UUID,
     body: LinesToAdd,
-    version: IfMatch,
+    versions: IfMatch,
     asking: Asking,
     settings: Settings,
     now: Now,
@@ -247,7 +247,7 @@ async def add_lines(
     """Add one line or a list: all of them, or none. Pieces of a SKU that is there are added to."""
     lines = (body,) if isinstance(body, NewLine) else body.lines
     wanted = tuple(Wanted(line.sku, line.quantity) for line in lines)
-    return await _changed(AddLines(asking, cart_id, version, wanted), settings, now, connection)
+    return await _changed(AddLines(asking, cart_id, versions, wanted), settings, now, connection)
 
 
 @router.patch(
@@ -257,14 +257,14 @@ async def change_quantity(
     cart_id: UUID,
     line_no: LineNo,
     body: NewQuantity,
-    version: IfMatch,
+    versions: IfMatch,
     asking: Asking,
     settings: Settings,
     now: Now,
     connection: CommandConnection,
 ) -> JsonResponse:
     """Set the quantity of a line; to take it out, delete it."""
-    change = ChangeQuantity(asking, cart_id, version, line_no, body.quantity)
+    change = ChangeQuantity(asking, cart_id, versions, line_no, body.quantity)
     return await _changed(change, settings, now, connection)
 
 
@@ -274,27 +274,27 @@ async def change_quantity(
 async def remove_line(
     cart_id: UUID,
     line_no: LineNo,
-    version: IfMatch,
+    versions: IfMatch,
     asking: Asking,
     settings: Settings,
     now: Now,
     connection: CommandConnection,
 ) -> JsonResponse:
     """Take a line out."""
-    return await _changed(RemoveLine(asking, cart_id, version, line_no), settings, now, connection)
+    return await _changed(RemoveLine(asking, cart_id, versions, line_no), settings, now, connection)
 
 
 @router.delete("/carts/{cart_id}/lines", response_model=CartView, responses=WHILE_CHECKING_OUT)
 async def clear_lines(
     cart_id: UUID,
-    version: IfMatch,
+    versions: IfMatch,
     asking: Asking,
     settings: Settings,
     now: Now,
     connection: CommandConnection,
 ) -> JsonResponse:
     """Take all lines out."""
-    return await _changed(ClearLines(asking, cart_id, version), settings, now, connection)
+    return await _changed(ClearLines(asking, cart_id, versions), settings, now, connection)
 
 
 @router.post(
@@ -306,7 +306,7 @@ async def clear_lines(
 async def check_out(
     cart_id: UUID,
     body: CheckoutBody,
-    version: IfMatch,
+    versions: IfMatch,
     asking: Asking,
     settings: Settings,
     now: Now,
@@ -320,7 +320,7 @@ async def check_out(
     asked = CheckOut(
         asking,
         cart_id,
-        version,
+        versions,
         request=CheckoutRequest(
             email=body.email,
             address=body.address.address(),

@@ -1,6 +1,6 @@
 """A cart and its lines: who may change it, and what each change makes of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -232,8 +232,8 @@ def moved(cart: Cart, state: State, now: datetime) -> tuple[Cart, CartChanged]:
     )
 
 
-def require_changeable(cart: Cart, version: int | None) -> None:
-    """Refuse a change of a cart that is not active, or not in the version that was seen.
+def require_changeable(cart: Cart, versions: Set[int] | None) -> None:
+    """Refuse a change of a cart that is not active, or in none of the versions that were seen.
 
     Raises `CheckoutInProgress`, `CartClosed`, `StaleCart`.
     """
@@ -248,7 +248,7 @@ def require_changeable(cart: Cart, version: int | None) -> None:
             raise errors.CartClosed(cart.shop_id, checkout_id=None, merged_into=into_cart_id)
         case _:
             assert_never(cart.state)
-    if version is not None and version != cart.version:
+    if versions is not None and cart.version not in versions:
         raise errors.StaleCart(cart.version)
 
 

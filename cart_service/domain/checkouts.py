@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -173,7 +173,7 @@ def check_out(
     offers: Offers,
     request: CheckoutRequest,
     *,
-    version: int | None,
+    versions: Set[int] | None,
     accepted: Quote | None,
     checkout_id: UUID,
     terms: Terms,
@@ -194,7 +194,7 @@ def check_out(
             pass
         case _:
             assert_never(cart.state)
-    require_changeable(cart, version)
+    require_changeable(cart, versions)
     _require_terms(request, terms)
     if not lines:
         raise errors.EmptyCart

@@ -22,11 +22,11 @@ from messaging.fold import Decision, Handler, Row, Rows
 
 @dataclass(frozen=True, slots=True)
 class AboutCart:
-    """A shopper's wish about one cart. `version` is the one seen, where the shopper says."""
+    """A shopper's wish about one cart. `versions` are those seen, where the shopper says."""
 
     caller: Caller
     cart_id: UUID
-    version: int | None
+    versions: frozenset[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ShopperHandler(Handler[ShopperRequest]):
         held = rows.get(Contents, message.cart_id)
         if isinstance(message, CheckOut):
             return self._check_out(cart, held, message, now)
-        carts.require_changeable(cart, message.version)
+        carts.require_changeable(cart, message.versions)
         match message:
             case AddLines():
                 cart, lines = carts.add_lines(
@@ -143,7 +143,7 @@ class ShopperHandler(Handler[ShopperRequest]):
             held.lines,
             held.offers,
             message.request,
-            version=message.version,
+            versions=message.versions,
             accepted=message.accepted,
             checkout_id=message.checkout_id,
             terms=self._terms,

@@ -42,7 +42,7 @@ from contracts.messages.base import DEFAULT_SHOP
 from messaging.database import Connection
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.declared import answers_with
-from messaging.http.etags import IfMatch, RequiredIfMatch, etag_of, stale_etag
+from messaging.http.etags import IfMatch, RequiredIfMatch, Versions, etag_of, stale_etag
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.rendering import JsonResponse
@@ -155,14 +155,14 @@ async def update_product(
     body: ChangedProduct,
     connection: CommandConnection,
     writer: Writer,
-    expected_version: RequiredIfMatch,
+    expected: RequiredIfMatch,
     settings: Settings,
     now: Now,
 ) -> Response:
     """Change a product as its If-Match names it. A new base price moves all its variants."""
 
     def decide(known: Product | None, _: Mapping[str, str]) -> Product:
-        return change_product(_expected(known, code, expected_version), body.change())
+        return change_product(_expected(known, code, expected), body.change())
 
     catalog = Catalog(connection, writer.shop, settings, now)
     with refusals_as_problems():
@@ -180,7 +180,7 @@ async def create_variants(
     body: NewVariants,
     connection: CommandConnection,
     writer: Writer,
-    expected_version: IfMatch,
+    expected: IfMatch,
     settings: Settings,
     now: Now,
 ) -> Response:
@@ -188,7 +188,7 @@ async def create_variants(
 
     def decide(known: Product | None, owners: Mapping[str, str]) -> Product:
         return add_variants(
-            _expected(known, code, expected_version),
+            _expected(known, code, expected),
             [variant.variant() for variant in body.variants],
             owners=owners,
             most_variants=settings.variants_per_product,
@@ -207,14 +207,14 @@ async def update_variant(
     body: ChangedVariant,
     connection: CommandConnection,
     writer: Writer,
-    expected_version: RequiredIfMatch,
+    expected: RequiredIfMatch,
     settings: Settings,
     now: Now,
 ) -> Response:
     """Change a variant. If-Match names its product's version, which every variant shares."""
 
     def decide(known: Product | None, _: Mapping[str, str]) -> Product:
-        return change_variant(_expected(known, code, expected_version), sku, body.change())
+        return change_variant(_expected(known, code, expected), sku, body.change())
 
     catalog = Catalog(connection, writer.shop, settings, now)
     with refusals_as_problems():
@@ -240,11 +240,11 @@ def _path_code(code: str) -> str:
     return code
 
 
-def _expected(known: Product | None, code: str, expected_version: int | None) -> Product:
-    """The product in the version that the client saw."""
+def _expected(known: Product | None, code: str, expected: Versions) -> Product:
+    """The product in a version that the client saw."""
     if known is None:
         raise UnknownProduct(code)
-    if expected_version not in (None, known.version):
+    if expected is not None and known.version not in expected:
         raise stale_etag(known.version)
     return known
 

@@ -1,9 +1,8 @@
 """ETags of versioned resources, and If-Match (RFC 9110, sections 8.8.3 and 13.1.1)."""
 
 import re
-from collections.abc import Collection
 from dataclasses import replace
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -24,26 +23,8 @@ IF_MATCH = RequestHeader(
 )
 
 
-class AnyVersion(int):
-    """Several versions of which any will do: equal to each of them."""
-
-    _all: frozenset[int]
-
-    def __new__(cls, versions: Collection[int]) -> Self:
-        """Of `versions`, of which there is at least one."""
-        any_of = super().__new__(cls, max(versions))
-        any_of._all = frozenset(versions)
-        return any_of
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the other is one of them."""
-        return other in self._all
-
-    def __ne__(self, other: object) -> bool:
-        """Whether the other is none of them."""
-        return other not in self._all
-
-    __hash__ = None  # type: ignore[assignment]  # as it is equal to numbers that differ
+Versions = frozenset[int] | None
+"""The versions of which a resource has to be in one; None is any."""
 
 
 def etag_of(version: int) -> str:
@@ -51,8 +32,8 @@ def etag_of(version: int) -> str:
     return f'"{version}"'
 
 
-def if_match(request: Request) -> int | None:
-    """The version that If-Match names, or `AnyVersion` of several; None without it or with `*`.
+def if_match(request: Request) -> Versions:
+    """The versions that If-Match names, of which any will do; None without it or with `*`.
 
     Weak tags match nothing (RFC 9110, section 13.1.1). Raises a 412 problem for what is no list
     of ETags, and when none in it is of a version that can be.
@@ -68,19 +49,19 @@ def if_match(request: Request) -> int | None:
     }
     if not versions:
         raise stale_etag()
-    return versions.pop() if len(versions) == 1 else AnyVersion(versions)
+    return frozenset(versions)
 
 
 # FastAPI runs plain functions in a thread, which costs many times what these do.
 @declares(Declared(header=IF_MATCH, problems=(412,)))
-async def _if_match(request: Request) -> int | None:
+async def _if_match(request: Request) -> Versions:
     return if_match(request)
 
 
-IfMatch = Annotated[int | None, Depends(_if_match)]
+IfMatch = Annotated[Versions, Depends(_if_match)]
 
 
-def required_if_match(request: Request) -> int | None:
+def required_if_match(request: Request) -> Versions:
     """As `if_match`, but raises a 428 problem without the header (RFC 6585, section 3)."""
     if "if-match" not in request.headers:
         raise Problem(
@@ -93,11 +74,11 @@ def required_if_match(request: Request) -> int | None:
 
 
 @declares(Declared(header=replace(IF_MATCH, required=True), problems=(412, 428)))
-async def _required_if_match(request: Request) -> int | None:
+async def _required_if_match(request: Request) -> Versions:
     return required_if_match(request)
 
 
-RequiredIfMatch = Annotated[int | None, Depends(_required_if_match)]
+RequiredIfMatch = Annotated[Versions, Depends(_required_if_match)]
 
 
 def stale_etag(current_version: int | None = None) -> Problem:

@@ -36,3 +36,7 @@ class NewCancel(RequestBody):
     """Gives an order or a checkout up."""
 
     reason: ShortText = "cancelled"
+
+
+NO_REASON = NewCancel()
+"""What a cancel without a body says."""

@@ -26,7 +26,7 @@ from messaging.http.tokens import (
     RequiredCustomer,
     verify,
 )
-from order_service.api.bodies import NewCancel, NewPayment
+from order_service.api.bodies import NO_REASON, NewCancel, NewPayment
 from order_service.api.problems import (
     checkout_not_found,
     order_not_found,
@@ -133,12 +133,12 @@ async def show_checkout(
 @router.post("/checkouts/{checkout_id}/cancel", status_code=202, response_model=CheckoutView)
 async def cancel_checkout(
     checkout_id: UUID,
-    body: NewCancel,
     asking: Asking,
     connection: CommandConnection,
     settings: Settings,
     now: Now,
     signature: Signature = None,
+    body: NewCancel = NO_REASON,
 ) -> JsonResponse:
     """Give a checkout up, even before the saga has seen it.
 
@@ -227,11 +227,11 @@ async def pay_order(
 @router.post("/orders/{order_id}/cancel", status_code=202, response_model=OrderView)
 async def cancel_order(
     order_id: UUID,
-    body: NewCancel,
     asking: Asking,
     connection: CommandConnection,
     settings: Settings,
     now: Now,
+    body: NewCancel = NO_REASON,
 ) -> JsonResponse:
     """Give an order up, at any point before it is finished; money that came goes back."""
     holder = await _found(connection, order_id, asking)

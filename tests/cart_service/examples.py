@@ -92,7 +92,7 @@ def checked_out(
         lines,
         at,
         request,
-        version=version,
+        versions=None if version is None else {version},
         accepted=accepted,
         checkout_id=checkout_id,
         terms=terms,

@@ -231,12 +231,13 @@ class TestRequireChangeable:
         cart = new_cart()
 
         require_changeable(cart, None)
-        require_changeable(cart, cart.version)
+        require_changeable(cart, {cart.version})
+        require_changeable(cart, {cart.version - 1, cart.version})
 
-    @pytest.mark.parametrize("version", [0, 2])
-    def test_another_version_is_stale(self, version: int) -> None:
+    @pytest.mark.parametrize("versions", [{0}, {2}, {0, 2}])
+    def test_another_version_is_stale(self, versions: set[int]) -> None:
         with pytest.raises(errors.StaleCart) as refused:
-            require_changeable(new_cart(), version)
+            require_changeable(new_cart(), versions)
 
         assert refused.value.version == 1
 
@@ -244,7 +245,7 @@ class TestRequireChangeable:
         locked = replace(new_cart(), state=Locked(CHECKOUT, "print", None))
 
         with pytest.raises(errors.CheckoutInProgress) as refused:
-            require_changeable(locked, 7)
+            require_changeable(locked, {7})
 
         assert refused.value.checkout_id == CHECKOUT
 

@@ -63,7 +63,7 @@ async def balance(name: str, connection: ReadConnection) -> JsonResponse:
 @router.delete("/accounts/{name}")
 async def close(name: str, expected: IfMatch, connection: CommandConnection) -> JsonResponse:
     await connection.execute(sql("DELETE FROM deposits WHERE name = :name"), {"name": name})
-    return JsonResponse({"expected": expected})
+    return JsonResponse({"expected": expected and sorted(expected)})
 
 
 @router.get("/me")
@@ -230,10 +230,17 @@ async def test_a_body_larger_than_declared_is_cut_off(client: httpx.AsyncClient)
 
 @pytest.mark.parametrize(
     ("header", "status", "expected"),
-    [(None, 200, None), ("*", 200, None), ('"7"', 200, 7), ("7", 412, None), ('"x"', 412, None)],
+    [
+        (None, 200, None),
+        ("*", 200, None),
+        ('"7"', 200, [7]),
+        ('"1", "7"', 200, [1, 7]),
+        ("7", 412, None),
+        ('"x"', 412, None),
+    ],
 )
 async def test_if_match_names_a_version(
-    client: httpx.AsyncClient, header: str | None, status: int, expected: int | None
+    client: httpx.AsyncClient, header: str | None, status: int, expected: list[int] | None
 ) -> None:
     headers = {"Idempotency-Key": "key-00001"}
     response = await client.delete(
@@ -272,15 +279,14 @@ def test_if_match_holds_by_strong_comparison(case: str) -> None:
     except Problem as problem:
         assert (problem.status, holds) == (412, False)  # noqa: PT017 - only some raise
         return
-    # The ways in which services ask.
-    assert (seen == 7, seen in (None, 7)) == (holds, holds)
-    assert (seen != 7, seen not in (None, 7)) == (not holds, not holds)
+    assert seen is not None
+    assert (7 in seen) == holds
 
 
 def test_if_match_may_come_as_several_header_lines() -> None:
     lines = [(b"if-match", b'"1"'), (b"if-match", b'"7"')]
     seen = if_match(Request({"type": "http", "headers": lines}))
-    assert [version for version in range(9) if seen == version] == [1, 7]
+    assert seen == frozenset({1, 7})
 
 
 async def test_a_value_that_the_database_cannot_hold_is_not_to_be_sent_again(

@@ -173,6 +173,12 @@ class TestStatus:
 class TestCancelOfACheckout:
     path = f"{STATUS}/cancel"
 
+    async def test_needs_no_body(self, office: Office) -> None:
+        headers = {"Idempotency-Key": "a-key-without-body"}
+        signed = f"?signature={office.signature()}"
+        response = await office.http.post(self.path + signed, headers=headers)
+        assert (response.status_code, response.json()["state"]) == (202, "cancelled")
+
     async def test_before_the_saga_has_seen_it(self, office: Office) -> None:
         signed = f"?signature={office.signature()}"
         response = await office.post(self.path + signed, {"reason": "oh no"}, {})
