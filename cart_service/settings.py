@@ -32,6 +32,7 @@ class CartSettings(ServiceSettings):
     payment_providers: tuple[Provider, ...] = Field(
         ("simulated",),
         min_length=1,
+        validation_alias="TROLLEY_PAYMENT_PROVIDERS",
         description="Providers that the shop takes payments through, the usual one first; a JSON "
         "list in the environment. Prices are rounded so that each of them can charge them.",
     )

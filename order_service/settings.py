@@ -20,8 +20,9 @@ class OrderSettings(ServiceSettings):
     payment_providers: tuple[Provider, ...] = Field(
         ("simulated",),
         min_length=1,
+        validation_alias="TROLLEY_PAYMENT_PROVIDERS",
         description="Providers that an order may be paid through, the usual one first; a JSON list "
-        "in the environment. The same as the cart's: prices are rounded for those.",
+        "in the environment, the one that the cart reads too: prices are rounded for those.",
     )
     resend_first_seconds: float = Field(
         10,
