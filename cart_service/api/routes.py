@@ -1,6 +1,6 @@
 """The routes of the cart service."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -51,7 +51,7 @@ from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.declared import answers_with, declares
 from messaging.http.etags import IfMatch, etag_of
-from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
+from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.problems import Problem
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import (
@@ -184,9 +184,6 @@ async def list_my_carts(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> JsonResponse:
     """The customer's carts, or those that answer to the Cart-Token: the newest first."""
-    before = None
-    if cursor is not None:
-        before = _position(*decode_cursor(cursor, str, str))
     owner: Owner
     if asking.customer_id is not None:
         owner = CustomerOwner(asking.customer_id)
@@ -200,23 +197,12 @@ async def list_my_carts(
             headers={"WWW-Authenticate": "Bearer"},
         )
     found = await list_carts(
-        connection, owner, asking.shop_id or DEFAULT_SHOP, before=before, most=limit + 1
+        connection, owner, asking.shop_id or DEFAULT_SHOP, before=moment_in(cursor), most=limit + 1
     )
     shown = found[:limit]
     more = len(found) > limit
-    last = encode_cursor(shown[-1].created_at.isoformat(), str(shown[-1].cart_id)) if more else None
+    last = cursor_behind(shown[-1].created_at, shown[-1].cart_id) if more else None
     return JsonResponse(page([summary_view(cart) for cart in shown], last), headers=NOT_STORED)
-
-
-def _position(created_at: str, cart_id: str) -> tuple[datetime, UUID]:
-    # To UTC here, not in the database's client: the ends of the calendar have no moment there.
-    try:
-        moment, last = datetime.fromisoformat(created_at), UUID(cart_id)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC), last
-    except (ValueError, OverflowError):
-        pass
-    raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
 
 
 NOT_STORED = {"Cache-Control": "no-store"}

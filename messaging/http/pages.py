@@ -3,7 +3,9 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import orjson
 from fastapi import Query
@@ -35,8 +37,36 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> tuple[Any, ...]
         and all(_comparable(value) for value in values)
     )
     if not matches:
-        raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
+        raise invalid_cursor()
     return tuple(values)
+
+
+def cursor_behind(moment: datetime, item_id: UUID) -> str:
+    """A cursor after the item of this moment and id."""
+    return encode_cursor(moment.isoformat(), str(item_id))
+
+
+def moment_in(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """What `cursor_behind` put into a cursor; None without one. Raises as `decode_cursor`."""
+    if cursor is None:
+        return None
+    moment, item_id = decode_cursor(cursor, str, str)
+    try:
+        # To UTC here, not in the database's client: the ends of the calendar have no moment there.
+        return _aware(datetime.fromisoformat(moment)).astimezone(UTC), UUID(item_id)
+    except (ValueError, OverflowError):
+        raise invalid_cursor() from None
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment
+
+
+def invalid_cursor() -> Problem:
+    """422: a cursor that we did not make."""
+    return Problem(422, "invalid-cursor", "The cursor is not one of ours")
 
 
 def _comparable(value: str | int) -> bool:

@@ -4,7 +4,7 @@ A checkout's status answers to the link that its cart signed, to its customer, t
 token and to operators of its shop; an order to the latter three.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,8 +16,7 @@ from contracts.money import provider_limit
 from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
-from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
-from messaging.http.problems import Problem
+from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import (
     Customer,
@@ -173,23 +172,13 @@ async def list_my_orders(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> JsonResponse:
     """The customer's orders, the newest first."""
-    before = None if cursor is None else _position(*decode_cursor(cursor, str, str))
-    rows = await listings.list_orders(connection, customer.shop, customer.sub, limit + 1, before)
+    rows = await listings.list_orders(
+        connection, customer.shop, customer.sub, limit + 1, moment_in(cursor)
+    )
     shown = rows[:limit]
     last = shown[-1] if len(rows) > limit else None
-    following = last and encode_cursor(last.placed_at.isoformat(), str(last.order_id))
+    following = last and cursor_behind(last.placed_at, last.order_id)
     return JsonResponse(page([summary_view(row) for row in shown], following))
-
-
-def _position(placed_at: str, order_id: str) -> tuple[datetime, UUID]:
-    # To UTC here, not in the database's client: the ends of the calendar have no moment there.
-    try:
-        moment, last = datetime.fromisoformat(placed_at), UUID(order_id)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC), last
-    except (ValueError, OverflowError):
-        pass
-    raise Problem(422, "invalid-cursor", "The cursor is not one of ours")
 
 
 @router.get("/orders/{order_id}", response_model=OrderView)
