@@ -9,6 +9,7 @@ away or the work is slow, are paused while polling goes on.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, cast
 
 import structlog
@@ -55,10 +56,14 @@ def make_broker(settings: KafkaSettings, security: Any, client_id: str) -> Kafka
 class _PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     """Waits for records where FastStream would look for them every few milliseconds."""
 
+    polled_at = 0.0
+    """When records were last asked for, by the monotonic clock."""
+
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
         """Records as soon as there are any; none after `POLL_SECONDS`."""
+        self.polled_at = monotonic()
         found: dict[TopicPartition, list[ConsumerRecord[Any, Any]]] = await super().getmany(
             *partitions, timeout_ms=POLL_SECONDS * 1000, max_records=max_records
         )
@@ -74,6 +79,13 @@ class _Broker(KafkaBroker):
         made = cast("partial[AIOKafkaConsumer]", config.builder)
         config.builder = partial(_PatientConsumer, **made.keywords)
         return connected
+
+
+class ConsumerStuck(RuntimeError):
+    """A consumer has stopped polling though Kafka answers: only a fresh start can mend that."""
+
+    def __init__(self, consumer: str, seconds: float) -> None:
+        super().__init__(f"{consumer} has not asked for records for {seconds:.0f} s")
 
 
 class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -129,8 +141,14 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return 0 if consumer is None else len(consumer.assignment())
 
     @property
-    def _consumer(self) -> AIOKafkaConsumer | None:
+    def _consumer(self) -> _PatientConsumer | None:
         return self._subscriber.consumer
+
+    @property
+    def seconds_since_poll(self) -> float:
+        """How long ago records were last asked for."""
+        consumer = self._consumer
+        return 0 if consumer is None else monotonic() - consumer.polled_at
 
     async def reaches_kafka(self) -> bool:
         """Whether the cluster answers this consumer now."""
@@ -145,6 +163,8 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     def start_housekeeping(self) -> None:
         """Begin to commit offsets and to pause and resume partitions."""
+        if self._consumer is not None:
+            self._consumer.polled_at = monotonic()
         self._housekeeping = asyncio.create_task(self._keep_house(), name=f"offsets-{self.name}")
         self._housekeeping.add_done_callback(partial(report_failure, self._fail))
 
@@ -228,6 +248,13 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 await self._commit(self._dispatcher.queues)
             except KafkaError as error:
                 log.warning("offsets not committed", consumer=self.name, error=type(error).__name__)
+            await self._watch_polling()
+
+    async def _watch_polling(self) -> None:
+        """Raise `ConsumerStuck` when polling has stopped; without Kafka it may have to wait."""
+        seconds = self.seconds_since_poll
+        if seconds > self._settings.stuck_seconds and await self.reaches_kafka():
+            raise ConsumerStuck(self.name, seconds)
 
     def _resume(self) -> None:
         consumer = self._consumer

@@ -25,6 +25,9 @@ RELAY_FAILURES = Counter("trolley_relay_failures", "Batches the relay failed to 
 ASSIGNED = Gauge(
     "trolley_assigned_partitions", "Partitions that this process reads at present.", ["consumer"]
 )
+SINCE_POLL = Gauge(
+    "trolley_seconds_since_poll", "Seconds since records were last asked for.", ["consumer"]
+)
 RELAY_LEADS = Gauge("trolley_relay_leads", "1 where this process holds the relay.", ["service"])
 FLAGGED = Counter("trolley_outbox_flagged", "Outbox rows that can never be sent.", ["service"])
 REQUESTS = Counter("trolley_http_requests", "Requests answered.", ["service", "method", "status"])

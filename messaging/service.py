@@ -284,4 +284,5 @@ class Service:
         metrics.RELAY_LEADS.labels(self.name).set(1 if self._relay.leads else 0)
         for consumer in self._consumers:
             metrics.ASSIGNED.labels(consumer.name).set(consumer.assigned)
+            metrics.SINCE_POLL.labels(consumer.name).set(consumer.seconds_since_poll)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -75,6 +75,12 @@ class ConsumerSettings(BaseSettings):
         250, ge=1, description="How long the broker may hold a fetch; it answers at once with data."
     )
     commit_interval_ms: int = Field(150, ge=1, description="How lazily offsets are committed.")
+    stuck_seconds: float = Field(
+        60,
+        gt=0,
+        description="A consumer that has not asked for records for so long, though Kafka answers, "
+        "ends its process, to be started afresh.",
+    )
     session_timeout_ms: int = Field(
         10_000, ge=1, description="After this silence another replica takes the partitions."
     )

@@ -1,5 +1,6 @@
 """What the consumer promises: every message takes effect once, whatever comes with it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES, dead_letter_topic
+from messaging.consumer import ConsumerStuck, TopicConsumer
 from messaging.service import Service
 from tests.messaging.example import (
     RAISES,
@@ -254,3 +256,22 @@ async def test_records_that_are_no_messages_land_in_the_dead_letters_with_their_
         original = [h for h in record.headers if not h[0].startswith("dead-letter-")]  # type: ignore[attr-defined]
         assert [n for n, _ in original] == [n for n, _ in bad[case][1]]
         assert dict(record.headers)["dead-letter-fingerprint"]  # type: ignore[attr-defined]
+
+
+async def test_a_consumer_whose_polling_hangs_is_noticed(
+    example: Example, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(TopicConsumer, "_hand_over", hang)
+    faults: list[BaseException] = []
+    service = example.service(stuck_seconds=1)
+    monkeypatch.setattr(service, "fail", faults.append)
+    await example.send(addressed(reserve(new_id())))
+    async with service.app.router.lifespan_context(service.app):
+
+        async def noticed() -> bool:
+            return [type(fault) for fault in faults] == [ConsumerStuck]
+
+        await wait_until(noticed, what="the watchdog")

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import ConsumerRecord
 
-from messaging.consumer import TopicConsumer, make_broker
+from messaging.consumer import ConsumerStuck, TopicConsumer, make_broker
 from messaging.dispatch import Dispatcher
 from messaging.settings import ConsumerSettings, KafkaSettings
 from tests.messaging.test_dispatch import SUBSCRIPTION, Ledger, place, record
@@ -28,6 +30,12 @@ class Membership:
         self.answers.set()
         self.fault: Exception | None = None
         self.pauses: set[TopicPartition] = set()
+        self.polled_at = monotonic()
+
+    async def topics(self) -> set[str]:
+        if self.fault is not None:
+            raise self.fault
+        return set()
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.mine)
@@ -198,6 +206,30 @@ async def test_a_fault_of_the_housekeeping_ends_the_process(wait_until: WaitUnti
 
     await wait_until(told, what="the fault")
     scene.membership.fault = None
+    await scene.consumer.stop()
+
+
+async def test_a_consumer_that_stopped_polling_ends_the_process(wait_until: WaitUntil) -> None:
+    scene = Scene(Ledger(), Membership({}), commit_interval_ms=1, stuck_seconds=0.05)
+    scene.consumer.start_housekeeping()
+
+    async def told() -> bool:
+        return [type(fault) for fault in scene.faults] == [ConsumerStuck]
+
+    await wait_until(told, what="the fault")
+    await scene.consumer.stop()
+
+
+async def test_a_consumer_without_kafka_may_wait(wait_until: WaitUntil) -> None:
+    scene = Scene(Ledger(), Membership({}), commit_interval_ms=1, stuck_seconds=0.05)
+    scene.membership.fault = KafkaConnectionError()
+    scene.consumer.start_housekeeping()
+
+    async def long_enough() -> bool:
+        return scene.consumer.seconds_since_poll > 0.3
+
+    await wait_until(long_enough, what="a long wait")
+    assert scene.faults == []
     await scene.consumer.stop()
 
 
