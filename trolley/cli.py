@@ -50,6 +50,9 @@ COMMANDS = {
     "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
     "token": Listed("trolley.commands.token:token", "Print a signed customer token."),
     "topics": Listed("trolley.commands.topics:topics", "Create, alter and list the topics."),
+    "retire": Listed(
+        "trolley.commands.retire:retire", "Free the partitions of a replica that is gone for good."
+    ),
     "migrate": Listed("trolley.commands.migrate:migrate", "Bring databases to the newest schema."),
 }
 

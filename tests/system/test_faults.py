@@ -24,6 +24,19 @@ async def test_replicas_that_leave_and_come_back_lose_and_double_nothing(town: T
     await town.sell_while(SHOPPERS, rebalance)
 
 
+async def test_replicas_that_go_for_good_lose_and_double_nothing(town: Town) -> None:
+    async def scale_down() -> None:
+        for service in SERVICES:
+            await town.runtime.retire_service(service.name, 1)
+
+    try:
+        await town.sell_while(SHOPPERS, scale_down)
+    finally:
+        for service in SERVICES:
+            town.runtime.start_service(service.name, 1)
+        await town.runtime.wait_ready()
+
+
 async def test_replicas_that_are_killed_lose_and_double_nothing(town: Town) -> None:
     async def kill() -> None:
         for slot in (0, 1):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from trolley.databases import ensure_databases
+from trolley.members import remove_replica
 from trolley.runtime.children import Child, Children, last_line
 from trolley.runtime.errors import PortInUse, RuntimeStartError, StartFailed
 from trolley.runtime.guardian import Rung, birth
@@ -286,6 +287,11 @@ class Runtime:
             kept.child = None
         kept.state = "stopped"
         self._changed()
+
+    async def retire_service(self, service: str, slot: int = 0) -> None:
+        """Stops a replica and takes it out of its consumer groups: others take over at once."""
+        await self.stop_service(service, slot)
+        await remove_replica(self.environment, service, slot)
 
     def start_service(self, service: str, slot: int = 0) -> None:
         """Starts a replica that `stop_service` stopped; `wait_ready` waits for it."""
