@@ -27,7 +27,7 @@ DROP_WAIT_SECONDS = 5
 """How long a rebalance waits for the batch that is in the database, and then for its end."""
 
 SHARED_PATIENCE = 3
-"""Attempts of a batch over several partitions; then each waits by itself for what is to heal."""
+"""Attempts of a batch; then each of its partitions waits by itself for what is to heal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -228,7 +228,7 @@ class Dispatcher:
 
     async def _settle(self, batch: _Batch) -> None:
         settled = False
-        patience = SHARED_PATIENCE if len(batch.parts) > 1 else None
+        patience = None if batch.alone else SHARED_PATIENCE
         try:
             settled = await self._processor.settle(batch.deliveries, batch.abandon, patience)
         finally:

@@ -264,6 +264,27 @@ async def test_a_partition_that_waits_for_something_to_heal_holds_up_no_other(
         assert [o for p, o in ledger.settled if p == partition] == [0, 1]
 
 
+async def test_partitions_that_wait_each_by_itself_starve_nobody(wait_until: WaitUntil) -> None:
+    ledger = Ledger(sick={0, 1})
+    ledger.free.set()
+
+    async def waiting() -> bool:
+        return len(ledger.batches) == 4  # shared first, then alone
+
+    async def other() -> bool:
+        return ledger.settled == [(2, 0)]
+
+    async with dispatching(ledger, batches_at_once=1, beside_after_ms=0) as dispatcher:
+        for partition in (0, 1):
+            dispatcher.put(place(partition), [record(partition, 0)])
+            for _ in range(20):
+                await asyncio.sleep(0)
+        await wait_until(waiting, what="two partitions that wait for something to heal")
+        dispatcher.put(place(2), [record(2, 0)])
+        await wait_until(other, what="the healthy partition")
+        ledger.healed.set()
+
+
 @pytest.mark.parametrize("turns", range(6))
 async def test_stopping_ends_though_something_changes_at_that_moment(turns: int) -> None:
     ledger = Ledger()
