@@ -30,7 +30,7 @@ async def test_replicas_that_go_for_good_lose_and_double_nothing(town: Town) -> 
             await town.runtime.retire_service(service.name, 1)
 
     try:
-        await town.sell_while(SHOPPERS, scale_down)
+        await town.sell_while(SHOPPERS, scale_down, replicas=1)
     finally:
         for service in SERVICES:
             town.runtime.start_service(service.name, 1)

@@ -52,16 +52,21 @@ class Town:
         fault: Callable[[], Awaitable[None]],
         *,
         method: str = "pm_ok",
+        replicas: int | None = None,
     ) -> list[Bought]:
-        """Sell one piece to each shopper; `fault` happens when a third of them are done."""
+        """Sell one piece to each shopper; `fault` happens when a third of them are done.
+
+        They use the first `replicas` of each service, all of them unless said.
+        """
         article = Article(f"faulty weather {next(_articles)}", price_minor=799)
         await offer(self._stage, article, shoppers)
         done = 0
         third = asyncio.Event()
+        shops = self._shops[:replicas]
 
         async def buy(number: int) -> Bought:
             nonlocal done
-            shop = self._shops[number % len(self._shops)]
+            shop = shops[number % len(shops)]
             shopper = Shopper(shop, self._settings, name=f"Shopper {number}")
             await shopper.open_cart()
             await shopper.put({article.sku: 1})

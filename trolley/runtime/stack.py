@@ -84,6 +84,10 @@ def instance_name(service: str, slot: int) -> str:
     return f"{service}-{slot}"
 
 
+AT_REST = ("ready", "stopped")
+"""States that nobody waits for to change."""
+
+
 class Runtime:
     """Starts and keeps everything of one state directory; nothing of it outlives this process.
 
@@ -242,10 +246,13 @@ class Runtime:
         self.home.unlock()
 
     async def wait_ready(self, *, seconds: float | None = None) -> None:
-        """Waits until every server and service is ready; raises StartFailed if one cannot be."""
+        """Waits until every server and service is ready, but for those stopped on purpose.
+
+        Raises StartFailed if one cannot be.
+        """
         seconds = self.settings.service_ready_seconds if seconds is None else seconds
         deadline = time.monotonic() + seconds
-        while waiting := [kept for kept in self._kept.values() if kept.state != "ready"]:
+        while waiting := [kept for kept in self._kept.values() if kept.state not in AT_REST]:
             for kept in waiting:
                 if kept.early_ends >= self.settings.service_start_attempts:
                     log = self._log(kept.name)
