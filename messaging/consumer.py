@@ -56,8 +56,10 @@ def make_broker(settings: KafkaSettings, security: Any, client_id: str) -> Kafka
 class _PatientConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     """Waits for records where FastStream would look for them every few milliseconds."""
 
-    polled_at = 0.0
-    """When records were last asked for, by the monotonic clock."""
+    def __init__(self, *topics: str, **options: Any) -> None:
+        super().__init__(*topics, **options)
+        self.polled_at = monotonic()
+        """When records were last asked for."""
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
@@ -163,8 +165,6 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     def start_housekeeping(self) -> None:
         """Begin to commit offsets and to pause and resume partitions."""
-        if self._consumer is not None:
-            self._consumer.polled_at = monotonic()
         self._housekeeping = asyncio.create_task(self._keep_house(), name=f"offsets-{self.name}")
         self._housekeeping.add_done_callback(partial(report_failure, self._fail))
 

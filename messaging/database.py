@@ -75,9 +75,17 @@ class Connection:
     def __init__(self, driver: Any, watchers: Sequence[Callable[[str], None]]) -> None:
         self._driver = driver
         self._watchers = watchers
-        self.emitted = False
-        self.failed = False
-        self.after_commit: dict[Callable[[], None], None] = {}
+        self._emitted = False
+        self._failed = False
+        self._wakes: dict[Callable[[], None], None] = {}
+
+    def note_emitted(self) -> None:
+        """This transaction wrote to the outbox: its commit wakes the relay."""
+        self._emitted = True
+
+    def after_commit(self, wake: Callable[[], None]) -> None:
+        """Call `wake` once when this transaction has committed, never when it rolls back."""
+        self._wakes[wake] = None
 
     async def execute(self, statement: Statement, values: Values | None = None) -> int:
         """Run a statement; answers how many rows it touched."""
@@ -112,8 +120,19 @@ class Connection:
         try:
             return await ask(statement.text, *statement.arguments(values or {}))
         except asyncpg.PostgresError:
-            self.failed = True
+            self._failed = True
             raise
+
+
+async def connect(url: str, application_name: str) -> Any:
+    """A connection of the driver's own, for a session that lasts: the relay's, a slot's guard."""
+    driver = await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        server_settings={"application_name": application_name, "jit": "off"},
+    )
+    notice_silence(driver)
+    return driver
 
 
 class NoFreeConnection(TimeoutError):
@@ -190,15 +209,15 @@ class Database:
             try:
                 async with driver.transaction(isolation="read_committed"):
                     yield connection
-                    if connection.failed:
+                    if connection._failed:
                         raise FailedTransaction
             finally:
                 # Even when cancelled in the commit, which may have taken place; a needless
                 # wake-up costs a look.
-                if connection.emitted:
+                if connection._emitted:
                     for wake in self._after_emit:
                         wake()
-        for wake in connection.after_commit:
+        for wake in connection._wakes:
             wake()
 
     @asynccontextmanager
@@ -272,13 +291,3 @@ async def _decode_json(driver: Any) -> None:
 
 async def _keep(driver: Any) -> None:
     """Give a connection back to its pool as it is."""
-
-
-def note_emitted(connection: Connection) -> None:
-    """Remember that this transaction wrote to the outbox, so that its commit wakes the relay."""
-    connection.emitted = True
-
-
-def after_commit(connection: Connection, wake: Callable[[], None]) -> None:
-    """Call `wake` once when this transaction has committed, never when it rolls back."""
-    connection.after_commit[wake] = None

@@ -161,9 +161,13 @@ class Dispatcher:
                 continue
             await happens(self._changed, wait)
 
+    def _ready(self) -> list[PartitionQueue]:
+        """The queues that a batch could take from."""
+        return [queue for queue in self._queues.values() if queue.waiting and not queue.in_batch]
+
     def _wait_seconds(self) -> float | None:
         """Seconds until the next batch may start; 0 is now, None is when something changes."""
-        ready = [queue for queue in self._queues.values() if queue.waiting and not queue.in_batch]
+        ready = self._ready()
         if not ready:
             return None
         if any(queue.alone for queue in ready):
@@ -182,7 +186,7 @@ class Dispatcher:
 
     def _take(self) -> _Batch:
         """The next batch, bounded in records, bytes and order lines; at least one record."""
-        ready = [queue for queue in self._queues.values() if queue.waiting and not queue.in_batch]
+        ready = self._ready()
         alone = [queue for queue in ready if queue.alone]
         batch = _Batch([], monotonic(), alone=bool(alone))
         records = size = lines = 0

@@ -14,7 +14,7 @@ from contracts.ids import new_id
 from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
 from contracts.topics import Topic
-from messaging.database import Connection, note_emitted, sql
+from messaging.database import Connection, sql
 from messaging.tracing import current_traceparent
 
 HEADER_ALLOWANCE_BYTES = 4096
@@ -151,7 +151,7 @@ async def write_outgoing(connection: Connection, outgoing: Sequence[Outgoing]) -
         columns["round"].append(envelope and envelope.round)
         columns["event_seq"].append(envelope and envelope.event_seq)
     await connection.execute(_INSERT, columns)
-    note_emitted(connection)
+    connection.note_emitted()
 
 
 async def emit(

@@ -19,11 +19,12 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 
 from contracts.envelope import Envelope
 from messaging import metrics
-from messaging.database import notice_silence
+from messaging.database import connect
 from messaging.dead_letters import unpack_headers
 from messaging.faults import heals_with_time
 from messaging.kafka import client_options
 from messaging.settings import KafkaSettings, RelaySettings
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
@@ -39,7 +40,6 @@ SLOW_SECONDS = 0.2
 """A partition that takes longer goes on alone, while the others are read and sent again."""
 
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
-CONNECT_SECONDS = 10
 
 _READ = """
     SELECT * FROM (
@@ -104,19 +104,14 @@ class Relay:
                 if not heals_with_time(error):
                     raise
                 log.warning("relay waits", error=type(error).__name__, wait_ms=wait_ms)
-                await _either(stop, None, wait_ms / 1000)
+                await happens(stop, wait_ms / 1000)
                 wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
             finally:
                 self.connected = False
                 self._set_leads(False)
 
     async def _with_connection(self, stop: asyncio.Event) -> None:
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": f"{self._service}-relay", "jit": "off"},
-        )
-        notice_silence(connection)
+        connection = await connect(self._url, f"{self._service}-relay")
         try:
             self.connected = True
             if await self._stand_by(connection, stop):
@@ -180,7 +175,7 @@ class Relay:
                 if len(rows) >= self._settings.batch_rows // 2:
                     continue
                 if rows:
-                    await _either(stop, None, self._settings.linger_ms / 1000)
+                    await happens(stop, self._settings.linger_ms / 1000)
                 else:
                     await _either(stop, self._woken, self._next_look())
         finally:
@@ -330,9 +325,9 @@ async def _close(producer: AIOKafkaProducer) -> None:
         await asyncio.wait_for(producer.stop(), 2)
 
 
-async def _either(stop: asyncio.Event, woken: asyncio.Event | None, seconds: float) -> bool:
+async def _either(stop: asyncio.Event, woken: asyncio.Event, seconds: float) -> bool:
     """Wait for `stop` or `woken`, at most so long; whether either was set."""
-    tasks = [asyncio.create_task(event.wait()) for event in (stop, woken) if event is not None]
+    tasks = [asyncio.create_task(event.wait()) for event in (stop, woken)]
     done, pending = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from messaging.database import notice_silence
+from messaging.database import connect
 from messaging.faults import heals_with_time
 from messaging.waiting import happens
 
@@ -20,7 +20,6 @@ log = structlog.get_logger()
 
 ASK_SECONDS = 0.2
 WATCH_SECONDS = 1.0
-CONNECT_SECONDS = 10
 
 
 class SlotLost(RuntimeError):
@@ -59,13 +58,7 @@ class Slot:
         return False
 
     async def _connect(self) -> Any:
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=CONNECT_SECONDS,
-            server_settings={"application_name": f"{self._service}-slot-{self._slot}"},
-        )
-        notice_silence(connection)
-        return connection
+        return await connect(self._url, f"{self._service}-slot-{self._slot}")
 
     async def hold(self, stop: asyncio.Event) -> None:
         """Watch the guard until `stop`. After a lost connection the slot is taken again.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from contracts.messages.payment import ChargePayment, ClosePayment
-from messaging.database import Connection, after_commit
+from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 from payment_service.domain.decisions import PaymentMessage, Rules, decide
 from payment_service.domain.ledger import Fact
@@ -58,4 +58,4 @@ class PaymentHandler(Handler[PaymentMessage]):
         await store.save_operations(connection, operations)
         await store.save_facts(connection, [row for row in changed if isinstance(row, Fact)])
         if any(operation.status is OperationStatus.DUE for operation in operations):
-            after_commit(connection, self._wake)
+            connection.after_commit(self._wake)

@@ -37,7 +37,7 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> tuple[Any, ...]
         and all(_comparable(value) for value in values)
     )
     if not matches:
-        raise invalid_cursor()
+        raise _invalid_cursor()
     return tuple(values)
 
 
@@ -55,7 +55,7 @@ def moment_in(cursor: str | None) -> tuple[datetime, UUID] | None:
         # To UTC here, not in the database's client: the ends of the calendar have no moment there.
         return _aware(datetime.fromisoformat(moment)).astimezone(UTC), UUID(item_id)
     except (ValueError, OverflowError):
-        raise invalid_cursor() from None
+        raise _invalid_cursor() from None
 
 
 def _aware(moment: datetime) -> datetime:
@@ -64,7 +64,7 @@ def _aware(moment: datetime) -> datetime:
     return moment
 
 
-def invalid_cursor() -> Problem:
+def _invalid_cursor() -> Problem:
     """422: a cursor that we did not make."""
     return Problem(422, "invalid-cursor", "The cursor is not one of ours")
 

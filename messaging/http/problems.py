@@ -185,8 +185,7 @@ def install(app: FastAPI) -> None:
         InterfaceError,
         InternalClientError,
         PostgresConnectionError,
-        OSError,
-        TimeoutError,
+        OSError,  # and TimeoutError, which is one
     ):
         app.add_exception_handler(kind, _away)
 

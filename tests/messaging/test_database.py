@@ -13,8 +13,6 @@ from messaging.database import (
     FailedTransaction,
     NoFreeConnection,
     Statement,
-    after_commit,
-    note_emitted,
     sql,
 )
 from messaging.faults import heals_with_time
@@ -78,15 +76,15 @@ class TestTransaction:
 
         async def fail() -> None:
             async with two.transaction() as connection:
-                after_commit(connection, wake)
+                connection.after_commit(wake)
                 raise RuntimeError("no")
 
         with pytest.raises(RuntimeError, match="no"):
             await fail()
         assert woken == []
         async with two.transaction() as connection:
-            after_commit(connection, wake)
-            after_commit(connection, wake)
+            connection.after_commit(wake)
+            connection.after_commit(wake)
             assert woken == []
         assert woken == ["committed"]
 
@@ -99,7 +97,7 @@ class TestTransaction:
         async def work() -> None:
             async with two.transaction() as connection:
                 await connection.fetch(ONE)
-                note_emitted(connection)
+                connection.note_emitted()
                 asyncio.get_running_loop().call_soon(task.cancel)
 
         task = asyncio.create_task(work())

@@ -58,6 +58,12 @@ class Ledger:
         return True
 
 
+async def turns(count: int = 10) -> None:
+    """Let every other task have so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 def record(partition: int, offset: int, size: int = 0) -> ConsumerRecord:
     return ConsumerRecord(
         topic=TOPIC,
@@ -159,8 +165,7 @@ async def test_no_more_batches_at_once_than_allowed() -> None:
     async with dispatching(ledger, beside_records=1, batches_at_once=2) as dispatcher:
         for partition in range(5):
             dispatcher.put(place(partition), [record(partition, 0)])
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await turns(5)
         assert len(ledger.batches) == 2
 
 
@@ -277,27 +282,23 @@ async def test_partitions_that_wait_each_by_itself_starve_nobody(wait_until: Wai
     async with dispatching(ledger, batches_at_once=1, beside_after_ms=0) as dispatcher:
         for partition in (0, 1):
             dispatcher.put(place(partition), [record(partition, 0)])
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await turns(20)
         await wait_until(waiting, what="two partitions that wait for something to heal")
         dispatcher.put(place(2), [record(2, 0)])
         await wait_until(other, what="the healthy partition")
         ledger.healed.set()
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_stopping_ends_though_something_changes_at_that_moment(turns: int) -> None:
+@pytest.mark.parametrize("later", range(6))
+async def test_stopping_ends_though_something_changes_at_that_moment(later: int) -> None:
     ledger = Ledger()
     async with dispatching(ledger) as dispatcher:
         dispatcher.put(place(0), [record(0, 0)])
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns(5)
         dispatcher.put(place(1), [record(1, 0)])
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns(5)
         ledger.free.set()
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await turns(later)
         async with asyncio.timeout(2):
             await dispatcher.stop()
 
@@ -307,16 +308,14 @@ async def test_nothing_begins_after_a_stop() -> None:
     async with dispatching(ledger) as dispatcher:
         await dispatcher.stop()
         dispatcher.put(place(0), [record(0, 0)])
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns(5)
     assert ledger.batches == []
 
 
 async def test_a_queue_is_full_by_its_records_or_by_their_bytes() -> None:
     async with dispatching(Ledger(), queue_records=10, queue_bytes=1000) as dispatcher:
         dispatcher.put(place(0), [record(0, 0)])
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns(5)
         assert dispatcher.fullness(place(0)) == 0  # in its batch
         dispatcher.put(place(0), [record(0, offset) for offset in range(1, 6)])
         assert dispatcher.fullness(place(0)) == 0.5

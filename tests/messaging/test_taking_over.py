@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from messaging.consumer import ConsumerStuck, TopicConsumer, make_broker
 from messaging.dispatch import Dispatcher
 from messaging.settings import ConsumerSettings, KafkaSettings
-from tests.messaging.test_dispatch import SUBSCRIPTION, Ledger, place, record
+from tests.messaging.test_dispatch import SUBSCRIPTION, Ledger, place, record, turns
 
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -93,11 +93,6 @@ class Scene:
 
     async def commit(self) -> None:
         await self.consumer._commit(self.consumer._dispatcher.queues)
-
-
-async def turns() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 async def test_a_partition_begins_at_its_committed_offset_and_nowhere_else() -> None:

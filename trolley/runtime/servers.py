@@ -17,6 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from messaging.waiting import happens
 from trolley.runtime.children import Children
 from trolley.runtime.errors import RuntimeStartError
 from trolley.runtime.kafka import EmbeddedKafka
@@ -75,9 +76,7 @@ async def run(home: Path, lease: Path | None, remove: Path | None) -> None:
         fresh.write_text(json.dumps(asdict(Servers(kafka.bootstrap_servers, postgres.url))))
         fresh.replace(ready)
         while not ended.is_set() and not (lease is not None and _is_free(lease)):
-            try:
-                await asyncio.wait_for(ended.wait(), _LEASE_POLL_SECONDS)
-            except TimeoutError:
+            if not await happens(ended, _LEASE_POLL_SECONDS):
                 children.ensure_guarded()
     finally:
         ready.unlink(missing_ok=True)

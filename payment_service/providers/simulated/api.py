@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from messaging.clock import utc_now
-from messaging.database import after_commit
 from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.tokens import require_role
@@ -52,7 +51,7 @@ def simulated_router(provider: SimulatedProvider, wake: Callable[[], None]) -> A
             raise Problem(409, "action-not-open", "The action is not open any more", payment=status)
         async with request.app.state.api_database.transaction() as connection:
             await store.hint(connection, charge_key, utc_now())
-            after_commit(connection, wake)
+            connection.after_commit(wake)
         return ActionState(status=status)
 
     @router.get("/actions/{secret}")
