@@ -158,7 +158,8 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if consumer is None:
             return False
         try:
-            await asyncio.wait_for(consumer.topics(), READY_WAIT_SECONDS)
+            async with asyncio.timeout(READY_WAIT_SECONDS):
+                await consumer.topics()
         except (KafkaError, TimeoutError):
             return False
         return True
@@ -293,7 +294,8 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _commit_dropped(self, queues: Sequence[PartitionQueue]) -> None:
         try:
-            await asyncio.wait_for(self._commit(queues), COMMIT_WAIT_SECONDS)
+            async with asyncio.timeout(COMMIT_WAIT_SECONDS):
+                await self._commit(queues)
         except (KafkaError, TimeoutError) as error:
             # Sound: the records come again and the inbox drops them.
             log.warning("offsets not committed", consumer=self.name, error=type(error).__name__)

@@ -39,6 +39,9 @@ LARGEST_BATCH_BYTES = 1024 * 1024
 SLOW_SECONDS = 0.2
 """A partition that takes longer goes on alone, while the others are read and sent again."""
 
+CLOSE_SECONDS = 2
+"""How long a connection or a producer may take to say goodbye; it is dropped then."""
+
 LARGEST_REQUEST_BYTES = 16 * 1024 * 1024
 
 _READ = """
@@ -121,7 +124,7 @@ class Relay:
         finally:
             # Closing ends the session, and with it the lock.
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-                await connection.close(timeout=2)
+                await connection.close(timeout=CLOSE_SECONDS)
 
     def _notified(self, *_: Any) -> None:
         self._woken.set()
@@ -321,14 +324,23 @@ def _headers(row: Any) -> list[tuple[str, bytes]]:
 
 async def _close(producer: AIOKafkaProducer) -> None:
     """Close a producer; what it still holds is in the outbox, so nothing waits for it."""
-    with suppress(KafkaError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(producer.stop(), 2)
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await producer.stop()
+    except (KafkaError, TimeoutError):
+        pass
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # else it was one of the producer's own tasks that was cancelled
 
 
 async def _either(stop: asyncio.Event, woken: asyncio.Event, seconds: float) -> bool:
     """Wait for `stop` or `woken`, at most so long; whether either was set."""
     tasks = [asyncio.create_task(event.wait()) for event in (stop, woken)]
-    done, pending = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
     return bool(done)

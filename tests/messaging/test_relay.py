@@ -150,7 +150,8 @@ async def test_no_later_row_of_a_partition_is_sent_while_an_earlier_one_is_under
 
     async with relaying(relay):
         await commit(example, [first], relay)
-        await asyncio.wait_for(under_way.wait(), 20)
+        async with asyncio.timeout(20):
+            await under_way.wait()
         for round_ in range(1, 4):
             await commit(example, [addressed(reserve(other, round_)), *([second][: round_ == 1])])
             relay.wake()

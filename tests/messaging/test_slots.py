@@ -40,7 +40,8 @@ async def taken_over(example: Example, wait_until: WaitUntil) -> AsyncIterator[N
             return bool(await example.query(CUT_WHOEVER_IS_WAITED_FOR))
 
         await wait_until(cut)
-        await asyncio.wait_for(waiting, 20)
+        async with asyncio.timeout(20):
+            await waiting
         yield
     finally:
         await connection.close()
@@ -62,7 +63,8 @@ async def test_a_slot_is_one_process_until_that_is_gone(
     assert await other.take(stop)
     assert not taking.done()
     await first.release()
-    assert await asyncio.wait_for(taking, 20)
+    async with asyncio.timeout(20):
+        assert await taking
     await asyncio.gather(second.release(), other.release())
 
 
@@ -98,7 +100,8 @@ async def test_a_slot_that_another_process_took_is_lost(
     assert await held.take(stop)
     async with taken_over(example, wait_until):
         with pytest.raises(SlotLost):
-            await asyncio.wait_for(held.hold(stop), 20)
+            async with asyncio.timeout(20):
+                await held.hold(stop)
     await held.release()
 
 

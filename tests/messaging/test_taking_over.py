@@ -29,10 +29,12 @@ class Membership:
         self.answers = asyncio.Event()
         self.answers.set()
         self.fault: Exception | None = None
+        self.asked: Callable[[], object] = lambda: None
         self.pauses: set[TopicPartition] = set()
         self.polled_at = monotonic()
 
     async def topics(self) -> set[str]:
+        self.asked()
         if self.fault is not None:
             raise self.fault
         return set()
@@ -226,6 +228,20 @@ async def test_a_consumer_without_kafka_may_wait(wait_until: WaitUntil) -> None:
     await wait_until(long_enough, what="a long wait")
     assert scene.faults == []
     await scene.consumer.stop()
+
+
+async def test_a_consumer_stops_also_in_the_moment_in_which_kafka_answers() -> None:
+    scene = Scene(Ledger(), Membership({}), commit_interval_ms=1, stuck_seconds=0.001)
+    scene.membership.fault = KafkaConnectionError()
+    scene.consumer.start_housekeeping()
+    housekeeping = scene.consumer._housekeeping
+    assert housekeeping is not None
+    scene.membership.asked = housekeeping.cancel
+    done, _ = await asyncio.wait([housekeeping], timeout=20)
+    scene.membership.asked = lambda: None
+    await scene.consumer.stop()
+    assert done
+    assert housekeeping.cancelled()
 
 
 @pytest.mark.parametrize(
