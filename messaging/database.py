@@ -8,9 +8,9 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 
@@ -29,6 +29,9 @@ _KEEPALIVE = {
     "TCP_USER_TIMEOUT": 10_000,
 }
 """Seconds, seconds, probes, milliseconds: silence is noticed after about ten seconds (tcp(7))."""
+
+FIRST_NORMAL_OID = 16384
+"""PostgreSQL's own types have lower numbers, the same in every database (`access/transam.h`)."""
 
 Values = Mapping[str, Any]
 
@@ -124,10 +127,31 @@ class Connection:
             raise
 
 
+class _Driver(asyncpg.Connection):
+    """asyncpg's connection, which asks for the make of PostgreSQL's own types once a process.
+
+    It would ask on every connection, for each kind of array that a statement is the first to
+    use, by a query that takes the server ten milliseconds to plan.
+    """
+
+    _known: ClassVar[dict[frozenset[int], Any]] = {}
+
+    async def _introspect_types(self, typeoids: Collection[int], *rest: Any) -> Any:
+        asked = frozenset(typeoids)
+        if asked not in self._known:
+            ask = super()._introspect_types  # type: ignore[misc]  # not in the stubs
+            answer = await ask(typeoids, *rest)
+            if max(asked) >= FIRST_NORMAL_OID:
+                return answer
+            self._known[asked] = answer
+        return self._known[asked]
+
+
 async def connect(url: str, application_name: str) -> Any:
     """A connection of the driver's own, for a session that lasts: the relay's, a slot's guard."""
     driver = await asyncpg.connect(
         url,
+        connection_class=_Driver,
         timeout=CONNECT_SECONDS,
         server_settings={"application_name": application_name, "jit": "off"},
     )
@@ -177,6 +201,7 @@ class Database:
             "max_inactive_connection_lifetime": IDLE_SECONDS,
             "timeout": CONNECT_SECONDS,
             "server_settings": server_settings,
+            "connection_class": _Driver,
             "record_class": Record,
             # Nothing outlives a transaction here, so there is nothing to reset: a round trip less.
             "reset": _keep,

@@ -114,6 +114,8 @@ _LOAD_CARTS = sql(f"""
 """)  # noqa: S608 - built from the constant above
 
 # One row per cart: its lines, the SKUs wanted, and the read models' word on both, as arrays.
+# The limits keep the look-ups at the primary key: as plain joins they read the whole shop, until
+# there are statistics that say how large it is.
 _LOAD_FILLED = sql(f"""
     SELECT {SELECTED}, held.*
     FROM carts c
@@ -142,8 +144,12 @@ _LOAD_FILLED = sql(f"""
                     WHERE cart_id = c.cart_id
                 ) w ON w.sku = l.sku
             ) n
-            LEFT JOIN catalog_items i ON i.shop_id = c.shop_id AND i.sku = n.sku
-            LEFT JOIN stock_availability a ON a.shop_id = c.shop_id AND a.sku = n.sku
+            LEFT JOIN LATERAL (
+                SELECT * FROM catalog_items WHERE shop_id = c.shop_id AND sku = n.sku LIMIT 1
+            ) i ON true
+            LEFT JOIN LATERAL (
+                SELECT * FROM stock_availability WHERE shop_id = c.shop_id AND sku = n.sku LIMIT 1
+            ) a ON true
             ORDER BY n.line_no
         ) s
     ) held ON true

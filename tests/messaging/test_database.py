@@ -176,3 +176,20 @@ class TestPool:
             )
         assert row is not None
         assert (row.value, row.nothing) == ({"amount": 2**70}, None)
+
+
+@pytest.mark.integration
+async def test_only_the_first_connection_asks_what_types_there_are(example: Example) -> None:
+    arrays = sql("SELECT CAST(:ids AS oid[]), CAST(:names AS name[])")
+    asked = []
+    for _ in range(2):
+        database = Database(example.database_url, pool_connections=1, application_name="types")
+        try:
+            async with database.transaction() as connection:
+                connection._driver.add_query_logger(lambda query: asked.append(query.query))
+                row = await connection.fetch_one(arrays, {"ids": [1], "names": ["a"]})
+                assert row is not None
+                assert tuple(row) == ([1], ["a"])
+        finally:
+            await database.close()
+    assert sum("typeinfo_tree" in query for query in asked) == 1
