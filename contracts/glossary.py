@@ -24,6 +24,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "guest_token_hash": "Hex SHA-256 of a guest's cart token; null for a customer.",
         "transactional_id": "The Kafka transactional id of the producer that published.",
         "outbox_ids": "The ids of the outbox rows that the transaction published, and no others.",
+        "message_ids": "The message ids of the same rows, in the same order.",
         "service": "The service whose consumer met the failure.",
         # the saga
         "step": "The step of the saga that is asked for or answered.",

@@ -27,6 +27,10 @@ EVENT_RETENTION_MS = 30 * DAY_MS
 SERVICES = ("catalog", "cart", "inventory", "order", "payment")
 
 
+Lane = Literal["plain", "transactional"]
+"""How a topic is written: at least once, or once for who reads committed records only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic as Trolley declares it.
@@ -44,6 +48,7 @@ class Topic:
     cleanup: Literal["delete", "compact"] = "delete"
     largest_record_bytes: int = LARGEST_RECORD_BYTES
     public: bool = False
+    lane: Lane = "plain"
 
     @property
     def broker_max_message_bytes(self) -> int:
@@ -62,6 +67,7 @@ def _events(service: str, key: str) -> Topic:
         writers=(service,),
         retention_ms=EVENT_RETENTION_MS,
         public=True,
+        lane="transactional",
     )
 
 

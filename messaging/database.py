@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import asyncpg
 
+from contracts.topics import Lane
+
 CONNECT_SECONDS = 10
 
 CLOSE_SECONDS = 5
@@ -78,13 +80,13 @@ class Connection:
     def __init__(self, driver: Any, watchers: Sequence[Callable[[str], None]]) -> None:
         self._driver = driver
         self._watchers = watchers
-        self._emitted = False
+        self._lanes: set[Lane] = set()
         self._failed = False
         self._wakes: dict[Callable[[], None], None] = {}
 
-    def note_emitted(self) -> None:
-        """This transaction wrote to the outbox: its commit wakes the relay."""
-        self._emitted = True
+    def note_emitted(self, lanes: Collection[Lane]) -> None:
+        """This transaction wrote to these lanes of the outbox: its commit wakes their relays."""
+        self._lanes.update(lanes)
 
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Call `wake` once when this transaction has committed, never when it rolls back."""
@@ -147,13 +149,20 @@ class _Driver(asyncpg.Connection):
         return self._known[asked]
 
 
-async def connect(url: str, application_name: str) -> Any:
-    """A connection of the driver's own, for a session that lasts: the relay's, a slot's guard."""
+async def connect(url: str, application_name: str, idle_seconds: int | None = None) -> Any:
+    """A connection of the driver's own, for a session that lasts: the relay's, a slot's guard.
+
+    With `idle_seconds` the server ends the session when nothing is asked for so long: a frozen
+    process holds its locks no longer.
+    """
+    server_settings = {"application_name": application_name, "jit": "off"}
+    if idle_seconds is not None:
+        server_settings["idle_session_timeout"] = str(idle_seconds * 1000)
     driver = await asyncpg.connect(
         url,
         connection_class=_Driver,
         timeout=CONNECT_SECONDS,
-        server_settings={"application_name": application_name, "jit": "off"},
+        server_settings=server_settings,
     )
     notice_silence(driver)
     return driver
@@ -211,12 +220,12 @@ class Database:
         self._pool: asyncpg.Pool[Record] | None = None
         self._opening = asyncio.Lock()
         self._closed = False
-        self._after_emit: list[Callable[[], None]] = []
+        self._after_emit: list[tuple[Lane, Callable[[], None]]] = []
         self._watchers: list[Callable[[str], None]] = []
 
-    def after_emit(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after each commit of a transaction that wrote to the outbox."""
-        self._after_emit.append(wake)
+    def after_emit(self, lane: Lane, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit of a transaction that wrote to this lane of the outbox."""
+        self._after_emit.append((lane, wake))
 
     def watch(self, see: Callable[[str], None]) -> None:
         """Call `see` with the text of every statement, for those who count them."""
@@ -239,8 +248,8 @@ class Database:
             finally:
                 # Even when cancelled in the commit, which may have taken place; a needless
                 # wake-up costs a look.
-                if connection._emitted:
-                    for wake in self._after_emit:
+                for lane, wake in self._after_emit:
+                    if lane in connection._lanes:
                         wake()
         for wake in connection._wakes:
             wake()

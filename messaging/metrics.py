@@ -28,7 +28,9 @@ ASSIGNED = Gauge(
 SINCE_POLL = Gauge(
     "trolley_seconds_since_poll", "Seconds since records were last asked for.", ["consumer"]
 )
-RELAY_LEADS = Gauge("trolley_relay_leads", "1 where this process holds the relay.", ["service"])
+RELAY_LEADS = Gauge(
+    "trolley_relay_leads", "1 where this process relays a lane.", ["service", "lane"]
+)
 FLAGGED = Counter("trolley_outbox_flagged", "Outbox rows that can never be sent.", ["service"])
 REQUESTS = Counter("trolley_http_requests", "Requests answered.", ["service", "method", "status"])
 REQUEST_SECONDS = Histogram(

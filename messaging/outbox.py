@@ -13,7 +13,7 @@ from contracts.envelope import Envelope
 from contracts.ids import new_id
 from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
-from contracts.topics import Topic
+from contracts.topics import TOPICS_BY_NAME, Topic
 from messaging.database import Connection, sql
 from messaging.tracing import current_traceparent
 
@@ -97,6 +97,7 @@ def check_size(topic: Topic, payload: bytes) -> None:
 
 _COLUMNS = (
     ("message_id", "uuid"),
+    ("lane", "text"),
     ("topic", "text"),
     ("partition", "int"),
     ("key", "bytea"),
@@ -134,6 +135,7 @@ async def write_outgoing(connection: Connection, outgoing: Sequence[Outgoing]) -
     for row in outgoing:
         envelope = row.envelope
         columns["message_id"].append(row.message_id)
+        columns["lane"].append(TOPICS_BY_NAME[row.topic].lane)
         columns["topic"].append(row.topic)
         columns["partition"].append(row.partition)
         columns["key"].append(row.key)
@@ -151,7 +153,7 @@ async def write_outgoing(connection: Connection, outgoing: Sequence[Outgoing]) -
         columns["round"].append(envelope and envelope.round)
         columns["event_seq"].append(envelope and envelope.event_seq)
     await connection.execute(_INSERT, columns)
-    connection.note_emitted()
+    connection.note_emitted({TOPICS_BY_NAME[row.topic].lane for row in outgoing})
 
 
 async def emit(

@@ -29,7 +29,7 @@ from messaging.http.rendering import JsonResponse
 from messaging.kafka import broker_security
 from messaging.logs import configure_logs
 from messaging.periodic import BackgroundTask, every, keep_running
-from messaging.relay import Relay
+from messaging.relay import PlainRelay, TransactionalRelay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
 from messaging.tracing import configure_tracing
@@ -84,9 +84,13 @@ class Service:
             application_name=f"{name}-api",
             lock_timeout_ms=int(settings.http.idempotency_wait_seconds * 1000),
         )
-        self._relay = Relay(name, url, settings.kafka, settings.relay)
+        self._relays = tuple(
+            kind(name, url, settings.kafka, settings.relay)
+            for kind in (PlainRelay, TransactionalRelay)
+        )
         for database in (self.database, self.api_database):
-            database.after_emit(self._relay.wake)
+            for relay in self._relays:
+                database.after_emit(relay.lane, relay.wake)
         self._slot = Slot(url, name, settings.instance_slot)
         self._subscriptions = tuple(subscriptions)
         # Two loops, so that a fault of one never keeps the other from its work.
@@ -156,7 +160,10 @@ class Service:
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         loops = [
-            asyncio.create_task(self._guarded(self._relay.run(stop)), name="relay"),
+            *(
+                asyncio.create_task(self._guarded(relay.run(stop)), name=f"{relay.lane} relay")
+                for relay in self._relays
+            ),
             asyncio.create_task(self._guarded(self._work(stop)), name="work"),
         ]
         try:
@@ -257,7 +264,7 @@ class Service:
         """The service can do its work: database, relay and Kafka can be reached."""
         checks = {
             "database": await self._database_answers(),
-            "relay": self._relay.connected,
+            "relay": all(relay.connected for relay in self._relays),
             "kafka": await self._kafka_answers(),
         }
         ready = all(checks.values())
@@ -281,7 +288,8 @@ class Service:
 
     async def _metrics(self) -> Response:
         """Prometheus metrics."""
-        metrics.RELAY_LEADS.labels(self.name).set(1 if self._relay.leads else 0)
+        for relay in self._relays:
+            metrics.RELAY_LEADS.labels(self.name, relay.lane).set(1 if relay.leads else 0)
         for consumer in self._consumers:
             metrics.ASSIGNED.labels(consumer.name).set(consumer.assigned)
             metrics.SINCE_POLL.labels(consumer.name).set(consumer.seconds_since_poll)

@@ -49,6 +49,7 @@ def add_messaging_tables(metadata: MetaData) -> None:
     Table(
         "outbox",
         metadata,
+        Column("lane", Text, primary_key=True, server_default="plain"),
         Column("id", BigInteger, Identity(always=True, cache=1), primary_key=True),
         Column("message_id", Uuid, nullable=False),
         Column("topic", Text, nullable=False),
@@ -75,7 +76,9 @@ def add_messaging_tables(metadata: MetaData) -> None:
             "key",
             postgresql_where=text("flagged_at IS NOT NULL"),
         ),
-        comment="What is committed and not yet known to be on Kafka, in order of id per key.",
+        CheckConstraint("lane IN ('plain', 'transactional')", name="outbox_lane"),
+        comment="What is committed and not yet known to be on Kafka, by lane, "
+        "in order of id per key.",
     )
     Table(
         "recorded_replies",

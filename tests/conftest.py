@@ -32,6 +32,17 @@ SERVERS_START_SECONDS = 180
 """Includes the download of Kafka on a new machine and of images with Docker."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--torture`: every fault at every point, where the suite tries a sample."""
+    parser.addoption("--torture", action="store_true", help="all faults instead of a sample")
+
+
+@pytest.fixture
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether to try all faults instead of a sample."""
+    return bool(request.config.getoption("--torture"))
+
+
 @dataclass(frozen=True)
 class Infrastructure:
     """Real servers, and a name of our own on them."""

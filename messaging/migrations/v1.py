@@ -2,7 +2,7 @@
 
 from alembic import op
 
-_STATEMENTS = (
+STATEMENTS = (
     """
     CREATE TABLE inbox (
         message_id uuid NOT NULL,
@@ -107,5 +107,5 @@ _STATEMENTS = (
 
 def create_messaging_tables_v1() -> None:
     """Create messaging's tables in a service's database; called by its first migration."""
-    for statement in _STATEMENTS:
+    for statement in STATEMENTS:
         op.execute(statement)

@@ -15,20 +15,32 @@ from contracts.ids import new_id
 from contracts.messages.inventory import ReserveStock, StockReserved
 from contracts.messages.parts import StockLine
 from contracts.partitioning import partition_of
-from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES, Topic, dead_letter_topic
+from contracts.topics import (
+    INVENTORY_COMMANDS,
+    INVENTORY_EVENTS,
+    ORDER_REPLIES,
+    RELAY_POSITIONS,
+    Topic,
+    dead_letter_topic,
+)
 from messaging.batch import Subscription
 from messaging.database import Connection, sql
 from messaging.fold import Decision, Handler, Row, Rows
-from messaging.migrations.v1 import _STATEMENTS
+from messaging.migrations import STATEMENTS
 from messaging.outbox import Outgoing, address
-from messaging.relay import Relay
+from messaging.relay import PlainRelay
 from messaging.service import Service
 from messaging.settings import ConsumerSettings, KafkaSettings, RelaySettings, ServiceSettings
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 RAISES = "raises"
 REJECTED_BY_DATABASE = "rejected"
-TOPICS = (INVENTORY_COMMANDS, ORDER_REPLIES, dead_letter_topic("inventory"))
+TOPICS = (
+    INVENTORY_COMMANDS,
+    INVENTORY_EVENTS,
+    ORDER_REPLIES,
+    dead_letter_topic("inventory"),
+)
 
 CREATE_COUNTS = """
     CREATE TABLE counts (
@@ -148,9 +160,9 @@ class Example:
         """Short waits, so that faults heal within a test."""
         return RelaySettings(poll_seconds=0.2, send_timeout_seconds=5, retry_longest_ms=500)
 
-    def relay(self) -> Relay:
+    def relay(self) -> PlainRelay:
         """The relay of one replica, without its service."""
-        return Relay("inventory", self.database_url, self.kafka, self.relay_settings())
+        return PlainRelay("inventory", self.database_url, self.kafka, self.relay_settings())
 
     @asynccontextmanager
     async def running(self, slot: int = 0, **consumer: int) -> AsyncIterator[Service]:
@@ -246,14 +258,14 @@ async def create_tables(database_url: str) -> None:
     """Messaging's tables and the example's own."""
     connection = await asyncpg.connect(database_url)
     try:
-        for statement in (*_STATEMENTS, CREATE_COUNTS):
+        for statement in (*STATEMENTS, CREATE_COUNTS):
             await connection.execute(statement)
     finally:
         await connection.close()
 
 
 async def create_topics(kafka: KafkaSettings, topics: Sequence[Topic] = TOPICS) -> None:
-    """The topics of this test, under its prefix."""
+    """The topics of this test, under its prefix, and the one that every relay needs."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     await admin.start()
     try:
@@ -265,7 +277,7 @@ async def create_topics(kafka: KafkaSettings, topics: Sequence[Topic] = TOPICS) 
                     1,
                     topic_configs={"max.message.bytes": str(topic.broker_max_message_bytes)},
                 )
-                for topic in topics
+                for topic in {*topics, RELAY_POSITIONS}
             ]
         )
     finally:

@@ -19,7 +19,7 @@ from messaging.http.etags import IfMatch, etag_of, if_match
 from messaging.http.problems import TYPE_BASE, Problem
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import RequiredCustomer, customer_token
-from messaging.migrations.v1 import _STATEMENTS
+from messaging.migrations import STATEMENTS
 from messaging.service import Service
 from messaging.settings import HttpSettings, ServiceSettings
 from messaging.tracing import configure_tracing, current_traceparent
@@ -75,7 +75,7 @@ async def me(customer: RequiredCustomer) -> JsonResponse:
 async def client(infrastructure: Infrastructure) -> AsyncIterator[httpx.AsyncClient]:
     async with infrastructure.database("commands") as url:
         connection = await asyncpg.connect(url)
-        for statement in (*_STATEMENTS, "CREATE TABLE deposits (name text, amount int)"):
+        for statement in (*STATEMENTS, "CREATE TABLE deposits (name text, amount int)"):
             await connection.execute(statement)
         await connection.close()
         settings: dict[str, Any] = {

@@ -92,12 +92,13 @@ class TestTransaction:
         self, two: Database
     ) -> None:
         woken: list[None] = []
-        two.after_emit(lambda: woken.append(None))
+        two.after_emit("plain", lambda: woken.append(None))
+        two.after_emit("transactional", lambda: pytest.fail("nothing is on this lane"))
 
         async def work() -> None:
             async with two.transaction() as connection:
                 await connection.fetch(ONE)
-                connection.note_emitted()
+                connection.note_emitted({"plain"})
                 asyncio.get_running_loop().call_soon(task.cancel)
 
         task = asyncio.create_task(work())

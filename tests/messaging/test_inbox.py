@@ -12,7 +12,7 @@ from contracts.ids import first_id_at, new_id
 from contracts.topics import TOPICS
 from messaging import inbox
 from messaging.database import Database, sql
-from messaging.migrations.v1 import _STATEMENTS
+from messaging.migrations import STATEMENTS
 from messaging.settings import ServiceSettings
 from tests.conftest import Infrastructure
 
@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 async def database(infrastructure: Infrastructure) -> AsyncIterator[Database]:
     async with infrastructure.database("inbox") as url:
         connection = await asyncpg.connect(url)
-        for statement in _STATEMENTS:
+        for statement in STATEMENTS:
             await connection.execute(statement)
         await connection.close()
         database = Database(url, pool_connections=4, application_name="test")

@@ -11,13 +11,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
-import messaging.relay
+import messaging.relay.plain
+import messaging.relay.rows
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
 from messaging.database import Database
 from messaging.dead_letters import pack_headers
 from messaging.outbox import Outgoing, write_outgoing
-from messaging.relay import Relay
+from messaging.relay import PlainRelay, Relay
 from messaging.settings import RelaySettings
 from tests.messaging.example import Example, addressed, checkouts_by_partition, reserve
 
@@ -41,7 +42,7 @@ async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
 async def commit(example: Example, rows: Sequence[Outgoing], *wakes: Relay) -> None:
     database = Database(example.database_url, pool_connections=1, application_name="test")
     for relay in wakes:
-        database.after_emit(relay.wake)
+        database.after_emit(relay.lane, relay.wake)
     async with database.transaction() as connection:
         await write_outgoing(connection, rows)
     await database.close()
@@ -87,8 +88,8 @@ class Line:
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     """A line under the relays of this test, whose batches have one row each."""
     line = Line()
-    monkeypatch.setattr(messaging.relay, "AIOKafkaProducer", line.producer())
-    monkeypatch.setattr(messaging.relay, "LARGEST_BATCH_BYTES", 1)
+    monkeypatch.setattr(messaging.relay.plain, "AIOKafkaProducer", line.producer())
+    monkeypatch.setattr(messaging.relay.rows, "LARGEST_BATCH_BYTES", 1)
     return line
 
 
@@ -116,7 +117,7 @@ async def test_no_later_row_of_a_partition_is_sent_after_a_batch_of_it_failed(
     failing = (1, 2, 5)
     line.faults = {(partition, number): fault for number in failing}
     settings = RelaySettings(poll_seconds=0.2, send_timeout_seconds=0.5, retry_longest_ms=100)
-    relay = Relay("inventory", example.database_url, example.kafka, settings)
+    relay = PlainRelay("inventory", example.database_url, example.kafka, settings)
     async with relaying(relay):
         await commit(example, rows, relay)
         await wait_until(example.idle)
@@ -217,7 +218,7 @@ async def test_losing_the_connection_that_holds_the_lock_stops_the_relay_until_i
 
     connections = (
         "FROM pg_stat_activity "
-        "WHERE datname = current_database() AND application_name = 'inventory-relay'"
+        "WHERE datname = current_database() AND application_name = 'inventory-plain-relay'"
     )
 
     async with relaying(relay):

@@ -114,7 +114,7 @@ async def _look(
                 for subject, keys in candidates.items()
                 if keys
             },
-            open_items=await open_items(snapshots, published),
+            open_items=await open_items(snapshots),
         )
 
 

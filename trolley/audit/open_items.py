@@ -1,15 +1,9 @@
 """What is open without being wrong: somebody or something will still act on it."""
 
-from collections.abc import Iterator
-
 from trolley.audit.invariant import Source
-from trolley.audit.published import EVENT_TOPICS, Published
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import Snapshots
-
-SENT_AGAIN = "events sent again under their id"
-"""Nobody has to do anything about these: a relay that died cannot know what was confirmed."""
 
 _SERVICES = (Source.CATALOG, Source.CART, Source.INVENTORY, Source.ORDER, Source.PAYMENT)
 
@@ -89,16 +83,10 @@ _OPEN = (
 )
 
 
-async def open_items(snapshots: Snapshots, published: Published) -> tuple[OpenItem, ...]:
+async def open_items(snapshots: Snapshots) -> tuple[OpenItem, ...]:
     """What is open now; kinds of which there is nothing are left out."""
     items = []
     for what, source, sql in _OPEN:
         (row,) = await snapshots.fetch(source, sql)
         items.append(OpenItem(what, source, row[0], row[1]))
-    items.extend(_repeated(published))
     return tuple(item for item in items if item.count)
-
-
-def _repeated(published: Published) -> Iterator[OpenItem]:
-    for topic in EVENT_TOPICS:
-        yield OpenItem(SENT_AGAIN, topic.name, published.repeated(topic))

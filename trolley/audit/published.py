@@ -180,13 +180,6 @@ class Published:
         """Whether retention has taken events of this topic: that one is missing says nothing."""
         return topic.name in self._forgot
 
-    def repeated(self, topic: Topic) -> int:
-        """How many records of the topic repeat an earlier one under its id, which readers drop."""
-        (count,) = self._events.execute(
-            "SELECT count(*) - count(DISTINCT id) FROM events WHERE topic = ?", (topic.name,)
-        ).fetchone()
-        return int(count)
-
 
 def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[Any, ...]:
     """What is kept of an event, under the key of its story (the checkout id, where one is).

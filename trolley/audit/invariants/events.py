@@ -1,8 +1,7 @@
 """Events: what was published is what happened, once and without a gap.
 
-Each aggregate counts its events. A number that never came, or came under two ids, shows on the
-topic itself. A record that stands there twice under one id was sent again by a relay that died
-before it could note that it had sent it; readers drop it, and so it is counted, not a violation.
+Each aggregate counts its events. A number that never came, or that stands there twice, shows on
+the topic itself, for who reads what is committed.
 """
 
 from datetime import datetime
@@ -27,7 +26,7 @@ class Published(NamedTuple):
     """The events of one aggregate on their topic.
 
     `last` is the highest number; `missing` counts those below it that are not there, `doubled`
-    those that are there under more than one id. What retention has taken is not missing.
+    the records beyond one for each. What retention has taken is not missing.
     """
 
     key: str
@@ -45,7 +44,7 @@ def _published(topic: Topic) -> Read[Published]:
         SELECT key, NULL AS since, max(seq) AS last,
             max(seq) - CASE WHEN min(whole) THEN 0 ELSE min(seq) - 1 END - count(DISTINCT seq)
                 AS missing,
-            count(DISTINCT seq || ' ' || id) - count(DISTINCT seq) AS doubled
+            count(*) - count(DISTINCT seq) AS doubled
         FROM events JOIN partitions USING (topic, partition)
         WHERE topic = :topic GROUP BY key ORDER BY key
         """,

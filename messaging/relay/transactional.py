@@ -1,0 +1,200 @@
+"""The transactional lane: public events, once on the topic, in order per key.
+
+One Kafka transaction holds the events of a batch and a record on `relay.positions` that names
+exactly their outbox ids. Whoever takes over fences its predecessor, which settles that one's last
+transaction, reads the last position, and deletes exactly those rows before it sends any. So a row
+is on the topic, for readers of committed records, if and only if its id stands in a position;
+and it is deleted only then.
+
+There is one way out of every failure: the producer is dropped, and the next one starts over.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from contracts.messages.relay import RelayPosition
+from messaging.clock import utc_now
+from messaging.kafka import client_options
+from messaging.outbox import address
+from messaging.points import Point, reach
+from messaging.relay import rows as outbox
+from messaging.relay.lead import Relay
+from messaging.relay.positions import last_position
+from messaging.relay.producers import close
+from messaging.relay.rows import Place
+from messaging.waiting import happens
+
+log = structlog.get_logger()
+
+TRANSACTION_SECONDS = 10
+"""A transaction that nobody ends is aborted by the broker: as long may a frozen or dead relay keep
+readers of committed records waiting."""
+
+TAKE_OVER_SECONDS = 15
+"""How long the coordinator may take to settle a predecessor's transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a transaction did not commit, as far as it is known, and at which partition."""
+
+    error: BaseException
+    place: Place | None = None
+
+
+class TransactionalRelay(Relay):
+    """Carries public events."""
+
+    lane = "transactional"
+
+    @property
+    def _transactional_id(self) -> str:
+        """Names this lane to Kafka: the same for every replica, ever."""
+        return f"{self._kafka.topic_prefix}{self._service}.events"
+
+    async def _lead(self, connection: Any, stop: asyncio.Event) -> None:
+        """Take over and carry; after a failure, take over from ourselves."""
+        most, wait_ms = self._settings.batch_rows, self._settings.retry_first_ms
+        while await self._has_rows(connection, stop):
+            producer = AIOKafkaProducer(
+                **client_options(self._kafka),
+                client_id=f"{self._service}-events-relay",
+                transactional_id=self._transactional_id,
+                transaction_timeout_ms=TRANSACTION_SECONDS * 1000,
+                max_batch_size=outbox.LARGEST_BATCH_BYTES,
+                max_request_size=outbox.LARGEST_REQUEST_BYTES,
+                linger_ms=0,
+            )
+            try:
+                await producer.start()
+                await self._take_over(connection, producer)
+                failed, carried = await self._carry(connection, producer, stop, most)
+            finally:
+                await close(producer)
+            if failed is None:
+                return
+            if isinstance(failed.error, MessageSizeTooLargeError | RecordListTooLargeError):
+                # One of these rows is too large: halve, down to the one, and flag that.
+                if len(carried) == 1:
+                    await outbox.flag(
+                        connection, self.lane, carried[0]["id"], failed.error, self._service
+                    )
+                    most = self._settings.batch_rows
+                else:
+                    most = len(carried) // 2
+                continue
+            if failed.place is not None:
+                self._rests.begin(failed.place, failed.error)
+            log.warning("events wait", error=type(failed.error).__name__, wait_ms=wait_ms)
+            await happens(stop, wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
+
+    async def _has_rows(self, connection: Any, stop: asyncio.Event) -> bool:
+        """Wait until there is something to send; False when stopped.
+
+        Until then nothing is to be settled either: what a predecessor has published and not
+        deleted is still there. So a service without events costs Kafka nothing.
+        """
+        while not stop.is_set():
+            self._woken.clear()
+            left_out = self._rests.now()
+            if await outbox.read(connection, self.lane, self._settings, left_out=left_out, most=1):
+                return True
+            await self._idle(stop)
+        return False
+
+    async def _take_over(self, connection: Any, producer: AIOKafkaProducer) -> None:
+        """Settle what the one before us began, and delete what it has published."""
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            # It waits for the producer's id, by which the predecessor is fenced and its
+            # transaction committed or aborted; nothing is sent to the broker before the first row.
+            await producer.begin_transaction()
+        await reach(Point.LANE_FENCED, self._service)
+        position = await last_position(self._kafka, self._transactional_id)
+        if position is not None:
+            await outbox.delete_published(connection, self.lane, position)
+        await reach(Point.LANE_CAUGHT_UP, self._service)
+        log.info("relay leads", lane=self.lane)
+
+    async def _carry(
+        self, connection: Any, producer: AIOKafkaProducer, stop: asyncio.Event, most: int
+    ) -> tuple[_Failed | None, Sequence[Any]]:
+        """Carry batches until stopped (None) or until one fails; the rows of the last one.
+
+        A transaction is always begun; only the first record makes it known to the broker.
+        """
+        while not stop.is_set():
+            self._woken.clear()
+            rows = await outbox.read(
+                connection, self.lane, self._settings, left_out=self._rests.now(), most=most
+            )
+            await reach(Point.ROWS_READ, self._service, outbox.types_of(rows))
+            if not rows:
+                await self._idle(stop)
+                continue
+            failed = await self._publish(producer, rows)
+            if failed is not None:
+                return failed, rows
+            await reach(Point.LANE_COMMITTED, self._service)
+            await outbox.delete(connection, self.lane, [row["id"] for row in rows], self._service)
+            await reach(Point.LANE_DELETED, self._service)
+            most = self._settings.batch_rows
+            for place in outbox.by_place(rows):
+                self._rests.works(place)
+            await producer.begin_transaction()
+            if len(rows) < self._settings.batch_rows // 2:
+                await happens(stop, self._settings.linger_ms / 1000)
+        return None, ()
+
+    async def _publish(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> _Failed | None:
+        """Rows and their position in one transaction, committed; else what went wrong.
+
+        After a failure nobody here knows whether it committed: the position will tell.
+        """
+        at: Place | None = None
+        sent: list[tuple[Place | None, asyncio.Future[Any]]] = []
+        try:
+            async with asyncio.timeout(TRANSACTION_SECONDS):
+                for at, group in outbox.by_place(rows).items():
+                    index, topic = 0, self._kafka.topic_prefix + at[0]
+                    while index < len(group):
+                        batch, index = outbox.batch_of(producer, group, index, len(group))
+                        sent.append((at, await producer.send_batch(batch, topic, partition=at[1])))
+                at = None
+                sent.append((at, await self._send_position(producer, rows)))
+                await reach(Point.LANE_SENT, self._service)
+                for place, confirmation in sent:
+                    at = place
+                    await confirmation
+                at = None
+                await producer.commit_transaction()
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            for _, confirmation in sent:
+                confirmation.cancel()
+            return _Failed(error, at)
+        return None
+
+    async def _send_position(
+        self, producer: AIOKafkaProducer, rows: Sequence[Any]
+    ) -> asyncio.Future[Any]:
+        position = RelayPosition(
+            transactional_id=self._transactional_id,
+            outbox_ids=tuple(row["id"] for row in rows),
+            message_ids=tuple(row["message_id"] for row in rows),
+        )
+        record = address(position, source=self._service, now=utc_now())
+        assert record.envelope is not None  # noqa: S101 - `address` has put it there
+        confirmation: asyncio.Future[Any] = await producer.send(
+            self._kafka.topic_prefix + record.topic,
+            record.payload,
+            key=record.key,
+            partition=record.partition,
+            headers=record.envelope.headers(),
+        )
+        return confirmation
