@@ -6,7 +6,7 @@ order, so that the fault comes down to single messages. What time can heal is re
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -26,6 +26,7 @@ from messaging.database import Database
 from messaging.dead_letters import DeadLetter, Record, bury, fingerprint
 from messaging.faults import heals_with_time
 from messaging.fold import Handler, Incoming, open_fold
+from messaging.points import Point, reach
 from messaging.settings import ConsumerSettings
 from messaging.waiting import happens
 
@@ -67,6 +68,11 @@ class Delivery:
             return 0
         body = self.incoming.body
         return getattr(body, "line_count", 0) or len(getattr(body, "lines", ()))
+
+
+def types_of(deliveries: Iterable[Delivery]) -> Iterable[str]:
+    """What kinds of messages these are; one that says nothing of it is left out."""
+    return (delivery.type for delivery in deliveries if delivery.type is not None)
 
 
 def deliver(record: Record, topic: Topic) -> Delivery:
@@ -180,6 +186,7 @@ class BatchProcessor:
         now = utc_now()
         async with self._database.transaction() as connection:
             fresh = await self._claim(connection, batch)
+            await reach(Point.MESSAGES_CLAIMED, self.service, types_of(fresh))
             letters = [self._letter(d, d.error, 1) for d in fresh if d.error is not None]
             work = [(d, d.incoming) for d in fresh if d.incoming is not None]
             if work:
@@ -198,6 +205,8 @@ class BatchProcessor:
                         letters.append(self._letter(delivery, error, 1))
                 await fold.save(connection, handler)
             await bury(connection, letters)
+            await reach(Point.BATCH_WRITTEN, self.service, types_of(fresh))
+        await reach(Point.BATCH_COMMITTED, self.service, types_of(fresh))
         metrics.MESSAGES.labels(self.consumer, "handled").inc(len(fresh) - len(letters))
         metrics.MESSAGES.labels(self.consumer, "duplicate").inc(len(batch) - len(fresh))
         self._report(letters)

@@ -23,6 +23,7 @@ from faststream.kafka.message import KafkaMessage
 from messaging.batch import BatchProcessor, Subscription
 from messaging.database import Database
 from messaging.dispatch import Dispatcher, PartitionQueue, report_failure
+from messaging.points import Point, reach
 from messaging.settings import ConsumerSettings, KafkaSettings
 
 log = structlog.get_logger()
@@ -106,6 +107,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         fail: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
+        self._service = service
         processor = BatchProcessor(service, subscription, database, settings)
         self._dispatcher = Dispatcher(processor, settings, fail)
         self.name = processor.consumer
@@ -182,6 +184,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _take_over(self, records: Sequence[ConsumerRecord[Any, Any]]) -> None:
         try:
+            await reach(Point.RECORDS_POLLED, self._service, map(_type_of, records))
             await self._hand_over(records)
         except Exception as error:
             # FastStream would go on behind these records, and they would be lost.
@@ -278,8 +281,10 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             and self._committed.get(queue.partition) != queue.settled_offset
         }
         if offsets:
+            await reach(Point.OFFSETS_DUE, self._service, [self.name])
             await consumer.commit(offsets)
             self._committed.update(offsets)
+            await reach(Point.OFFSETS_COMMITTED, self._service, [self.name])
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Before partitions go: end their batches, commit, drop what is queued."""
@@ -299,6 +304,10 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         except (KafkaError, TimeoutError) as error:
             # Sound: the records come again and the inbox drops them.
             log.warning("offsets not committed", consumer=self.name, error=type(error).__name__)
+
+
+def _type_of(record: ConsumerRecord[Any, Any]) -> str:
+    return str(dict(record.headers).get("ce_type", b""), errors="replace")
 
 
 async def _parse(records: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:

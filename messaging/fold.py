@@ -16,6 +16,7 @@ from contracts.messages.base import Message, SagaCommand, SagaReply
 from messaging import replies
 from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
+from messaging.points import Point, reach
 from messaging.replies import Question, RecordedReply
 
 M = TypeVar("M")
@@ -119,6 +120,8 @@ class Fold:
     recorded: dict[Question, RecordedReply]
     source: str
     now: datetime
+    types: frozenset[str] = frozenset()
+    """What kinds of messages it is about."""
     changed: dict[tuple[type, Hashable], Row] = field(default_factory=dict)
     outgoing: list[Outgoing] = field(default_factory=list)
     answered: dict[Question, RecordedReply] = field(default_factory=dict)
@@ -165,12 +168,14 @@ class Fold:
         changed = list(self.changed.values())
         if changed:
             await handler.save(connection, changed)
+            await reach(Point.STATE_WRITTEN, self.source, self.types)
             self.outgoing.extend(
                 address(message, source=self.source, now=self.now)
                 for message in handler.announce(self.rows, changed, self.now)
             )
         await replies.record(connection, list(self.answered.values()))
         await write_outgoing(connection, self.outgoing)
+        await reach(Point.OUTBOX_WRITTEN, self.source, self.types)
 
 
 async def open_fold(
@@ -186,7 +191,9 @@ async def open_fold(
     rows = await handler.load(connection, messages)
     questions = {Question.of(body) for body in messages if isinstance(body, SagaCommand)}
     recorded = await replies.recorded(connection, questions)
-    return Fold(rows=rows, recorded=recorded, source=source, now=now)
+    types = frozenset(getattr(body, "type", type(body).__name__) for body in messages)
+    await reach(Point.STATE_READ, source, types)
+    return Fold(rows=rows, recorded=recorded, source=source, now=now, types=types)
 
 
 async def apply(

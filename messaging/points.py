@@ -11,6 +11,20 @@ from enum import StrEnum
 class Point(StrEnum):
     """A place between two effects, named after what has just been done."""
 
+    RECORDS_POLLED = "consumer: records polled"
+    MESSAGES_CLAIMED = "batch: messages claimed in the inbox"
+    STATE_READ = "fold: state read"
+    STATE_WRITTEN = "fold: state written"
+    OUTBOX_WRITTEN = "fold: outbox written"
+    BATCH_WRITTEN = "batch: everything written, not committed"
+    BATCH_COMMITTED = "batch: committed"
+    OFFSETS_DUE = "consumer: offsets about to be committed"
+    OFFSETS_COMMITTED = "consumer: offsets committed"
+    ANSWER_STORED = "request: answer stored, not committed"
+    ANSWER_COMMITTED = "request: committed, not answered"
+    CALLS_LEASED = "provider: calls leased, not made"
+    CALL_ANSWERED = "provider: call answered, not recorded"
+    RESULTS_RECORDED = "provider: results recorded"
     ROWS_READ = "relay: rows read"
     ROWS_SENT = "relay: rows sent, not confirmed"
     ROWS_CONFIRMED = "relay: rows confirmed, not deleted"
@@ -23,17 +37,18 @@ class Point(StrEnum):
 
 
 Listener = Callable[[Point, str, Iterable[str]], Awaitable[None]]
+"""Takes the point, the service, and what is under way there: types of messages, topics, routes."""
 
 _listener: Listener | None = None
 
 
 def listen(listener: Listener | None) -> None:
-    """Have `listener(point, service, message types)` called at every point; None ends it."""
+    """Have `listener` called at every point; None ends it."""
     global _listener
     _listener = listener
 
 
-async def reach(point: Point, service: str, types: Iterable[str] = ()) -> None:
-    """This process has come to `point` with messages of these types."""
+async def reach(point: Point, service: str, under_way: Iterable[str]) -> None:
+    """A process of this service has come to `point`, with these under way."""
     if _listener is not None:
-        await _listener(point, service, types)
+        await _listener(point, service, under_way)

@@ -108,6 +108,7 @@ class Service:
         app = DescribedApi(
             title=title, version="1", lifespan=self._lifespan, telemetry=NO_TELEMETRY_OF_ITS_OWN
         )
+        app.state.service = self.name
         app.state.settings = self.settings
         app.state.database = self.database
         app.state.api_database = self.api_database

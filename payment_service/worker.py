@@ -22,6 +22,7 @@ from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.faults import heals_with_time
 from messaging.outbox import emit
+from messaging.points import Point, reach
 from messaging.waiting import happens
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import Rules
@@ -120,6 +121,8 @@ class ProviderWorker:
                 lease=timedelta(seconds=self._settings.lease_seconds),
                 now=utc_now(),
             )
+        if calls:
+            await reach(Point.CALLS_LEASED, SOURCE, [call.kind for call in calls])
         for call in calls:
             task = asyncio.create_task(self._call(call), name=f"call {call.idempotency_key}")
             self._in_flight[task] = call
@@ -165,6 +168,7 @@ class ProviderWorker:
             most = self._settings.record_results
             results = self._results[:most]
             now = utc_now()
+            await reach(Point.CALL_ANSWERED, SOURCE, [one.call.kind for one in results])
             async with database.transaction() as connection:
                 reports = await store.record(
                     connection,
@@ -175,6 +179,7 @@ class ProviderWorker:
                 await emit(connection, reports, source=SOURCE, now=now)
             # Only now: what the database refused is recorded again.
             del self._results[: len(results)]
+            await reach(Point.RESULTS_RECORDED, SOURCE, [one.call.kind for one in results])
 
     async def _drain(self, database: Database) -> None:
         """Let calls finish and record them; give the leases of the others up."""

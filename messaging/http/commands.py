@@ -24,6 +24,7 @@ from messaging.database import Connection, sql
 from messaging.http.declared import Declared, RequestHeader
 from messaging.http.problems import Problem
 from messaging.http.tokens import OPTIONAL_CUSTOMER, identity_of
+from messaging.points import Point, reach
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
@@ -125,9 +126,14 @@ class CommandRoute(APIRoute):
                 if not 200 <= response.status_code < 300:
                     raise _Refused(response)
                 await connection.execute(_STORE, _stored(scope, fingerprint, response))
+                await self._reach(Point.ANSWER_STORED, request)
+            await self._reach(Point.ANSWER_COMMITTED, request)
         except _Refused as refused:
             return refused.response
         return response
+
+    async def _reach(self, point: Point, request: StarletteRequest) -> None:
+        await reach(point, request.app.state.service, [f"{request.method} {self.path}"])
 
     def _largest_body(self, request: StarletteRequest) -> int:
         settings = request.app.state.settings

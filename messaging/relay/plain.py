@@ -69,7 +69,7 @@ class PlainRelay(Relay):
                 self._woken.clear()
                 left_out = [*self._rests.now(), *sending]
                 rows = await outbox.read(connection, self.lane, self._settings, left_out=left_out)
-                await reach(Point.ROWS_READ, self._service, outbox.types_of(rows))
+                await reach(Point.ROWS_READ, self._service, outbox.topics_of(rows))
                 for place, group in outbox.by_place(rows).items():
                     sending[place] = asyncio.create_task(self._send(producer, place, group))
                 if not await self._settle(connection, sending):
@@ -99,10 +99,11 @@ class PlainRelay(Relay):
         for place in outcomes:
             del sending[place]
         confirmed = [id_ for outcome in outcomes.values() for id_ in outcome.confirmed]
+        topics = [topic for topic, _ in outcomes]
         if confirmed:
-            await reach(Point.ROWS_CONFIRMED, self._service)
+            await reach(Point.ROWS_CONFIRMED, self._service, topics)
             await outbox.delete(connection, self.lane, confirmed, self._service)
-            await reach(Point.ROWS_DELETED, self._service)
+            await reach(Point.ROWS_DELETED, self._service, topics)
         for place, outcome in outcomes.items():
             if outcome.unsendable is not None:
                 await outbox.flag(
@@ -126,7 +127,7 @@ class PlainRelay(Relay):
             try:
                 async with asyncio.timeout(self._settings.send_timeout_seconds):
                     confirmation = await producer.send_batch(batch, topic, partition=partition)
-                    await reach(Point.ROWS_SENT, self._service)
+                    await reach(Point.ROWS_SENT, self._service, [place[0]])
                     await confirmation
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
                 if end - index == 1:

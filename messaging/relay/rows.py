@@ -95,9 +95,9 @@ def by_place(rows: Iterable[Any]) -> dict[Place, list[Any]]:
     return places
 
 
-def types_of(rows: Iterable[Any]) -> Iterable[str]:
-    """What kinds of messages these rows are."""
-    return {row["type"] or "" for row in rows}
+def topics_of(rows: Iterable[Any]) -> set[str]:
+    """The topics that these rows go to."""
+    return {row["topic"] for row in rows}
 
 
 def batch_of(producer: Any, rows: Sequence[Any], begin: int, most: int) -> tuple[Any, int]:

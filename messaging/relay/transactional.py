@@ -115,11 +115,11 @@ class TransactionalRelay(Relay):
             # It waits for the producer's id, by which the predecessor is fenced and its
             # transaction committed or aborted; nothing is sent to the broker before the first row.
             await producer.begin_transaction()
-        await reach(Point.LANE_FENCED, self._service)
+        await reach(Point.LANE_FENCED, self._service, [self.lane])
         position = await last_position(self._kafka, self._transactional_id)
         if position is not None:
             await outbox.delete_published(connection, self.lane, position)
-        await reach(Point.LANE_CAUGHT_UP, self._service)
+        await reach(Point.LANE_CAUGHT_UP, self._service, [self.lane])
         log.info("relay leads", lane=self.lane)
 
     async def _carry(
@@ -134,16 +134,16 @@ class TransactionalRelay(Relay):
             rows = await outbox.read(
                 connection, self.lane, self._settings, left_out=self._rests.now(), most=most
             )
-            await reach(Point.ROWS_READ, self._service, outbox.types_of(rows))
+            await reach(Point.ROWS_READ, self._service, outbox.topics_of(rows))
             if not rows:
                 await self._idle(stop)
                 continue
             failed = await self._publish(producer, rows)
             if failed is not None:
                 return failed, rows
-            await reach(Point.LANE_COMMITTED, self._service)
+            await reach(Point.LANE_COMMITTED, self._service, outbox.topics_of(rows))
             await outbox.delete(connection, self.lane, [row["id"] for row in rows], self._service)
-            await reach(Point.LANE_DELETED, self._service)
+            await reach(Point.LANE_DELETED, self._service, outbox.topics_of(rows))
             most = self._settings.batch_rows
             for place in outbox.by_place(rows):
                 self._rests.works(place)
@@ -168,7 +168,7 @@ class TransactionalRelay(Relay):
                         sent.append((at, await producer.send_batch(batch, topic, partition=at[1])))
                 at = None
                 sent.append((at, await self._send_position(producer, rows)))
-                await reach(Point.LANE_SENT, self._service)
+                await reach(Point.LANE_SENT, self._service, outbox.topics_of(rows))
                 for place, confirmation in sent:
                     at = place
                     await confirmation

@@ -1,0 +1,142 @@
+"""All services on the test run's Kafka and PostgreSQL, each kept running whatever happens to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from tests.conftest import Infrastructure
+from tests.torture import service_process
+from tests.torture.injection import Board
+from trolley.demo.client import Answer, Client, Refused
+from trolley.migrations import migrate
+from trolley.runtime.ports import PortReservations
+from trolley.services import SERVICES, Service, databases
+from trolley.settings import RuntimeSettings
+from trolley.topics import apply_topics
+
+SIGNING_KEY = "torture" * 5
+RESTART_SECONDS = 0.05
+READY_SECONDS = 30
+
+
+class City:
+    """The services, where they are, and what may be done to them."""
+
+    def __init__(self, environment: dict[str, str], directory: Path) -> None:
+        self.environment = environment
+        self.directory = directory
+        self.board = Board(directory)
+        self._keeping: list[asyncio.Task[None]] = []
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The address of each service."""
+        return {one.name: f"http://127.0.0.1:{self._port(one)}" for one in SERVICES}
+
+    def start(self) -> None:
+        """Start every service and keep it running."""
+        self._keeping = [asyncio.create_task(self._keep(service)) for service in SERVICES]
+
+    async def stop(self) -> None:
+        """End every service, at once."""
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.wait(self._keeping)
+
+    async def ready(self) -> None:
+        """Wait until every service can do its work."""
+        async with aiohttp.ClientSession() as http, asyncio.timeout(READY_SECONDS):
+            for url in self.urls.values():
+                while not await _is_ready(http, url):  # noqa: ASYNC110 - asked over HTTP
+                    await asyncio.sleep(0.02)
+
+    async def query(self, database: str, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Rows of a service's database."""
+        setting = next(one.setting for one in databases() if one.name == database)
+        connection = await asyncpg.connect(self.environment[setting])
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    def _port(self, service: Service) -> str:
+        return self.environment[service.port_setting]
+
+    async def _keep(self, service: Service) -> None:
+        log = self.directory / f"{service.name}.log"
+        while True:
+            process = service_process.started(service, self.environment, self.directory, log)
+            try:
+                await _end(process)
+            finally:
+                process.kill()
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _end(process: BaseProcess) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(process.sentinel)
+
+
+async def _is_ready(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(f"{url}/health/ready") as answer:
+            return answer.ok
+    except aiohttp.ClientError:
+        return False
+
+
+class StubbornClient(Client):
+    """Takes an error of the server for a request to be sent again, under the same key."""
+
+    async def _answer(self, *arguments: Any) -> Answer:
+        while True:
+            try:
+                return await super()._answer(*arguments)
+            except Refused as refused:
+                if refused.status != 500:
+                    raise
+                await asyncio.sleep(RESTART_SECONDS)
+
+
+@asynccontextmanager
+async def city(infrastructure: Infrastructure, directory: Path) -> AsyncIterator[City]:
+    """A city of its own: fresh databases and topics, all services ready."""
+    settings = RuntimeSettings()
+    ports = PortReservations(settings.first_port, settings.last_port)
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": infrastructure.kafka,
+        "KAFKA_TOPIC_PREFIX": f"{infrastructure.prefix}torture.",
+        "TROLLEY_SIGNING_KEY": SIGNING_KEY,
+        "TROLLEY_ENV_FILE": str(directory / "none"),
+    }
+    async with AsyncExitStack() as stack:
+        stack.callback(ports.close)
+        for database in databases():
+            url = await stack.enter_async_context(
+                infrastructure.database(f"torture_{database.name}")
+            )
+            environment[database.setting] = url
+        for service in SERVICES:
+            environment[service.port_setting] = str(ports.pick())
+        made = City(environment, directory)
+        for service in SERVICES:
+            for setting, linked in service.links:
+                environment[setting] = made.urls[linked]
+        await apply_topics(environment)
+        await asyncio.to_thread(lambda: list(migrate(environment)))
+        made.start()
+        stack.push_async_callback(made.stop)
+        await made.ready()
+        yield made

@@ -1,0 +1,52 @@
+"""A service in a process of its own that starts in no time.
+
+Processes are forked off a server that has imported every service, so that a restart costs the
+start of the service and not that of Python.
+"""
+
+import importlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Mapping
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from messaging.points import listen
+from tests.torture.injection import Injector
+from trolley.services import SERVICES, Service
+
+for _service in SERVICES:
+    importlib.import_module(_service.module)
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+
+def started(
+    service: Service, environment: Mapping[str, str], faults: Path, log: Path
+) -> BaseProcess:
+    """A running replica of a service; the faults of that directory happen to it."""
+    process = _CONTEXT.Process(
+        target=_run, args=(service, dict(environment), faults, log), daemon=True
+    )
+    process.start()
+    return process
+
+
+def _run(service: Service, environment: dict[str, str], faults: Path, log: Path) -> None:
+    threading.Thread(target=_end_with_the_test, daemon=True).start()
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(opened, 1)
+    os.dup2(opened, 2)
+    os.environ.update(environment)
+    listen(Injector(faults, environment[service.databases[0].setting]))
+    importlib.import_module(service.module).build().run()
+
+
+def _end_with_the_test() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,133 @@
+"""What a checkout has come to, over all services, without what is different each time."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from contracts.topics import TOPICS
+from tests.torture.city import City
+from tests.torture.stories import Told
+
+_OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
+    "order": (
+        "SELECT state, final, blocked, captured_minor, refund_pending_minor, refunded_minor"
+        " FROM checkouts WHERE checkout_id = $1",
+        "SELECT payment_status, fulfilment_status, return_status, total_minor, event_seq"
+        " FROM orders WHERE checkout_id = $1",
+        "SELECT l.quantity, l.gross_minor FROM order_lines l JOIN orders USING (order_id)"
+        " WHERE checkout_id = $1",
+    ),
+    "inventory": (
+        "SELECT round, status FROM reservations WHERE owner_id = $1 ORDER BY round",
+        "SELECT round, quantity FROM reservation_lines WHERE owner_id = $1 ORDER BY round",
+    ),
+    "payment": (
+        "SELECT status, authorized_minor, captured_minor, refunded_minor, event_seq"
+        " FROM payments WHERE checkout_id = $1",
+        "SELECT o.kind, o.status, o.amount_minor FROM operations o JOIN payments USING (payment_id)"
+        " WHERE checkout_id = $1 ORDER BY 1, 2",
+        "SELECT l.seq, l.kind, l.amount_minor FROM ledger l JOIN payments USING (payment_id)"
+        " WHERE checkout_id = $1 ORDER BY seq",
+    ),
+    "simulated_provider": (
+        "SELECT status, amount_minor, captured_minor, released_minor FROM payments"
+        " WHERE payment_id = $1",
+        "SELECT kind, amount_minor FROM ledger WHERE payment_id = $1 ORDER BY id",
+    ),
+    "cart": (
+        "SELECT c.status, c.event_seq, (SELECT sum(quantity) FROM cart_lines l"
+        " WHERE l.cart_id = c.cart_id) AS pieces"
+        " FROM restorations r JOIN carts c USING (cart_id) WHERE r.checkout_id = $1",
+    ),
+}
+
+_OF_A_CART = (
+    "SELECT c.status, c.event_seq, (SELECT sum(quantity) FROM cart_lines l"
+    " WHERE l.cart_id = c.cart_id) AS pieces FROM carts c WHERE c.cart_id = $1"
+)
+
+_OF_A_SKU = (
+    "SELECT on_hand, reserved FROM stock_levels WHERE sku = $1",
+    "SELECT kind, quantity, on_hand, event_seq FROM movements WHERE sku = $1 ORDER BY event_seq",
+)
+
+_STILL_OPEN = "SELECT count(*) AS open FROM outbox"
+_DEAD = "SELECT fingerprint FROM dead_letters"
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)")
+
+Snapshot = dict[str, Any]
+
+
+async def snapshot(city: City, told: Told) -> Snapshot:
+    """The rows of a checkout, of its cart and of its SKU in every database."""
+    found: Snapshot = {}
+    for database, statements in _OF_A_CHECKOUT.items():
+        for number, statement in enumerate(statements):
+            rows = await city.query(database, statement, told.checkout_id)
+            found[f"{database} {number}"] = [dict(row) for row in rows]
+        if database != "simulated_provider":
+            found[f"{database} outbox"] = [dict(r) for r in await city.query(database, _STILL_OPEN)]
+            found[f"{database} dead"] = [dict(r) for r in await city.query(database, _DEAD)]
+    found["cart"] = [dict(row) for row in await city.query("cart", _OF_A_CART, told.cart_id)]
+    for number, statement in enumerate(_OF_A_SKU):
+        rows = await city.query("inventory", statement, told.sku)
+        found[f"sku {number}"] = [dict(row) for row in rows]
+    return found
+
+
+class Events:
+    """Everything on the public topics, as a reader of committed records gets it."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[tuple[str, Any]]] = {}
+
+    @classmethod
+    async def read(cls, city: City) -> "Events":
+        """All of it up to now."""
+        events = cls()
+        prefix = city.environment["KAFKA_TOPIC_PREFIX"]
+        places = [
+            TopicPartition(prefix + topic.name, number)
+            for topic in TOPICS
+            if topic.lane == "transactional"
+            for number in range(topic.partitions)
+        ]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=city.environment["KAFKA_BOOTSTRAP_SERVERS"],
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+        )
+        async with consumer:
+            consumer.assign(places)
+            ends = await consumer.end_offsets(places)
+            while any([await consumer.position(place) < ends[place] for place in places]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    events._take(records)
+        return events
+
+    def _take(self, records: Sequence[Any]) -> None:
+        for record in records:
+            headers = dict(record.headers)
+            about = headers["ce_correlationid"].decode()
+            kind = headers["ce_type"].decode()
+            self._of.setdefault(about, []).append((kind, orjson.loads(record.value)))
+
+    def about(self, told: Told) -> list[str]:
+        """The events of a checkout, its cart and its SKU, each in order, made comparable."""
+        return [
+            f"{kind} {_comparable(value, told.sku)}"
+            for story in (f"main/{told.sku}", told.cart_id, told.checkout_id)
+            for kind, value in sorted(self._of[story], key=lambda event: event[0].split(".")[0])
+        ]
+
+
+def _comparable(value: Any, sku: str) -> str:
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode().replace(sku, "SKU")
+    return _NUMBER.sub("number", _TIME.sub("time", _ID.sub("id", text)))

@@ -1,0 +1,214 @@
+"""A crash, an error and a lost connection at every point between two effects.
+
+Which points there are is declared (`messaging.points`); where a checkout comes by them is noted in
+a run without faults. What a checkout comes to, and what is told of it in public, must be the same
+with any fault as without.
+"""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from messaging.points import Point
+from tests.conftest import Infrastructure
+from tests.torture.city import City, StubbornClient, city
+from tests.torture.injection import Fault, Kind, Place
+from tests.torture.snapshot import Events, Snapshot, snapshot
+from tests.torture.stories import STORIES, Told
+from trolley.audit.auditor import Sources, audit
+from trolley.demo.crowd import settled
+from trolley.demo.orders import Product, Variant
+from trolley.demo.pace import Pace
+from trolley.demo.settings import DemoSettings
+from trolley.demo.shop import Shop
+from trolley.demo.window import Item, Window
+from trolley.figures import Figures
+
+pytestmark = pytest.mark.integration
+WaitUntil = Callable[..., Awaitable[None]]
+
+SAMPLE = 36
+"""Faults that the suite tries."""
+
+TIMES = {Kind.CRASH: (1, 2), Kind.LOST_CONNECTION: (1, 2), Kind.ERROR: (1,)}
+"""An error that comes twice is taken for the message's own, and that goes to the dead letters."""
+
+PIECES = 5
+PRICE_MINOR = 700
+
+AT_THE_BEGINNING = (Point.LANE_FENCED, Point.LANE_CAUGHT_UP)
+"""A lane comes to these once, when it begins: it has to begin anew for a fault there."""
+
+_CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND datname = current_database() AND application_name LIKE '%-relay'"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One story with one fault."""
+
+    story: str
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class Calm:
+    """What a story comes to without a fault, and where it comes by."""
+
+    told: Told
+    state: Snapshot
+    places: frozenset[Place]
+
+
+class Market:
+    """A city with shoppers."""
+
+    def __init__(self, town: City, client: StubbornClient, wait_until: WaitUntil) -> None:
+        self.city = town
+        self.settings = DemoSettings(
+            finish_seconds=60, follow_shortest_seconds=0.02, follow_longest_seconds=0.1
+        )
+        key = town.environment["TROLLEY_SIGNING_KEY"]
+        self.shop = Shop(client, key, Pace(0.1, shortest=0.02, longest=0.1))
+        self.wait_until = wait_until
+        self._skus = 0
+        self._begun: set[Place] = set()
+
+    async def offer(self, articles: int) -> list[str]:
+        """So many new SKUs, with pieces, as shoppers see them."""
+        skus = [f"torture-{self._skus + number}" for number in range(articles)]
+        self._skus += articles
+        await self.shop.import_products(
+            [Product(sku, sku, PRICE_MINOR, (Variant(sku, 0),)) for sku in skus]
+        )
+        await self.shop.receive(dict.fromkeys(skus, PIECES))
+        wanted = {sku: Item(PRICE_MINOR, PIECES) for sku in skus}
+        window = Window(self.shop, self.settings, skus)
+        assert await settled(window.look, wanted.__eq__, self.settings) == wanted
+        await window.close()
+        return skus
+
+    async def all_is_calm(self) -> dict[str, Calm]:
+        """Every story without a fault; its places are those that it comes by each time."""
+        skus = iter(await self.offer(2 * len(STORIES)))
+        calms = {}
+        for story in STORIES:
+            once, again = await self._calm(story, next(skus)), await self._calm(story, next(skus))
+            assert again.state == once.state
+            calms[story] = replace(again, places=once.places & again.places | self._begun)
+        return calms
+
+    async def _calm(self, story: str, sku: str) -> Calm:
+        """A story without a fault, with nothing else under way."""
+        await self.wait_until(self._all_is_read, what="peace before a story without a fault")
+        self._reached()  # is forgotten
+        told = await STORIES[story](self.shop, self.settings, sku)
+
+        async def over() -> bool:
+            return not any(
+                row["open"]
+                for name, rows in (await snapshot(self.city, told)).items()
+                if name.endswith("outbox")
+                for row in rows
+            )
+
+        await self.wait_until(over, what="the end of a story without a fault")
+        await self.wait_until(self._all_is_read, what="peace after a story without a fault")
+        return Calm(told, await snapshot(self.city, told), self._reached())
+
+    def _reached(self) -> frozenset[Place]:
+        """Where anything came by since the last time."""
+        reached = frozenset(self.city.board.reached())
+        self._begun |= {place for place in reached if place[1] in AT_THE_BEGINNING}
+        return reached
+
+    async def _all_is_read(self) -> bool:
+        figures = Figures(timeout_seconds=10)
+        try:
+            lag = (await figures.read(self.city.environment)).lag
+        finally:
+            await figures.close()
+        return bool(lag) and not any(lag.values())
+
+    async def torment(self, trial: Trial, sku: str, calm: Calm) -> Told:
+        """A story with a fault, which ends as it does without."""
+        fault = trial.fault
+        self.city.board.arm(fault)
+        try:
+            if fault.point in AT_THE_BEGINNING:
+                await self.city.query(fault.service, _CUT)
+            told = await STORIES[trial.story](self.shop, self.settings, sku)
+
+            async def as_without() -> bool:
+                return await snapshot(self.city, told) == calm.state
+
+            try:
+                await self.wait_until(as_without, seconds=20, what="the same state")
+            except BaseException:
+                assert await snapshot(self.city, told) == calm.state, str(trial)
+                raise
+        finally:
+            fired = self.city.board.disarm()
+        assert fired, f"{trial} never happened"
+        return told
+
+
+@pytest.fixture
+async def market(
+    infrastructure: Infrastructure, tmp_path: Path, wait_until: WaitUntil
+) -> AsyncIterator[Market]:
+    """Five services, each kept running; every point they come to is noted from the start."""
+    (tmp_path / "reached").touch()
+    (tmp_path / "noting").touch()
+    async with (
+        city(infrastructure, tmp_path) as town,
+        StubbornClient(town.urls, DemoSettings()) as client,
+    ):
+        yield Market(town, client, wait_until)
+
+
+def trials(calms: Mapping[str, Calm]) -> list[Trial]:
+    """Every fault at every place that a story comes by, each in the first story that does."""
+    found: dict[Place, str] = {}
+    for story, calm in calms.items():
+        for place in sorted(calm.places):
+            found.setdefault(place, story)
+    return [
+        Trial(story, Fault(*place, kind, times))
+        for place, story in found.items()
+        for kind in Kind
+        for times in TIMES[kind]
+    ]
+
+
+async def test_any_fault_at_any_point_leaves_the_same_state_and_the_same_events(
+    market: Market, torture: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    calms = await market.all_is_calm()
+    market.city.board.note(False)
+    reached = {point for calm in calms.values() for _, point, _ in calm.places}
+    assert reached == {str(point) for point in Point}
+
+    everything = trials(calms)
+    random.Random(seed).shuffle(everything)  # noqa: S311 - no secret
+    chosen: Sequence[Trial] = everything if torture else everything[:SAMPLE]
+    skus = await market.offer(len(chosen))
+    told = {}
+    for number, (trial, sku) in enumerate(zip(chosen, skus, strict=True), 1):
+        if torture:
+            with capsys.disabled():
+                print(f"{number:4} of {len(chosen)}  {trial.story}: {trial.fault}")
+        told[trial] = await market.torment(trial, sku, calms[trial.story])
+
+    events = await Events.read(market.city)
+    for trial, one in told.items():
+        assert events.about(one) == events.about(calms[trial.story].told), str(trial)
+    report = await audit(Sources.named_by(market.city.environment))
+    assert report.clean, report.as_json()["findings"]
