@@ -59,8 +59,9 @@ def _working(worker: ProviderWorker, bank: Bank) -> Run:
         try:
             await worker.run(database, stop)
         finally:
-            # Last: the calls that still drain need it. It opens again when it is used again.
-            await bank.close()
+            # Last: the calls that still drain need it. After a fault the worker runs again.
+            if stop.is_set():
+                await bank.close()
 
     return run
 

@@ -33,8 +33,9 @@ SERVERS_START_SECONDS = 180
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--torture`: every fault at every point, where the suite tries a sample."""
+    """`--torture` and `--fault`: which faults to try, where the suite tries a sample."""
     parser.addoption("--torture", action="store_true", help="all faults instead of a sample")
+    parser.addoption("--fault", help="only the faults whose description contains this text")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A small service to try messaging on: it counts reservations, and some SKUs make it fail."""
 
+import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from messaging.database import Connection, sql
 from messaging.fold import Decision, Handler, Row, Rows
 from messaging.migrations import STATEMENTS
 from messaging.outbox import Outgoing, address
-from messaging.relay import PlainRelay
+from messaging.relay import PlainRelay, Relay
 from messaging.service import Service
 from messaging.settings import ConsumerSettings, KafkaSettings, RelaySettings, ServiceSettings
 
@@ -235,6 +236,20 @@ class Example:
     async def idle(self) -> bool:
         """Whether the outbox is empty."""
         return not await self.query("SELECT 1 FROM outbox WHERE flagged_at IS NULL LIMIT 1")
+
+
+@asynccontextmanager
+async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
+    """A relay at work; the block gets its task."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(relay.run(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        relay.wake()
+        await asyncio.wait([task], timeout=10)
+        task.cancel()
 
 
 def addressed(message: ReserveStock, message_id: UUID | None = None) -> Outgoing:

@@ -1,8 +1,7 @@
 """What the relay promises: everything committed reaches Kafka, in order per key."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,23 +19,16 @@ from messaging.dead_letters import pack_headers
 from messaging.outbox import Outgoing, write_outgoing
 from messaging.relay import PlainRelay, Relay
 from messaging.settings import RelaySettings
-from tests.messaging.example import Example, addressed, checkouts_by_partition, reserve
+from tests.messaging.example import (
+    Example,
+    addressed,
+    checkouts_by_partition,
+    relaying,
+    reserve,
+)
 
 pytestmark = pytest.mark.integration
 WaitUntil = Callable[..., Awaitable[None]]
-
-
-@asynccontextmanager
-async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(relay.run(stop))
-    try:
-        yield task
-    finally:
-        stop.set()
-        relay.wake()
-        await asyncio.wait([task], timeout=10)
-        task.cancel()
 
 
 async def commit(example: Example, rows: Sequence[Outgoing], *wakes: Relay) -> None:

@@ -8,7 +8,6 @@ import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
@@ -28,7 +27,7 @@ from messaging.points import Point, listen
 from messaging.relay import Relay, TransactionalRelay
 from messaging.relay.positions import last_position
 from tests.messaging import relay_process
-from tests.messaging.example import Example
+from tests.messaging.example import Example, relaying
 
 pytestmark = pytest.mark.integration
 WaitUntil = Callable[..., Awaitable[None]]
@@ -92,19 +91,6 @@ async def writer(example: Example) -> AsyncIterator[Writer]:
     writer = Writer(example)
     yield writer
     await writer.database.close()
-
-
-@asynccontextmanager
-async def relaying(relay: Relay) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(relay.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        relay.wake()
-        await asyncio.wait([task], timeout=10)
-        task.cancel()
 
 
 def relay_of(example: Example) -> TransactionalRelay:
