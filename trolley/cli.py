@@ -48,6 +48,9 @@ COMMANDS = {
     "reset": Listed("trolley.commands.reset:reset", "Delete all data of this runtime."),
     "demo": Listed("trolley.demo.command:demo", "Send real orders through, checked to the penny."),
     "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
+    "checkout": Listed(
+        "trolley.checkouts.command:checkout", "Show one checkout, or those that are stuck."
+    ),
     "token": Listed("trolley.commands.token:token", "Print a signed customer token."),
     "topics": Listed("trolley.commands.topics:topics", "Create, alter and list the topics."),
     "retire": Listed(

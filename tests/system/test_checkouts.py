@@ -1,0 +1,99 @@
+"""What an operator is told of one checkout, and of those that are stuck."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from contracts.ids import new_id
+from tests.system.town import Bought, Town
+
+pytestmark = pytest.mark.integration
+WaitUntil = Callable[..., Awaitable[None]]
+
+
+async def trolley(town: Town, *arguments: str) -> tuple[int | None, str]:
+    """The command's exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "trolley", "checkout", *arguments),
+        *("--home", str(town.runtime.home.path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    return process.returncode, printed.decode()
+
+
+async def in_peace() -> None:
+    """No fault."""
+
+
+async def sold(town: Town) -> UUID:
+    bought: list[Bought] = await town.sell_while(1, in_peace)
+    return UUID(bought[0].checkout.checkout_id)
+
+
+async def test_the_story_of_a_checkout_is_told_over_all_services(town: Town) -> None:
+    checkout_id = await sold(town)
+    code, printed = await trolley(town, "show", str(checkout_id), "--json")
+    story: dict[str, Any] = json.loads(printed)
+    assert code == 0
+    assert (story["state"], story["final"], story["late"]) == ("paid", True, False)
+    assert (story["waits"], story["open_items"]) == ([], [])
+    told = [(entry["service"], entry["does"], entry["step"]) for entry in story["entries"]]
+    assert told[0] == ("order", "takes in", "start")
+    assert {
+        ("inventory", "answers", "reserve"),
+        ("payment", "calls the provider", None),
+        ("payment", "answers", "charge"),
+        ("inventory", "answers", "commit"),
+        ("cart", "answers", "close_cart"),
+    } <= set(told)
+    moments = [entry["at"] for entry in story["entries"]]
+    assert moments == sorted(moments)
+    assert [e["state"] for e in story["entries"] if e["service"] == "order"][-1] == "paid"
+
+    code, printed = await trolley(town, "show", str(checkout_id))
+    assert code == 0
+    assert f"Checkout {checkout_id}: paid, final" in printed
+
+
+async def test_what_is_stuck_is_listed_with_the_reason_until_it_goes_on(
+    town: Town, wait_until: WaitUntil
+) -> None:
+    for slot in range(2):
+        await town.runtime.stop_service("payment", slot)
+    selling = asyncio.create_task(town.sell_while(1, in_peace))
+    found: list[dict[str, Any]] = []
+
+    async def is_stuck() -> bool:
+        code, printed = await trolley(town, "stuck", "--json")
+        found[:] = json.loads(printed)
+        assert code == (1 if found else 0)
+        return bool(found)
+
+    try:
+        await wait_until(is_stuck, seconds=60, what="a stuck checkout")
+        (stuck,) = found
+        assert stuck["state"] == "paying"
+        assert stuck["why"].startswith("charge 1 was asked ")
+        _, printed = await trolley(town, "show", stuck["checkout_id"], "--json")
+        (wait,) = json.loads(printed)["waits"]
+        assert (wait["step"], wait["round"], wait["hold"]) == ("charge", 1, None)
+        assert "asked again" in wait["next"]
+    finally:
+        for slot in range(2):
+            town.runtime.start_service("payment", slot)
+    await town.runtime.wait_ready()
+    await selling
+    assert await trolley(town, "stuck") == (0, "No checkout is stuck.\n")
+
+
+async def test_a_checkout_that_nobody_knows_is_told_in_a_sentence(town: Town) -> None:
+    unknown = new_id()
+    code, printed = await trolley(town, "show", str(unknown))
+    assert (code, printed) == (1, f"trolley: No service knows the checkout {unknown}.\n")

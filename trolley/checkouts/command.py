@@ -1,0 +1,80 @@
+"""`trolley checkout`: what became of one, and which are stuck."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from messaging.clock import utc_now
+from trolley.checkouts.picture import picture_of, picture_of_stuck
+from trolley.checkouts.sources import connected
+from trolley.checkouts.story import Story, UnknownCheckout, story_of
+from trolley.checkouts.stuck import Stuck, stuck_checkouts
+from trolley.commands.options import HomeOption
+from trolley.runtime.home import Home
+
+checkout = typer.Typer(
+    help="Show one checkout over all services, or those that are stuck.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_PIPE_WIDTH = 240
+
+
+@checkout.command("show")
+def show(
+    home: HomeOption,
+    checkout_id: Annotated[UUID, typer.Argument(help="The checkout's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show the timeline of a checkout over all services, and what it waits for."""
+
+    async def read() -> Story:
+        async with connected(Home(home).environment()) as databases:
+            return await story_of(databases, checkout_id)
+
+    try:
+        story = asyncio.run(read())
+    except UnknownCheckout as error:
+        typer.echo(f"trolley: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps(story.as_json(), indent=2))
+    else:
+        _console().print(picture_of(story, utc_now()))
+
+
+@checkout.command("stuck")
+def stuck(
+    home: HomeOption,
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List checkouts that are late, blocked, overdue or need a decision; exit 1 if there are."""
+
+    async def read() -> list[Stuck]:
+        async with connected(Home(home).environment()) as databases:
+            return await stuck_checkouts(databases, most)
+
+    found = asyncio.run(read())
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2, default=str))
+    elif found:
+        _console().print(picture_of_stuck(found, utc_now()))
+    else:
+        typer.echo("No checkout is stuck.")
+    raise typer.Exit(1 if found else 0)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    # In a pipe lines are for programs: none is cut.
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)

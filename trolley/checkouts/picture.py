@@ -1,0 +1,86 @@
+"""A checkout's story, and the stuck ones, as people read them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trolley.checkouts.story import Entry, Story
+from trolley.checkouts.stuck import Stuck
+
+
+def picture_of(story: Story, now: datetime) -> RenderableType:
+    """The state, the timeline, what is waited for and what is open."""
+    parts: list[RenderableType] = [_headline(story, now), "", _timeline(story.entries)]
+    if story.waits:
+        parts += ["", _waits(story)]
+    if story.open_items:
+        parts += ["", _open_items(story, now)]
+    return Group(*parts)
+
+
+def picture_of_stuck(stuck: Sequence[Stuck], now: datetime) -> RenderableType:
+    """A line for each."""
+    table = _table("checkout", "state", "for", "why")
+    for one in stuck:
+        table.add_row(str(one.checkout_id), one.state, _seconds(one.since, now), one.why)
+    return table
+
+
+def _headline(story: Story, now: datetime) -> Text:
+    flags = [name for name in ("final", "late", "blocked") if getattr(story, name)]
+    text = Text(f"Checkout {story.checkout_id}: ")
+    text.append(story.state, style="bold")
+    text.append("".join(f", {flag}" for flag in flags))
+    if story.deadline_at is not None:
+        text.append(f"; its deadline is in {(story.deadline_at - now).total_seconds():.0f} s")
+    return text
+
+
+def _timeline(entries: Sequence[Entry]) -> Table:
+    table = _table("time (UTC)", "ms", "service", "", "message", "step", "outcome", "state", "note")
+    table.columns[1].justify = "right"
+    before: datetime | None = None
+    for entry in entries:
+        waited = "" if before is None else f"+{1000 * (entry.at - before).total_seconds():,.0f}"
+        before = entry.at
+        step = f"{entry.step} {entry.round}" if entry.step else str(entry.round or "")
+        table.add_row(
+            f"{entry.at:%H:%M:%S.%f}"[:-3],
+            waited,
+            entry.service,
+            entry.does,
+            entry.what,
+            step,
+            entry.outcome,
+            entry.state,
+            entry.note,
+        )
+    return table
+
+
+def _waits(story: Story) -> Table:
+    table = _table("waits for", "asked", "without an answer")
+    for wait in story.waits:
+        table.add_row(f"{wait.step} {wait.round}", f"{wait.sends} times", wait.next)
+    return table
+
+
+def _open_items(story: Story, now: datetime) -> Table:
+    table = _table("open", "service", "for", "detail")
+    for item in story.open_items:
+        table.add_row(item.what, item.service, _seconds(item.since, now), item.detail)
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title)
+    return table
+
+
+def _seconds(since: datetime, now: datetime) -> str:
+    return f"{(now - since).total_seconds():,.0f} s"

@@ -1,0 +1,66 @@
+"""Checkouts that do not go on as they should, each with the reason."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from trolley.audit.invariant import Source
+from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
+from trolley.checkouts.sources import Databases
+from trolley.checkouts.story import waits_in
+
+OVERDUE_SECONDS = 10
+"""A deadline that passed longer ago is nobody's turn: the sweeper looks every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A checkout, its state, since when, and why."""
+
+    checkout_id: UUID
+    state: str
+    since: datetime
+    why: str
+
+
+_STUCK = """
+    SELECT checkout_id, state, late, blocked, deadline_at, changed_at, facts->'waits' AS waits
+    FROM checkouts
+    WHERE NOT final AND state NOT IN ('unseen', 'tombstone')
+      AND (late OR blocked OR state = 'needs_attention'
+           OR deadline_at < now() - make_interval(secs => $1))
+    ORDER BY changed_at LIMIT $2
+"""
+_UNANSWERED = """
+    SELECT checkout_id, start_sends, changed_at FROM carts
+    WHERE start_due_at IS NOT NULL AND start_sends > $1 ORDER BY changed_at LIMIT $2
+"""
+
+
+async def stuck_checkouts(databases: Databases, most: int) -> list[Stuck]:
+    """The oldest checkouts that are late, blocked, overdue, or wait for somebody's decision."""
+    rows = await databases.fetch(Source.ORDER, _STUCK, OVERDUE_SECONDS, most)
+    found = [Stuck(row["checkout_id"], row["state"], row["changed_at"], _why(row)) for row in rows]
+    rows = await databases.fetch(Source.CART, _UNANSWERED, AUDIT_UNANSWERED_SENDS, most)
+    found += [
+        Stuck(
+            row["checkout_id"],
+            "received",
+            row["changed_at"],
+            f"the order service has not answered; the cart has sent it {row['start_sends']} times",
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: one.since)[:most]
+
+
+def _why(row: dict[str, object]) -> str:
+    waits = waits_in(row["waits"])  # type: ignore[arg-type]  # JSON
+    reasons = [
+        f"{wait.step} {wait.round}: {wait.next}" for wait in waits if wait.hold is not None
+    ] or [
+        f"{wait.step} {wait.round} was asked {wait.sends} times" for wait in waits if wait.sends > 1
+    ]
+    if not reasons:
+        reasons = ["its deadline has passed and nobody took it up"]
+    return "; ".join(reasons)
