@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from bench.servers import own_database, own_topics
 from contracts.ids import new_id
 from contracts.messages.inventory import StockMoved
 from contracts.topics import INVENTORY_EVENTS, RELAY_POSITIONS, Lane
@@ -39,7 +39,8 @@ async def main(servers: str, url: str) -> None:
     """Measure and print."""
     name = f"bench_{uuid4().hex[:8]}"
     kafka = KafkaSettings(bootstrap_servers=servers, topic_prefix=f"{name}.")
-    async with _database(url, name) as own_url, _topics(kafka):
+    topics = (INVENTORY_EVENTS, RELAY_POSITIONS)
+    async with own_database(url, name) as own_url, own_topics(kafka, topics):
         database = Database(own_url, pool_connections=1, application_name="bench")
         await _make_tables(own_url)
         rates: dict[Lane, list[float]] = {"plain": [], "transactional": []}
@@ -153,38 +154,11 @@ async def _running(relay: Relay) -> AsyncIterator[None]:
         await task
 
 
-@asynccontextmanager
-async def _database(url: str, name: str) -> AsyncIterator[str]:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield url.rpartition("/")[0] + f"/{name}"
-    finally:
-        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await connection.close()
-
-
 async def _make_tables(url: str) -> None:
     connection = await asyncpg.connect(url)
     for statement in STATEMENTS:
         await connection.execute(statement)
     await connection.close()
-
-
-@asynccontextmanager
-async def _topics(kafka: KafkaSettings) -> AsyncIterator[None]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    topics = (INVENTORY_EVENTS, RELAY_POSITIONS)
-    names = [kafka.topic_prefix + topic.name for topic in topics]
-    try:
-        await admin.create_topics(
-            [NewTopic(name, topic.partitions, 1) for name, topic in zip(names, topics, strict=True)]
-        )
-        yield
-    finally:
-        await admin.delete_topics(names)
-        await admin.close()
 
 
 if __name__ == "__main__":

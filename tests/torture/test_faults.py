@@ -27,7 +27,7 @@ from trolley.demo.shop import Shop
 from trolley.demo.window import Item, Window
 from trolley.figures import Figures
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2 * 3600)]
 WaitUntil = Callable[..., Awaitable[None]]
 Captured = pytest.CaptureFixture[str]
 
