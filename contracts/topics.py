@@ -49,6 +49,8 @@ class Topic:
     largest_record_bytes: int = LARGEST_RECORD_BYTES
     public: bool = False
     lane: Lane = "plain"
+    segment_bytes: int | None = None
+    """How much of a compacted topic stays uncompacted; None leaves it to the broker."""
 
     @property
     def broker_max_message_bytes(self) -> int:
@@ -106,6 +108,7 @@ RELAY_POSITIONS = Topic(
     partitions=1,
     retention_ms=None,
     cleanup="compact",
+    segment_bytes=8 * 1024 * 1024,  # who takes over reads what is not compacted
 )
 
 

@@ -307,7 +307,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
 
 def _type_of(record: ConsumerRecord[Any, Any]) -> str:
-    return str(dict(record.headers).get("ce_type", b""), errors="replace")
+    return str(dict(record.headers).get("ce_type") or b"", errors="replace")
 
 
 async def _parse(records: Sequence[ConsumerRecord[Any, Any]]) -> KafkaMessage:

@@ -32,8 +32,8 @@ _KEEPALIVE = {
 }
 """Seconds, seconds, probes, milliseconds: silence is noticed after about ten seconds (tcp(7))."""
 
-FIRST_NORMAL_OID = 16384
-"""PostgreSQL's own types have lower numbers, the same in every database (`access/transam.h`)."""
+FIRST_GENERATED_OID = 10_000
+"""Types with lower numbers are PostgreSQL's own, the same everywhere (`access/transam.h`)."""
 
 Values = Mapping[str, Any]
 
@@ -143,7 +143,7 @@ class _Driver(asyncpg.Connection):
         if asked not in self._known:
             ask = super()._introspect_types  # type: ignore[misc]  # not in the stubs
             answer = await ask(typeoids, *rest)
-            if max(asked) >= FIRST_NORMAL_OID:
+            if max(asked) >= FIRST_GENERATED_OID:
                 return answer
             self._known[asked] = answer
         return self._known[asked]

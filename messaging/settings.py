@@ -93,11 +93,16 @@ class RelaySettings(BaseSettings):
 
     model_config = service_settings("RELAY_")
 
-    batch_rows: int = Field(2000, ge=1, description="Most outbox rows read at once.")
+    batch_rows: int = Field(
+        2000,
+        ge=1,
+        le=20_000,
+        description="Most outbox rows read at once; a position names each of a transaction's.",
+    )
     batch_bytes: int = Field(
         16 * 1024 * 1024, ge=1, description="Most payload bytes read at once; one row always is."
     )
-    poll_seconds: float = Field(1.0, gt=0, description="Backstop when no wake-up arrives.")
+    poll_seconds: float = Field(1.0, gt=0, le=10, description="Backstop when no wake-up arrives.")
     linger_ms: int = Field(
         10, ge=0, description="Least time between two small batches; none after an idle moment."
     )

@@ -201,7 +201,9 @@ def _new(listed: ListedTopic) -> NewTopic:
 
 def _configs(topic: Topic) -> dict[str, str]:
     """The broker's settings of a declared topic."""
+    segment = {} if topic.segment_bytes is None else {"segment.bytes": str(topic.segment_bytes)}
     return {
+        **segment,
         "cleanup.policy": topic.cleanup,
         "retention.ms": str(-1 if topic.retention_ms is None else topic.retention_ms),
         "max.message.bytes": str(topic.broker_max_message_bytes),

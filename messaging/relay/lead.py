@@ -25,9 +25,8 @@ log = structlog.get_logger()
 STANDBY_SECONDS = 0.5
 """How often a standby asks for the lock: a takeover needs no longer than this."""
 
-FROZEN_SECONDS = 20
-"""A leader that has said nothing to its database for so long is frozen: its session is ended, and
-with it the lock. Longer than any leader waits for Kafka."""
+START_SECONDS = 15
+"""How long a producer may take to be ready to send: the broker has to give it an id."""
 
 CLOSE_SECONDS = 2
 """How long a connection or a producer may take to say goodbye; it is dropped then."""
@@ -37,6 +36,9 @@ class Relay(ABC):
     """Carries one lane of a database's outbox to Kafka while it holds the lock; else stands by."""
 
     lane: ClassVar[Lane]
+    frozen_seconds: ClassVar[int | None] = None
+    """A leader that says nothing to its database for so long is frozen: its session is ended, and
+    with it the lock. None where nothing keeps it from sending when it wakes up."""
 
     def __init__(
         self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
@@ -46,7 +48,7 @@ class Relay(ABC):
         self._kafka = kafka
         self._settings = settings
         self._woken = asyncio.Event()
-        self._rests = Rests(service, settings)
+        self._rests = Rests(service, settings, longest_ms=self._longest_rest_ms(settings))
         self._channel = f"trolley_outbox_{self.lane}"
         self.leads = False
         self.connected = False
@@ -61,10 +63,11 @@ class Relay(ABC):
         while not stop.is_set():
             try:
                 await self._with_connection(stop)
-                wait_ms = self._settings.retry_first_ms
             except Exception as error:
                 if not heals_with_time(error):
                     raise
+                if self.leads:
+                    wait_ms = self._settings.retry_first_ms
                 log.warning(
                     "relay waits", lane=self.lane, error=type(error).__name__, wait_ms=wait_ms
                 )
@@ -76,7 +79,7 @@ class Relay(ABC):
 
     async def _with_connection(self, stop: asyncio.Event) -> None:
         connection = await connect(
-            self._url, f"{self._service}-{self.lane}-relay", idle_seconds=FROZEN_SECONDS
+            self._url, f"{self._service}-{self.lane}-relay", idle_seconds=self.frozen_seconds
         )
         try:
             self.connected = True
@@ -110,6 +113,11 @@ class Relay(ABC):
     async def _idle(self, stop: asyncio.Event) -> None:
         """Wait for a wake-up, the end of a partition's rest, or the next look."""
         await either(stop, self._woken, self._rests.end_within(self._settings.poll_seconds))
+
+    @staticmethod
+    def _longest_rest_ms(settings: RelaySettings) -> int:
+        """How long a partition that fails again and again is left out at most."""
+        return settings.retry_longest_ms
 
     @abstractmethod
     async def _lead(self, connection: Any, stop: asyncio.Event) -> None:

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from messaging.kafka import client_options
 from messaging.points import Point, reach
 from messaging.relay import rows as outbox
-from messaging.relay.lead import Relay
+from messaging.relay.lead import START_SECONDS, Relay
 from messaging.relay.producers import close
 from messaging.relay.rows import Place
 from messaging.waiting import happens
@@ -53,7 +53,8 @@ class PlainRelay(Relay):
                 linger_ms=0,
             )
             try:
-                await producer.start()
+                async with asyncio.timeout(START_SECONDS):
+                    await producer.start()
                 log.info("relay leads", lane=self.lane)
                 await self._carry(connection, producer, stop)
             finally:

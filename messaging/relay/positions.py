@@ -1,6 +1,5 @@
 """Where a transactional lane has come to: the last of its committed positions on Kafka."""
 
-import asyncio
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,10 +10,6 @@ from contracts.topics import RELAY_POSITIONS
 from messaging.kafka import client_options
 from messaging.settings import KafkaSettings
 
-READ_SECONDS = 40
-"""Another service's open transaction may stand before our position: it ends within its timeout and
-the broker's next look at it."""
-
 FIRST_LOOK_RECORDS = 500
 """How far back the first look goes; each that finds nothing is followed by one ten times as far."""
 
@@ -22,27 +17,27 @@ FETCH_WAIT_MS = 50
 
 
 async def last_position(kafka: KafkaSettings, transactional_id: str) -> RelayPosition | None:
-    """The last committed position of a lane, or None. Raises `KafkaError` and `TimeoutError`.
+    """The last committed position of a lane, or None. Raises `KafkaError`.
 
-    The caller has fenced everyone else of this id, so no transaction of it is open.
+    The caller has fenced everyone else of this id, so no transaction of it is open. Others' may
+    be, and are waited for, so the caller sets a bound.
     """
     place = TopicPartition(kafka.topic_prefix + RELAY_POSITIONS.name, 0)
     end = await _end(kafka, place)
     consumer = _consumer(kafka, "read_committed")
     try:
-        async with asyncio.timeout(READ_SECONDS):
-            await consumer.start()
-            consumer.assign([place])
-            first = (await consumer.beginning_offsets([place]))[place]
-            look, behind = FIRST_LOOK_RECORDS, end
-            while behind > first:
-                begin = max(first, end - look)
-                consumer.seek(place, begin)
-                found = await _last_of(consumer, place, behind, transactional_id.encode())
-                if found is not None:
-                    return RelayPosition.model_validate_json(found)
-                look, behind = 10 * look, begin
-            return None
+        await consumer.start()
+        consumer.assign([place])
+        first = (await consumer.beginning_offsets([place]))[place]
+        look, behind = FIRST_LOOK_RECORDS, end
+        while behind > first:
+            begin = max(first, end - look)
+            consumer.seek(place, begin)
+            found = await _last_of(consumer, place, behind, transactional_id.encode())
+            if found is not None:
+                return RelayPosition.model_validate_json(found)
+            look, behind = 10 * look, begin
+        return None
     finally:
         await consumer.stop()
 
@@ -64,12 +59,11 @@ async def _end(kafka: KafkaSettings, place: TopicPartition) -> int:
     """Where the topic ends, open transactions included: our position may stand behind one."""
     consumer = _consumer(kafka, "read_uncommitted")
     try:
-        async with asyncio.timeout(READ_SECONDS):
-            await consumer.start()
-            if place.topic not in await consumer.topics():
-                raise UnknownTopicOrPartitionError(place.topic)
-            end: int = (await consumer.end_offsets([place]))[place]
-            return end
+        await consumer.start()
+        if place.topic not in await consumer.topics():
+            raise UnknownTopicOrPartitionError(place.topic)
+        end: int = (await consumer.end_offsets([place]))[place]
+        return end
     finally:
         await consumer.stop()
 

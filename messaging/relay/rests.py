@@ -14,16 +14,17 @@ log = structlog.get_logger()
 class Rests:
     """Which partitions are left out of reading, and until when."""
 
-    def __init__(self, service: str, settings: RelaySettings) -> None:
+    def __init__(self, service: str, settings: RelaySettings, *, longest_ms: int) -> None:
         self._service = service
-        self._settings = settings
+        self._first_ms = settings.retry_first_ms
+        self._longest_ms = longest_ms
         self._until: dict[Place, float] = {}
         self._waits_ms: dict[Place, int] = {}
 
     def begin(self, place: Place, error: BaseException) -> None:
         """Leave a partition out; twice as long as the last time, when it has not worked since."""
-        wait_ms = self._waits_ms.get(place, self._settings.retry_first_ms)
-        self._waits_ms[place] = min(2 * wait_ms, self._settings.retry_longest_ms)
+        wait_ms = self._waits_ms.get(place, self._first_ms)
+        self._waits_ms[place] = min(2 * wait_ms, self._longest_ms)
         self._until[place] = monotonic() + wait_ms / 1000
         metrics.RELAY_FAILURES.labels(self._service).inc()
         log.warning(

@@ -24,10 +24,11 @@ from messaging.kafka import client_options
 from messaging.outbox import address
 from messaging.points import Point, reach
 from messaging.relay import rows as outbox
-from messaging.relay.lead import Relay
+from messaging.relay.lead import START_SECONDS, Relay
 from messaging.relay.positions import last_position
 from messaging.relay.producers import close
 from messaging.relay.rows import Place
+from messaging.settings import KafkaSettings, RelaySettings
 from messaging.waiting import happens
 
 log = structlog.get_logger()
@@ -36,8 +37,8 @@ TRANSACTION_SECONDS = 10
 """A transaction that nobody ends is aborted by the broker: as long may a frozen or dead relay keep
 readers of committed records waiting."""
 
-TAKE_OVER_SECONDS = 15
-"""How long the coordinator may take to settle a predecessor's transaction."""
+LONGEST_REST_MS = 60_000
+"""A partition that fails takes a whole transaction's time with it, so it rests longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,18 @@ class TransactionalRelay(Relay):
     """Carries public events."""
 
     lane = "transactional"
+    # Longer than a take-over, or a transaction, is silent; a producer that wakes up is fenced.
+    frozen_seconds = 20
+
+    def __init__(
+        self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
+    ) -> None:
+        super().__init__(service, database_url, kafka, settings)
+        self._wait_ms = settings.retry_first_ms
+
+    @staticmethod
+    def _longest_rest_ms(settings: RelaySettings) -> int:
+        return max(LONGEST_REST_MS, settings.retry_longest_ms)
 
     @property
     def _transactional_id(self) -> str:
@@ -60,7 +73,7 @@ class TransactionalRelay(Relay):
 
     async def _lead(self, connection: Any, stop: asyncio.Event) -> None:
         """Take over and carry; after a failure, take over from ourselves."""
-        most, wait_ms = self._settings.batch_rows, self._settings.retry_first_ms
+        most = self._settings.batch_rows
         while await self._has_rows(connection, stop):
             producer = AIOKafkaProducer(
                 **client_options(self._kafka),
@@ -72,7 +85,6 @@ class TransactionalRelay(Relay):
                 linger_ms=0,
             )
             try:
-                await producer.start()
                 await self._take_over(connection, producer)
                 failed, carried = await self._carry(connection, producer, stop, most)
             finally:
@@ -89,11 +101,14 @@ class TransactionalRelay(Relay):
                 else:
                     most = len(carried) // 2
                 continue
+            if isinstance(failed.error, TimeoutError):
+                most = max(1, len(carried) // 2)  # perhaps it was too much for the time
             if failed.place is not None:
                 self._rests.begin(failed.place, failed.error)
-            log.warning("events wait", error=type(failed.error).__name__, wait_ms=wait_ms)
-            await happens(stop, wait_ms / 1000)
-            wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
+                continue
+            log.warning("events wait", error=type(failed.error).__name__, wait_ms=self._wait_ms)
+            await happens(stop, self._wait_ms / 1000)
+            self._wait_ms = min(2 * self._wait_ms, self._settings.retry_longest_ms)
 
     async def _has_rows(self, connection: Any, stop: asyncio.Event) -> bool:
         """Wait until there is something to send; False when stopped.
@@ -110,13 +125,17 @@ class TransactionalRelay(Relay):
         return False
 
     async def _take_over(self, connection: Any, producer: AIOKafkaProducer) -> None:
-        """Settle what the one before us began, and delete what it has published."""
-        async with asyncio.timeout(TAKE_OVER_SECONDS):
-            # It waits for the producer's id, by which the predecessor is fenced and its
-            # transaction committed or aborted; nothing is sent to the broker before the first row.
-            await producer.begin_transaction()
-        await reach(Point.LANE_FENCED, self._service, [self.lane])
-        position = await last_position(self._kafka, self._transactional_id)
+        """Settle what the one before us began, and delete what it has published.
+
+        Another service's open transaction may stand before our position. It ends, at the latest,
+        when the broker aborts it; until then we try again.
+        """
+        async with asyncio.timeout(START_SECONDS):
+            # The broker gives us an id: by that the predecessor is fenced, and its transaction is
+            # committed or aborted.
+            await producer.start()
+            await reach(Point.LANE_FENCED, self._service, [self.lane])
+            position = await last_position(self._kafka, self._transactional_id)
         if position is not None:
             await outbox.delete_published(connection, self.lane, position)
         await reach(Point.LANE_CAUGHT_UP, self._service, [self.lane])
@@ -125,10 +144,7 @@ class TransactionalRelay(Relay):
     async def _carry(
         self, connection: Any, producer: AIOKafkaProducer, stop: asyncio.Event, most: int
     ) -> tuple[_Failed | None, Sequence[Any]]:
-        """Carry batches until stopped (None) or until one fails; the rows of the last one.
-
-        A transaction is always begun; only the first record makes it known to the broker.
-        """
+        """Carry batches until stopped (None) or until one fails; the rows of the last one."""
         while not stop.is_set():
             self._woken.clear()
             rows = await outbox.read(
@@ -144,10 +160,9 @@ class TransactionalRelay(Relay):
             await reach(Point.LANE_COMMITTED, self._service, outbox.topics_of(rows))
             await outbox.delete(connection, self.lane, [row["id"] for row in rows], self._service)
             await reach(Point.LANE_DELETED, self._service, outbox.topics_of(rows))
-            most = self._settings.batch_rows
+            most, self._wait_ms = self._settings.batch_rows, self._settings.retry_first_ms
             for place in outbox.by_place(rows):
                 self._rests.works(place)
-            await producer.begin_transaction()
             if len(rows) < self._settings.batch_rows // 2:
                 await happens(stop, self._settings.linger_ms / 1000)
         return None, ()
@@ -161,6 +176,7 @@ class TransactionalRelay(Relay):
         sent: list[tuple[Place | None, asyncio.Future[Any]]] = []
         try:
             async with asyncio.timeout(TRANSACTION_SECONDS):
+                await producer.begin_transaction()
                 for at, group in outbox.by_place(rows).items():
                     index, topic = 0, self._kafka.topic_prefix + at[0]
                     while index < len(group):
@@ -175,9 +191,10 @@ class TransactionalRelay(Relay):
                 at = None
                 await producer.commit_transaction()
         except (KafkaError, TimeoutError, AssertionError) as error:
+            return _Failed(error, at)
+        finally:
             for _, confirmation in sent:
                 confirmation.cancel()
-            return _Failed(error, at)
         return None
 
     async def _send_position(

@@ -26,6 +26,7 @@ from messaging.outbox import Outgoing, address, write_outgoing
 from messaging.points import Point, listen
 from messaging.relay import Relay, TransactionalRelay
 from messaging.relay.positions import last_position
+from messaging.relay.producers import close
 from tests.messaging import relay_process
 from tests.messaging.example import Example, relaying
 
@@ -172,7 +173,7 @@ async def test_a_frozen_relay_that_wakes_up_after_its_successor_doubles_nothing(
 
     try:
         await wait_until(is_frozen, what="the freeze")
-        # What its silence does after FROZEN_SECONDS, at once.
+        # What its silence does after `frozen_seconds`, at once.
         await example.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND datname = current_database() AND application_name LIKE '%relay'"
@@ -193,7 +194,7 @@ async def test_a_frozen_relay_that_wakes_up_after_its_successor_doubles_nothing(
 async def test_a_session_that_says_nothing_is_ended_with_its_lock(
     example: Example, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("messaging.relay.lead.FROZEN_SECONDS", 1)
+    monkeypatch.setattr(TransactionalRelay, "frozen_seconds", 1)
     silent, other = relay_of(example), relay_of(example)
 
     async def say_nothing(_connection: object, stop: asyncio.Event) -> None:
@@ -298,6 +299,40 @@ async def test_an_event_too_large_for_its_topic_is_flagged_with_its_key_and_the_
     assert seqs == {"SKU-1": [1, 2], "SKU-2": [1, 2], "SKU-3": [1, 2]}
     flagged = await example.query("SELECT flag_reason FROM outbox WHERE flagged_at IS NOT NULL")
     assert [row["flag_reason"].partition(":")[0] for row in flagged] == ["MessageSizeTooLargeError"]
+
+
+async def test_a_partition_that_cannot_be_written_holds_up_no_other_for_long(
+    example: Example, writer: Writer, wait_until: WaitUntil
+) -> None:
+    nowhere = replace(moved("SKU-NOWHERE", 1), partition=99)
+    async with writer.database.transaction() as connection:
+        await write_outgoing(connection, [nowhere])
+    async with relaying(relay_of(example)):
+        for left in range(2, 6):
+            await writer.write([f"SKU-{number}" for number in range(KEYS)])
+
+            async def only_that_is_left() -> bool:
+                return len(await example.query("SELECT 1 FROM outbox")) == 1
+
+            await wait_until(only_that_is_left, seconds=30, what=f"the others, {left}")
+    await assert_all_is_there_once(example, writer)
+
+
+async def test_a_producer_with_something_unsent_is_cut_when_it_is_closed(
+    example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = asyncio.all_tasks()
+    producer = AIOKafkaProducer(bootstrap_servers=example.kafka.bootstrap_servers)
+    await producer.start()
+
+    async def never_answered(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(producer._sender, "_send_produce_req", never_answered)
+    await producer.send(example.name_of(INVENTORY_EVENTS), b"{}", partition=0)
+    await close(producer)
+    left = {str(task.get_coro()) for task in asyncio.all_tasks() - before}
+    assert not {coroutine for coroutine in left if "_sender_routine" in coroutine}
 
 
 async def carry_the_rest_but(example: Example, left: int, wait_until: WaitUntil) -> None:

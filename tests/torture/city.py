@@ -12,7 +12,7 @@ import asyncpg
 
 from tests.conftest import Infrastructure
 from tests.torture import service_process
-from tests.torture.injection import Board
+from tests.torture.injection import OBSERVER, Board
 from trolley.demo.client import Answer, Client, Refused
 from trolley.migrations import migrate
 from trolley.runtime.ports import PortReservations
@@ -59,7 +59,7 @@ class City:
     async def query(self, database: str, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Rows of a service's database."""
         setting = next(one.setting for one in databases() if one.name == database)
-        connection = await asyncpg.connect(self.environment[setting])
+        connection = await asyncpg.connect(self.environment[setting], server_settings=OBSERVER)
         try:
             return list(await connection.fetch(statement, *arguments))
         finally:

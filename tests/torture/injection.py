@@ -19,9 +19,12 @@ from messaging.points import Point
 Place = tuple[str, str, str]
 """Service, point, and what was under way there."""
 
+OBSERVER = {"application_name": "torture"}
+"""Names connections of the test's own, which no fault cuts."""
+
 _CUT_EVERYBODY = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
+    WHERE datname = current_database() AND application_name <> 'torture'
 """
 
 
@@ -109,7 +112,7 @@ class Injector:
             case Kind.ERROR:
                 raise Injected(str(fault))
             case Kind.LOST_CONNECTION:
-                connection = await asyncpg.connect(self._database_url)
+                connection = await asyncpg.connect(self._database_url, server_settings=OBSERVER)
                 await connection.execute(_CUT_EVERYBODY)
                 await connection.close()
 

@@ -32,7 +32,7 @@ class DatabaseNotReadable(RuntimeStartError):
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, reason
         super().__init__(
-            f"The database {url} cannot be audited ({reason}): bring it up to date with `trolley "
+            f"The database {url} cannot be read ({reason}): bring it up to date with `trolley "
             f"migrate`, and let its user read every table."
         )
 

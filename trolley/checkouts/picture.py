@@ -25,7 +25,7 @@ def picture_of_stuck(stuck: Sequence[Stuck], now: datetime) -> RenderableType:
     """A line for each."""
     table = _table("checkout", "state", "for", "why")
     for one in stuck:
-        table.add_row(str(one.checkout_id), one.state, _seconds(one.since, now), one.why)
+        _row(table, str(one.checkout_id), one.state, _seconds(one.since, now), one.why)
     return table
 
 
@@ -35,7 +35,9 @@ def _headline(story: Story, now: datetime) -> Text:
     text.append(story.state, style="bold")
     text.append("".join(f", {flag}" for flag in flags))
     if story.deadline_at is not None:
-        text.append(f"; its deadline is in {(story.deadline_at - now).total_seconds():.0f} s")
+        seconds = (story.deadline_at - now).total_seconds()
+        when = f"is in {seconds:.0f} s" if seconds >= 0 else f"was {-seconds:.0f} s ago"
+        text.append(f"; its deadline {when}")
     return text
 
 
@@ -47,7 +49,8 @@ def _timeline(entries: Sequence[Entry]) -> Table:
         waited = "" if before is None else f"+{1000 * (entry.at - before).total_seconds():,.0f}"
         before = entry.at
         step = f"{entry.step} {entry.round}" if entry.step else str(entry.round or "")
-        table.add_row(
+        _row(
+            table,
             f"{entry.at:%H:%M:%S.%f}"[:-3],
             waited,
             entry.service,
@@ -64,14 +67,14 @@ def _timeline(entries: Sequence[Entry]) -> Table:
 def _waits(story: Story) -> Table:
     table = _table("waits for", "asked", "without an answer")
     for wait in story.waits:
-        table.add_row(f"{wait.step} {wait.round}", f"{wait.sends} times", wait.next)
+        _row(table, f"{wait.step} {wait.round}", f"{wait.sends} times", wait.next)
     return table
 
 
 def _open_items(story: Story, now: datetime) -> Table:
     table = _table("open", "service", "for", "detail")
     for item in story.open_items:
-        table.add_row(item.what, item.service, _seconds(item.since, now), item.detail)
+        _row(table, item.what, item.service, _seconds(item.since, now), item.detail)
     return table
 
 
@@ -80,6 +83,11 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title)
     return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    # What others wrote is no markup of ours.
+    table.add_row(*map(Text, cells))
 
 
 def _seconds(since: datetime, now: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from trolley.audit.invariant import Source
-from trolley.audit.snapshots import database_urls
+from trolley.audit.snapshots import DatabaseNotReadable, database_urls
 from trolley.databases import without_password
 from trolley.runtime.errors import DatabaseUnavailable
 
@@ -17,17 +17,27 @@ SERVICES = (Source.CART, Source.ORDER, Source.INVENTORY, Source.PAYMENT)
 """Those that take part in a checkout."""
 
 CONNECT_SECONDS = 5
+READ_SECONDS = 30
 
 
 class Databases:
     """A read-only connection to the database of every service that takes part."""
 
-    def __init__(self, connections: Mapping[Source, asyncpg.Connection]) -> None:
+    def __init__(
+        self, urls: Mapping[Source, str], connections: Mapping[Source, asyncpg.Connection]
+    ) -> None:
+        self._urls = urls
         self._connections = connections
 
     async def fetch(self, source: Source, statement: str, *arguments: Any) -> list[Any]:
-        """The rows of a statement."""
-        return list(await self._connections[source].fetch(statement, *arguments))
+        """The rows of a statement. Raises DatabaseNotReadable."""
+        try:
+            return list(
+                await self._connections[source].fetch(statement, *arguments, timeout=READ_SECONDS)
+            )
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = str(error) or type(error).__name__
+            raise DatabaseNotReadable(without_password(self._urls[source]), reason) from error
 
     async def fetch_all(self, statement: str, *arguments: Any) -> dict[Source, list[Any]]:
         """The rows of a statement on what every service has."""
@@ -46,7 +56,10 @@ async def connected(environment: Mapping[str, str]) -> AsyncIterator[Databases]:
         for source in SERVICES:
             connections[source] = await _connection(urls[source])
             stack.push_async_callback(connections[source].close)
-        yield Databases(connections)
+            await connections[source].set_type_codec(
+                "json", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+            )
+        yield Databases(urls, connections)
 
 
 async def _connection(url: str) -> asyncpg.Connection:
@@ -59,8 +72,4 @@ async def _connection(url: str) -> asyncpg.Connection:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(error) or type(error).__name__
         raise DatabaseUnavailable(without_password(url), reason) from error
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads
-        )
     return connection

@@ -61,6 +61,8 @@ def _why(row: dict[str, object]) -> str:
     ] or [
         f"{wait.step} {wait.round} was asked {wait.sends} times" for wait in waits if wait.sends > 1
     ]
+    if not reasons and row["state"] == "needs_attention":
+        reasons = ["somebody has to decide: the saga cannot go on without losing money"]
     if not reasons:
-        reasons = ["its deadline has passed and nobody took it up"]
+        reasons = [f"its deadline has passed at {row['deadline_at']:%H:%M:%S}, nobody took it up"]
     return "; ".join(reasons)
