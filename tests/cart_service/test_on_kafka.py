@@ -156,6 +156,11 @@ async def test_a_checkout_goes_through_with_every_message_doubled(
 
     await wait_until(is_answered, what="both answers")
     assert (await shop.show(path, owner))["checkout"]["status"] == "completed"
+
+    async def is_published() -> bool:
+        return await shop.rows("SELECT count(*) FROM outbox") == [(0,)]
+
+    await wait_until(is_published, what="an empty outbox")
     events = await town.heard(CART_EVENTS, CartChanged)
     assert [(each.status, each.event_seq) for each in events] == [
         ("active", 1),

@@ -27,6 +27,7 @@ from messaging.points import Point, listen
 from messaging.relay import Relay, TransactionalRelay
 from messaging.relay.positions import last_position
 from messaging.relay.producers import close
+from messaging.waiting import happens
 from tests.messaging import relay_process
 from tests.messaging.example import Example, relaying
 
@@ -81,10 +82,9 @@ class Writer:
         async with self.database.transaction() as connection:
             await write_outgoing(connection, rows)
 
-    async def keep_writing(self, pace_seconds: float) -> None:
-        while True:
+    async def keep_writing(self, pace_seconds: float, stop: asyncio.Event) -> None:
+        while not await happens(stop, pace_seconds):
             await self.write(f"SKU-{number}" for number in range(KEYS))
-            await asyncio.sleep(pace_seconds)
 
 
 @pytest.fixture
@@ -146,15 +146,16 @@ async def test_a_relay_killed_at_any_point_under_load_neither_loses_nor_doubles_
     print(f"seed {seed}")
     kills = [*DEADLY] * (TORTURED_KILLS_AT_EACH if torture else KILLS_AT_EACH)
     random.Random(seed).shuffle(kills)  # noqa: S311 - no secret
-    load = asyncio.create_task(writer.keep_writing(0.01))
+    stop = asyncio.Event()
+    load = asyncio.create_task(writer.keep_writing(0.01, stop))
     try:
         for point in kills:
             process = relay_process.started(example.database_url, example.kafka, dies_at=point)
             await death_of(process, wait_until)
             assert process.exitcode == -signal.SIGKILL
     finally:
-        load.cancel()
-        await asyncio.wait([load])
+        stop.set()
+        await load
     await carry_the_rest(example, wait_until)
     await assert_all_is_there_once(example, writer)
 

@@ -203,7 +203,11 @@ async def assert_books_agree(quarter: Quarter) -> None:
         assert (stock.sold, stock.held) == (int(paid), 0)
 
 
-async def assert_events_have_no_gaps(quarter: Quarter) -> None:
+async def assert_events_have_no_gaps(quarter: Quarter, wait_until: WaitUntil) -> None:
+    async def all_is_published() -> bool:
+        return not await quarter.office.query("SELECT 1 FROM outbox LIMIT 1")
+
+    await wait_until(all_is_published, what="an empty outbox")
     by_order: dict[UUID, list[int]] = {}
     for event in await quarter.heard(ORDER_EVENTS):
         assert isinstance(event, OrderEvent)
@@ -232,7 +236,7 @@ async def test_every_kind_of_checkout_ends_with_every_message_doubled(
     await wait_until(over, seconds=60, what="the end of all checkouts")
     assert await ended_as(quarter) == {"paid": 12, "cancelled": 4, "rejected": 4}
     await assert_books_agree(quarter)
-    await assert_events_have_no_gaps(quarter)
+    await assert_events_have_no_gaps(quarter, wait_until)
     kinds = Counter(type(event) for event in await quarter.heard(ORDER_EVENTS))
     assert (kinds[OrderPaid], kinds[OrderCancelled]) == (12, 4)
     assert await quarter.office.dead_letters() == []
@@ -267,7 +271,7 @@ async def test_a_second_replica_in_the_middle_changes_nothing_about_the_outcome(
     charges = [m for m in await quarter.heard(PAYMENT_COMMANDS) if isinstance(m, ChargePayment)]
     assert {charge.attempt for charge in charges} == {1}
     await assert_books_agree(quarter)
-    await assert_events_have_no_gaps(quarter)
+    await assert_events_have_no_gaps(quarter, wait_until)
     assert await quarter.office.dead_letters() == []
 
 

@@ -170,6 +170,11 @@ async def test_a_checkout_is_paid_with_every_message_doubled(
 
         await wait_until(closed, what="the answer to the close")
 
+        async def all_is_published() -> bool:
+            return not await branch.desk.query("SELECT 1 FROM outbox LIMIT 1")
+
+        await wait_until(all_is_published, what="an empty outbox")
+
     assert await branch.replies() == Counter(
         [
             ("PaymentAuthorized", "charge", 1),
