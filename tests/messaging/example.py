@@ -201,7 +201,12 @@ class Example:
             await producer.stop()
 
     async def read_all(self, topic: Topic) -> list[object]:
-        """Every record on a topic at this moment, partition by partition."""
+        """Every record on a topic at this moment, partition by partition.
+
+        Transactions that are not settled yet are waited for.
+        """
+        places = [TopicPartition(self.name_of(topic), p) for p in range(topic.partitions)]
+        ends = await true_ends(self.kafka.bootstrap_servers, places)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.kafka.bootstrap_servers,
             isolation_level="read_committed",
@@ -209,9 +214,7 @@ class Example:
         )
         await consumer.start()
         try:
-            places = [TopicPartition(self.name_of(topic), p) for p in range(topic.partitions)]
             consumer.assign(places)
-            ends = await consumer.end_offsets(places)
             records: list[object] = []
             while any([await consumer.position(place) < ends[place] for place in places]):
                 for group in (await consumer.getmany(timeout_ms=200)).values():
@@ -267,6 +270,18 @@ def checkouts_by_partition(count: int) -> list[UUID]:
         if len(bucket) < wanted:
             bucket.append(checkout)
     return [checkout for bucket in buckets.values() for checkout in bucket]
+
+
+async def true_ends(servers: str, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where partitions end, with what is still in a transaction.
+
+    A producer hears of its commit before the partitions do: readers of committed records see the
+    end of the topic a moment later.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, isolation_level="read_uncommitted")
+    async with consumer:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        return ends
 
 
 async def create_tables(database_url: str) -> None:

@@ -8,6 +8,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import TOPICS
+from tests.messaging.example import true_ends
 from tests.torture.city import City
 from tests.torture.stories import Told
 
@@ -104,9 +105,9 @@ class Events:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=50,
         )
+        ends = await true_ends(city.environment["KAFKA_BOOTSTRAP_SERVERS"], places)
         async with consumer:
             consumer.assign(places)
-            ends = await consumer.end_offsets(places)
             while any([await consumer.position(place) < ends[place] for place in places]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     events._take(records)
