@@ -284,7 +284,7 @@ async def test_cancels_race_with_success_and_no_money_stays(
         await quarter.tell(of(one, cancel()), times=2)
 
     async def refunded() -> bool:
-        for provider in quarter.neighbours.providers.values():
+        for provider in list(quarter.neighbours.providers.values()):
             for number, status in list(provider.refunds.items()):
                 if status == "pending":
                     provider.refunds[number] = "refunded"
