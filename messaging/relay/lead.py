@@ -40,6 +40,10 @@ class Relay(ABC):
     """A leader that says nothing to its database for so long is frozen: its session is ended, and
     with it the lock. None where nothing keeps it from sending when it wakes up."""
 
+    longest_rest_ms: ClassVar[int] = 0
+    """A partition that fails again and again may be left out for so long, whatever the settings
+    say of waits."""
+
     def __init__(
         self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
     ) -> None:
@@ -48,7 +52,8 @@ class Relay(ABC):
         self._kafka = kafka
         self._settings = settings
         self._woken = asyncio.Event()
-        self._rests = Rests(service, settings, longest_ms=self._longest_rest_ms(settings))
+        longest_rest_ms = max(self.longest_rest_ms, settings.retry_longest_ms)
+        self._rests = Rests(service, settings, longest_ms=longest_rest_ms)
         self._channel = f"trolley_outbox_{self.lane}"
         self.leads = False
         self.connected = False
@@ -113,11 +118,6 @@ class Relay(ABC):
     async def _idle(self, stop: asyncio.Event) -> None:
         """Wait for a wake-up, the end of a partition's rest, or the next look."""
         await either(stop, self._woken, self._rests.end_within(self._settings.poll_seconds))
-
-    @staticmethod
-    def _longest_rest_ms(settings: RelaySettings) -> int:
-        """How long a partition that fails again and again is left out at most."""
-        return settings.retry_longest_ms
 
     @abstractmethod
     async def _lead(self, connection: Any, stop: asyncio.Event) -> None:

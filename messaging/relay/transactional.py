@@ -37,9 +37,6 @@ TRANSACTION_SECONDS = 10
 """A transaction that nobody ends is aborted by the broker: as long may a frozen or dead relay keep
 readers of committed records waiting."""
 
-LONGEST_REST_MS = 60_000
-"""A partition that fails takes a whole transaction's time with it, so it rests longer than that."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
@@ -55,16 +52,14 @@ class TransactionalRelay(Relay):
     lane = "transactional"
     # Longer than a take-over, or a transaction, is silent; a producer that wakes up is fenced.
     frozen_seconds = 20
+    # A partition that fails takes a whole transaction's time with it: it rests longer than that.
+    longest_rest_ms = 60_000
 
     def __init__(
         self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
     ) -> None:
         super().__init__(service, database_url, kafka, settings)
         self._wait_ms = settings.retry_first_ms
-
-    @staticmethod
-    def _longest_rest_ms(settings: RelaySettings) -> int:
-        return max(LONGEST_REST_MS, settings.retry_longest_ms)
 
     @property
     def _transactional_id(self) -> str:

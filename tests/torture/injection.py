@@ -60,6 +60,8 @@ class Board:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        for name in ("reached", "noting"):
+            (directory / name).touch()
 
     def arm(self, fault: Fault) -> None:
         """From now on."""
@@ -73,10 +75,9 @@ class Board:
         (self._directory / "fault.json").unlink(missing_ok=True)
         return (self._directory / "fired").stat().st_size
 
-    def note(self, on: bool) -> None:
-        """Have every point written down that a process comes to, or no more."""
-        noting = self._directory / "noting"
-        noting.touch() if on else noting.unlink()
+    def stop_noting(self) -> None:
+        """Until now every point was written down that a process came to."""
+        (self._directory / "noting").unlink()
 
     def reached(self) -> set[Place]:
         """What was written down, which is forgotten now."""

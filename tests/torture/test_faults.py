@@ -170,8 +170,6 @@ async def market(
     infrastructure: Infrastructure, tmp_path: Path, wait_until: WaitUntil
 ) -> AsyncIterator[Market]:
     """Five services, each kept running; every point they come to is noted from the start."""
-    (tmp_path / "reached").touch()
-    (tmp_path / "noting").touch()
     async with (
         city(infrastructure, tmp_path) as town,
         StubbornClient(town.urls, DemoSettings()) as client,
@@ -199,7 +197,7 @@ async def test_any_fault_at_any_point_leaves_the_same_state_and_the_same_events(
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     calms = await market.all_is_calm()
-    market.city.board.note(False)
+    market.city.board.stop_noting()
     reached = {point for calm in calms.values() for _, point, _ in calm.places}
     assert reached == {str(point) for point in Point}
 

@@ -66,15 +66,22 @@ class Snapshots:
     @classmethod
     @asynccontextmanager
     async def taken(
-        cls, urls: Mapping[Source, str], *, chunk_rows: int, connect_seconds: float
+        cls,
+        urls: Mapping[Source, str],
+        *,
+        chunk_rows: int,
+        connect_seconds: float,
+        statement_seconds: float | None = None,
     ) -> AsyncIterator["Snapshots"]:
         """Snapshots of these databases, all taken at nearly the same moment.
 
-        Raises DatabaseUnavailable.
+        A statement takes at most `statement_seconds`. Raises DatabaseUnavailable.
         """
         async with AsyncExitStack() as stack:
             connections = {
-                source: await stack.enter_async_context(_connected(url, connect_seconds))
+                source: await stack.enter_async_context(
+                    _connected(url, connect_seconds, statement_seconds)
+                )
                 for source, url in urls.items()
             }
             for connection in connections.values():
@@ -100,25 +107,29 @@ class Snapshots:
         with self._reading(source) as connection:
             return {record[0] for record in await connection.fetch(sql, list(among))}
 
-    async def fetch(self, source: Source, sql: str) -> list[asyncpg.Record]:
-        """The few rows of a statement that counts or sums. Raises DatabaseNotReadable."""
+    async def fetch(self, source: Source, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """The few rows of a statement. Raises DatabaseNotReadable."""
         with self._reading(source) as connection:
-            return list(await connection.fetch(sql))
+            return list(await connection.fetch(sql, *arguments))
 
     @contextmanager
     def _reading(self, source: Source) -> Iterator[asyncpg.Connection]:
         try:
             yield self._connections[source]
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise DatabaseNotReadable(without_password(self._urls[source]), str(error)) from error
+            reason = str(error) or type(error).__name__
+            raise DatabaseNotReadable(without_password(self._urls[source]), reason) from error
 
 
 @asynccontextmanager
-async def _connected(url: str, connect_seconds: float) -> AsyncIterator[asyncpg.Connection]:
+async def _connected(
+    url: str, connect_seconds: float, statement_seconds: float | None
+) -> AsyncIterator[asyncpg.Connection]:
     try:
         connection = await asyncpg.connect(
             url,
             timeout=connect_seconds,
+            command_timeout=statement_seconds,
             server_settings={"application_name": "trolley audit", "jit": "off"},
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

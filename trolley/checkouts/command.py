@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -10,9 +13,10 @@ import typer
 from rich.console import Console
 
 from messaging.clock import utc_now
+from trolley.audit.settings import AuditSettings
+from trolley.audit.snapshots import Snapshots, database_urls
 from trolley.checkouts.picture import picture_of, picture_of_stuck
-from trolley.checkouts.sources import connected
-from trolley.checkouts.story import Story, UnknownCheckout, story_of
+from trolley.checkouts.story import SERVICES, Story, UnknownCheckout, story_of
 from trolley.checkouts.stuck import Stuck, stuck_checkouts
 from trolley.commands.options import HomeOption
 from trolley.runtime.home import Home
@@ -26,6 +30,9 @@ checkout = typer.Typer(
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 30
+
 _PIPE_WIDTH = 240
 
 
@@ -38,8 +45,8 @@ def show(
     """Show the timeline of a checkout over all services, and what it waits for."""
 
     async def read() -> Story:
-        async with connected(Home(home).environment()) as databases:
-            return await story_of(databases, checkout_id)
+        async with _snapshots(home) as snapshots:
+            return await story_of(snapshots, checkout_id)
 
     try:
         story = asyncio.run(read())
@@ -61,8 +68,8 @@ def stuck(
     """List checkouts that are late, blocked, overdue or need a decision; exit 1 if there are."""
 
     async def read() -> list[Stuck]:
-        async with connected(Home(home).environment()) as databases:
-            return await stuck_checkouts(databases, most)
+        async with _snapshots(home) as snapshots:
+            return await stuck_checkouts(snapshots, most)
 
     found = asyncio.run(read())
     if as_json:
@@ -72,6 +79,19 @@ def stuck(
     else:
         typer.echo("No checkout is stuck.")
     raise typer.Exit(1 if found else 0)
+
+
+@asynccontextmanager
+async def _snapshots(home: Path) -> AsyncIterator[Snapshots]:
+    """The databases of the services that take part in a checkout."""
+    urls = database_urls(Home(home).environment())
+    async with Snapshots.taken(
+        {source: urls[source] for source in SERVICES},
+        chunk_rows=AuditSettings().audit_chunk_rows,
+        connect_seconds=CONNECT_SECONDS,
+        statement_seconds=STATEMENT_SECONDS,
+    ) as snapshots:
+        yield snapshots
 
 
 def _console() -> Console:

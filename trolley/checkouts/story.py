@@ -4,6 +4,7 @@ The order service notes each message that it took in, with its outcome. The othe
 answer they gave, whose id carries the time of it; payment keeps its calls to the provider.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from trolley.audit.invariant import Source
-from trolley.checkouts.sources import Databases
+from trolley.audit.snapshots import Snapshots
+
+SERVICES = (Source.CART, Source.ORDER, Source.INVENTORY, Source.PAYMENT)
+"""Those that take part in a checkout."""
 
 MOST_ENTRIES = 1000
 """Entries of one service that are read; a checkout has some twenty."""
@@ -101,7 +105,7 @@ class Story:
 
 
 _CHECKOUT = """
-    SELECT state, final, late, blocked, deadline_at, facts->'waits' AS waits
+    SELECT state, final, late, blocked, deadline_at, facts->>'waits' AS waits
     FROM checkouts WHERE checkout_id = $1
 """
 _HISTORY = """
@@ -130,18 +134,19 @@ _DEAD = """
 """
 
 
-async def story_of(databases: Databases, checkout_id: UUID) -> Story:
+async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
     """Read what every service knows of a checkout. Raises `UnknownCheckout`."""
-    checkouts = await databases.fetch(Source.ORDER, _CHECKOUT, checkout_id)
-    history = await databases.fetch(Source.ORDER, _HISTORY, checkout_id, MOST_ENTRIES)
+    checkouts = await snapshots.fetch(Source.ORDER, _CHECKOUT, checkout_id)
+    history = await snapshots.fetch(Source.ORDER, _HISTORY, checkout_id, MOST_ENTRIES)
     answers = {
-        source: await databases.fetch(source, _ANSWERS, checkout_id, MOST_ENTRIES)
+        source: await snapshots.fetch(source, _ANSWERS, checkout_id, MOST_ENTRIES)
         for source in (Source.CART, Source.INVENTORY, Source.PAYMENT)
     }
-    calls = await databases.fetch(Source.PAYMENT, _CALLS, checkout_id, MOST_ENTRIES)
-    carts = await databases.fetch(Source.CART, _CART, checkout_id)
-    unsent = await databases.fetch_all(_UNSENT, str(checkout_id), MOST_ENTRIES)
-    dead = await databases.fetch_all(_DEAD, str(checkout_id), MOST_ENTRIES)
+    calls = await snapshots.fetch(Source.PAYMENT, _CALLS, checkout_id, MOST_ENTRIES)
+    carts = await snapshots.fetch(Source.CART, _CART, checkout_id)
+    key = str(checkout_id)
+    unsent = {one: await snapshots.fetch(one, _UNSENT, key, MOST_ENTRIES) for one in SERVICES}
+    dead = {one: await snapshots.fetch(one, _DEAD, key, MOST_ENTRIES) for one in SERVICES}
     if not checkouts and not carts:
         raise UnknownCheckout(checkout_id)
     checkout = checkouts[0] if checkouts else None
@@ -159,8 +164,8 @@ async def story_of(databases: Databases, checkout_id: UUID) -> Story:
     )
 
 
-def waits_in(facts: Sequence[dict[str, Any]] | None) -> tuple[Wait, ...]:
-    """The waits as the order service stores them among the facts of a checkout."""
+def waits_in(facts: str | None) -> tuple[Wait, ...]:
+    """The waits as the order service stores them, as JSON, among the facts of a checkout."""
     return tuple(
         Wait(
             one["step"],
@@ -169,7 +174,7 @@ def waits_in(facts: Sequence[dict[str, Any]] | None) -> tuple[Wait, ...]:
             datetime.fromisoformat(one["due_at"]),
             one["hold"],
         )
-        for one in facts or ()
+        for one in json.loads(facts or "[]")
     )
 
 

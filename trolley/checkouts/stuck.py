@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from trolley.audit.invariant import Source
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
-from trolley.checkouts.sources import Databases
+from trolley.audit.snapshots import Snapshots
 from trolley.checkouts.story import waits_in
 
 OVERDUE_SECONDS = 10
@@ -24,7 +25,7 @@ class Stuck:
 
 
 _STUCK = """
-    SELECT checkout_id, state, late, blocked, deadline_at, changed_at, facts->'waits' AS waits
+    SELECT checkout_id, state, late, blocked, deadline_at, changed_at, facts->>'waits' AS waits
     FROM checkouts
     WHERE NOT final AND state NOT IN ('unseen', 'tombstone')
       AND (late OR blocked OR state = 'needs_attention'
@@ -37,11 +38,11 @@ _UNANSWERED = """
 """
 
 
-async def stuck_checkouts(databases: Databases, most: int) -> list[Stuck]:
+async def stuck_checkouts(snapshots: Snapshots, most: int) -> list[Stuck]:
     """The oldest checkouts that are late, blocked, overdue, or wait for somebody's decision."""
-    rows = await databases.fetch(Source.ORDER, _STUCK, OVERDUE_SECONDS, most)
+    rows = await snapshots.fetch(Source.ORDER, _STUCK, OVERDUE_SECONDS, most)
     found = [Stuck(row["checkout_id"], row["state"], row["changed_at"], _why(row)) for row in rows]
-    rows = await databases.fetch(Source.CART, _UNANSWERED, AUDIT_UNANSWERED_SENDS, most)
+    rows = await snapshots.fetch(Source.CART, _UNANSWERED, AUDIT_UNANSWERED_SENDS, most)
     found += [
         Stuck(
             row["checkout_id"],
@@ -54,8 +55,8 @@ async def stuck_checkouts(databases: Databases, most: int) -> list[Stuck]:
     return sorted(found, key=lambda one: one.since)[:most]
 
 
-def _why(row: dict[str, object]) -> str:
-    waits = waits_in(row["waits"])  # type: ignore[arg-type]  # JSON
+def _why(row: Any) -> str:
+    waits = waits_in(row["waits"])
     reasons = [
         f"{wait.step} {wait.round}: {wait.next}" for wait in waits if wait.hold is not None
     ] or [
