@@ -4,7 +4,7 @@ from cart_service.handlers.read_models import AvailabilityHandler, CatalogHandle
 from cart_service.handlers.saga import SagaHandler
 from cart_service.settings import CartSettings
 from contracts.topics import CART_COMMANDS, CATALOG_ITEMS, INVENTORY_AVAILABILITY
-from messaging.batch import Subscription
+from messaging.delivery import Subscription
 
 
 def subscriptions(settings: CartSettings) -> tuple[Subscription, ...]:

@@ -125,14 +125,11 @@ def dead_letter_topic(service: str) -> Topic:
 
 
 def replay_topic(service: str) -> Topic:
-    """Where an operator's replays travel, so that the shared topic never sees one."""
-    return Topic(
-        f"{service}.replays",
-        key="key of the dead record",
-        writers=(service,),
-        partitions=1,
-        largest_record_bytes=2 * LARGEST_RECORD_BYTES + DEAD_LETTER_HEADROOM_BYTES,
-    )
+    """Where an operator's replays travel, so that the shared topic never sees one.
+
+    One partition, so that they take their turns; a record names a dead letter.
+    """
+    return Topic(f"{service}.replays", key="dead letter id", writers=(service,), partitions=1)
 
 
 TOPICS: tuple[Topic, ...] = (

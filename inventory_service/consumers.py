@@ -2,7 +2,7 @@
 
 from contracts.topics import INVENTORY_COMMANDS
 from inventory_service.handlers import StockHandler
-from messaging.batch import Subscription
+from messaging.delivery import Subscription
 
 
 def subscriptions() -> tuple[Subscription, ...]:

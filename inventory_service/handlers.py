@@ -99,6 +99,14 @@ class StockHandler(Handler[StockCommand]):
         """One availability for each SKU whose availability the batch changed."""
         return domain.availability(_of(Stock, changed))
 
+    def overtaken(self, message: StockCommand, later: StockCommand) -> bool:
+        """A reservation that is released already takes no stock any more."""
+        return (
+            isinstance(message, ReserveStock)
+            and isinstance(later, ReleaseStock)
+            and _reservation_key(later) == _reservation_key(message)
+        )
+
     async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write each kind of row with one statement."""
         await store.write_reservations(connection, _of(Reservation, changed))

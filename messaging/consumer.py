@@ -20,9 +20,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from messaging.batch import BatchProcessor, Subscription
-from messaging.database import Database
-from messaging.dispatch import Dispatcher, PartitionQueue, report_failure
+from messaging.dispatch import Dispatcher, PartitionQueue, Processor, report_failure
 from messaging.points import Point, reach
 from messaging.settings import ConsumerSettings, KafkaSettings
 
@@ -92,23 +90,21 @@ class ConsumerStuck(RuntimeError):
 
 
 class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """One subscription of a service: its FastStream subscriber, workers and offsets."""
+    """One topic that a service reads: its FastStream subscriber, workers and offsets."""
 
     def __init__(
         self,
         broker: KafkaBroker,
-        subscription: Subscription,
+        processor: Processor,
         *,
         service: str,
         slot: int,
-        database: Database,
         kafka: KafkaSettings,
         settings: ConsumerSettings,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._settings = settings
         self._service = service
-        processor = BatchProcessor(service, subscription, database, settings)
         self._dispatcher = Dispatcher(processor, settings, fail)
         self.name = processor.consumer
         self._committed: dict[TopicPartition, int] = {}
@@ -119,7 +115,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._housekeeping: asyncio.Task[None] | None = None
         self.group = kafka.topic_prefix + self.name
         self._subscriber = broker.subscriber(
-            kafka.topic_prefix + subscription.topic.name,
+            kafka.topic_prefix + processor.topic.name,
             group_id=self.group,
             group_instance_id=f"{self.group}-{slot}",
             batch=True,
@@ -128,7 +124,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             fetch_max_wait_ms=settings.fetch_wait_ms,
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.session_timeout_ms // 4,
-            max_partition_fetch_bytes=subscription.topic.broker_max_message_bytes,
+            max_partition_fetch_bytes=processor.topic.broker_max_message_bytes,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             ack_policy=AckPolicy.MANUAL,

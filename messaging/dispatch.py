@@ -13,15 +13,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from messaging.batch import BatchProcessor, Delivery, deliver
-from messaging.dead_letters import Record
+from contracts.topics import Topic
+from messaging.delivery import Delivery, deliver
+from messaging.records import Record
 from messaging.settings import ConsumerSettings
 from messaging.waiting import happens
+
+
+class Processor(Protocol):
+    """What becomes of the batches of one topic."""
+
+    topic: Topic
+    consumer: str
+
+    async def settle(
+        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None = None
+    ) -> bool:
+        """Take a batch to its end; False when it has to be delivered again."""
+
 
 DROP_WAIT_SECONDS = 5
 """How long a rebalance waits for the batch that is in the database, and then for its end."""
@@ -79,7 +93,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        processor: BatchProcessor,
+        processor: Processor,
         settings: ConsumerSettings,
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -212,7 +226,7 @@ class Dispatcher:
     def _decoded(self, waiting: ConsumerRecord[Any, Any] | Delivery) -> Delivery:
         if isinstance(waiting, Delivery):
             return waiting
-        topic = self._processor.subscription.topic
+        topic = self._processor.topic
         record = Record(
             topic=topic.name,
             partition=waiting.partition,

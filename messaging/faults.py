@@ -1,8 +1,20 @@
 """Which faults time can heal, and which belong to the message or request at hand."""
 
+import re
+from collections import Counter
+
 import asyncpg
 from aiokafka.errors import KafkaError
 
+ATTEMPTS_BEFORE_BLAME = 2
+"""A constraint violation may be a race: only the same error twice is the message's own."""
+
+MOST_REJECTIONS = 5
+"""So many, however different, are the message's own too."""
+
+_VARIABLE_PARTS = re.compile(
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|0x[0-9a-fA-F]+|\d+|'[^']*'|\"[^\"]*\""
+)
 _OF_THE_DATA = ("21", "22", "23", "54")
 """SQLSTATE classes that the data at hand can cause: cardinality, data, constraint, limits."""
 
@@ -19,3 +31,26 @@ def heals_with_time(error: BaseException) -> bool:
     return isinstance(
         error, (asyncpg.InterfaceError, asyncpg.InternalClientError, KafkaError, OSError)
     )
+
+
+def shape_of(error_text: str) -> str:
+    """What the same fault says each time: ids, numbers and quoted values do not count."""
+    return _VARIABLE_PARTS.sub("?", error_text)
+
+
+class Blame:
+    """The faults that one message had and that time does not heal: are they its own?"""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    @property
+    def faults(self) -> int:
+        """How many there were."""
+        return self._seen.total()
+
+    def settled_by(self, error: BaseException) -> bool:
+        """Whether with this one they are: it came before, or there were many."""
+        kind = f"{type(error).__name__} {shape_of(str(error))}"
+        self._seen[kind] += 1
+        return self._seen[kind] >= ATTEMPTS_BEFORE_BLAME or self.faults >= MOST_REJECTIONS

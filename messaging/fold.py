@@ -9,15 +9,19 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+
+import structlog
 
 from contracts.envelope import Envelope
-from contracts.messages.base import Message, SagaCommand, SagaReply
+from contracts.messages.base import Message, SagaCommand, SagaMessage, SagaReply
 from messaging import replies
 from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
 from messaging.points import Point, reach
 from messaging.replies import Question, RecordedReply
+
+log = structlog.get_logger()
 
 M = TypeVar("M")
 """What a handler decides: messages from Kafka, or the requests of a REST API."""
@@ -80,6 +84,9 @@ class Decision:
 class Handler(ABC, Generic[M]):
     """How one service handles the messages of a topic; holds no state of its own."""
 
+    keeps_sagas: ClassVar[bool] = False
+    """True for the saga's own handler: what its steps are blocked by it decides at once."""
+
     @abstractmethod
     async def lock(self, connection: Connection, messages: Sequence[M]) -> None:
         """Lock every row that the batch may change, class by class, sorted within a class.
@@ -102,6 +109,13 @@ class Handler(ABC, Generic[M]):
     @abstractmethod
     async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Write the last version of each changed row, in the order of first change."""
+
+    def overtaken(self, message: M, later: M) -> bool:
+        """Whether `later` takes back what `message` asks for.
+
+        A replayed message that is overtaken by one parked behind it is left without effect.
+        """
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,17 @@ class Fold:
         self._take_over(decision, outgoing)
         return decision
 
+    def tell(self, handler: Handler[Any], note: SagaMessage, cause: Envelope | None) -> None:
+        """Tell the saga: by message, or at once where this is the saga's own handler."""
+        if not handler.keeps_sagas:
+            told = address(note, source=self.source, now=self.now, cause=cause)
+            self.outgoing.append(told)
+            return
+        try:
+            self.step(handler, Incoming(note, cause))
+        except Exception as error:
+            log.error("a saga does not take a note", note=note.type, exc_info=error)
+
     def _take_over(self, decision: Decision, outgoing: list[Outgoing]) -> None:
         for row in decision.changed:
             self.rows._take(row)
@@ -187,8 +212,10 @@ async def open_fold(
     now: datetime,
 ) -> Fold:
     """Lock, then load: the beginning of every fold."""
-    await handler.lock(connection, messages)
-    rows = await handler.load(connection, messages)
+    rows = Rows()
+    if messages:
+        await handler.lock(connection, messages)
+        rows = await handler.load(connection, messages)
     questions = {Question.of(body) for body in messages if isinstance(body, SagaCommand)}
     recorded = await replies.recorded(connection, questions)
     types = frozenset(getattr(body, "type", type(body).__name__) for body in messages)

@@ -15,11 +15,17 @@ from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from contracts.topics import Topic
 from messaging import inbox, metrics
-from messaging.batch import Subscription
+from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.consumer import TopicConsumer, make_broker
 from messaging.database import Database, sql
+from messaging.dead_letters.api import router as dead_letters
+from messaging.dead_letters.replayer import Replayer
+from messaging.dead_letters.replays import ReplayProcessor
+from messaging.delivery import Subscription
+from messaging.dispatch import Processor
 from messaging.faults import heals_with_time
 from messaging.http import problems
 from messaging.http.commands import forget_responses
@@ -33,7 +39,7 @@ from messaging.relay import PlainRelay, TransactionalRelay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
 from messaging.tracing import configure_tracing
-from messaging.waiting import happens
+from messaging.waiting import Backoff
 
 log = structlog.get_logger()
 
@@ -92,7 +98,8 @@ class Service:
             for relay in self._relays:
                 database.after_emit(relay.lane, relay.wake)
         self._slot = Slot(url, name, settings.instance_slot)
-        self._subscriptions = tuple(subscriptions)
+        self.replayer = Replayer(name, subscriptions)
+        self._processors = self._make_processors(subscriptions)
         # Two loops, so that a fault of one never keeps the other from its work.
         self._tasks = (
             *tasks,
@@ -104,6 +111,16 @@ class Service:
         self._failed = False
         self.app = self._make_app(title, routers)
 
+    def _make_processors(self, subscriptions: Sequence[Subscription]) -> tuple[Processor, ...]:
+        """One for each topic that is read, and for the replays of what failed there."""
+        if not subscriptions:
+            return ()
+        settings = self.settings.consumer
+        return (
+            *(BatchProcessor(self.name, one, self.database, settings) for one in subscriptions),
+            ReplayProcessor(self.replayer, self.database, settings),
+        )
+
     def _make_app(self, title: str, routers: Sequence[APIRouter]) -> FastAPI:
         app = DescribedApi(
             title=title, version="1", lifespan=self._lifespan, telemetry=NO_TELEMETRY_OF_ITS_OWN
@@ -113,7 +130,8 @@ class Service:
         app.state.database = self.database
         app.state.api_database = self.api_database
         problems.install(app)
-        for router in routers:
+        app.state.replayer = self.replayer
+        for router in (*routers, *((dead_letters,) if self._processors else ())):
             app.include_router(router)
         app.add_api_route("/health/live", self._live, include_in_schema=False)
         app.add_api_route("/health/ready", self._ready, include_in_schema=False)
@@ -145,10 +163,10 @@ class Service:
         if self._failed or not self._server.started:
             sys.exit(1)
 
-    @property
-    def assigned_partitions(self) -> int:
-        """How many partitions of all its topics this replica reads at present."""
-        return sum(consumer.assigned for consumer in self._consumers)
+    def assigned(self, topic: Topic) -> int:
+        """How many partitions of a topic this replica reads at present."""
+        name = f"{self.name}.{topic.name}"
+        return sum(consumer.assigned for consumer in self._consumers if consumer.name == name)
 
     def fail(self, error: BaseException) -> None:
         """End this process: something broke that only a fresh start can mend."""
@@ -205,7 +223,7 @@ class Service:
 
     async def _consume(self, stop: asyncio.Event) -> None:
         """Consume until `stop`, from the first moment Kafka can be reached."""
-        if not self._subscriptions:
+        if not self._processors:
             await stop.wait()
             return
         broker = await self._started_broker(stop)
@@ -215,30 +233,29 @@ class Service:
             await broker.stop()
 
     async def _started_broker(self, stop: asyncio.Event) -> Any:
-        wait_ms = self.settings.consumer.retry_first_ms
+        settings = self.settings.consumer
+        backoff = Backoff(settings.retry_first_ms, settings.retry_longest_ms)
         while not stop.is_set():
             kafka = self.settings.kafka
             broker = make_broker(kafka, broker_security(kafka), f"{self.name}-consumer")
             consumers = tuple(
                 TopicConsumer(
                     broker,
-                    subscription,
+                    processor,
                     service=self.name,
                     slot=self.settings.instance_slot,
-                    database=self.database,
                     kafka=kafka,
                     settings=self.settings.consumer,
                     fail=self.fail,
                 )
-                for subscription in self._subscriptions
+                for processor in self._processors
             )
             try:
                 await broker.start()
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("consumers wait for Kafka", error=type(error).__name__)
                 await broker.stop()
-                await happens(stop, wait_ms / 1000)
-                wait_ms = min(2 * wait_ms, self.settings.consumer.retry_longest_ms)
+                await backoff.rest(stop)
                 continue
             for consumer in consumers:
                 consumer.start_housekeeping()
@@ -283,7 +300,7 @@ class Service:
         return True
 
     async def _kafka_answers(self) -> bool:
-        if not self._subscriptions:
+        if not self._processors:
             return True
         return bool(self._consumers) and await self._consumers[0].reaches_kafka()
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -20,9 +21,12 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import SQLModel
+
+UNSETTLED = "status NOT IN ('done', 'discarded')"
+"""A message that was put aside and whose fate is open."""
 
 
 def service_tables(service: str) -> type[SQLModel]:
@@ -37,7 +41,7 @@ def service_tables(service: str) -> type[SQLModel]:
 
 
 def add_messaging_tables(metadata: MetaData) -> None:
-    """Declare inbox, outbox, recorded replies, dead letters and HTTP idempotency."""
+    """Declare inbox, outbox, recorded replies, all of dead letters, and HTTP idempotency."""
     Table(
         "inbox",
         metadata,
@@ -104,18 +108,104 @@ def add_messaging_tables(metadata: MetaData) -> None:
         Column("value", LargeBinary),
         Column("headers", LargeBinary, nullable=False),
         Column("type", Text),
-        Column("error_type", Text, nullable=False),
-        Column("error_text", Text, nullable=False),
-        Column("fingerprint", Text, nullable=False),
+        Column("error_type", Text),
+        Column("error_text", Text),
+        Column("fingerprint", Text),
         Column("attempts", Integer, nullable=False),
         Column("status", Text, nullable=False, server_default="dead"),
         Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("seq", BigInteger, Identity(always=True, cache=1), nullable=False),
+        Column("key_hash", LargeBinary),
+        Column("copy_key", LargeBinary),
+        Column("edited_value", LargeBinary),
+        Column("run_id", Uuid),
+        Column("outcome", Text),
+        Column("changed_at", DateTime(timezone=True)),
         CheckConstraint(
-            "status IN ('dead', 'replaying', 'done', 'discarded')", name="dead_letters_status"
+            "status IN ('dead', 'parked', 'replaying', 'discarding', 'done', 'discarded')",
+            name="dead_letters_status",
         ),
-        Index("dead_letters_source", "consumer", "message_id", unique=True),
+        CheckConstraint(
+            "status NOT IN ('dead', 'replaying') OR fingerprint IS NOT NULL",
+            name="dead_letters_fault",
+        ),
+        Index("dead_letters_message", "message_id"),
         Index("dead_letters_fingerprint", "fingerprint", "created_at"),
-        comment="Messages that could not be handled; the truth behind <service>.dead-letters.",
+        Index("dead_letters_seq", "seq", unique=True),
+        Index(
+            "dead_letters_unsettled",
+            "consumer",
+            "key_hash",
+            "seq",
+            postgresql_where=text(UNSETTLED),
+        ),
+        Index(
+            "dead_letters_copy",
+            "consumer",
+            "copy_key",
+            unique=True,
+            postgresql_where=text(f"copy_key IS NOT NULL AND {UNSETTLED}"),
+        ),
+        comment="Messages that could not be handled, and those parked behind them; the truth "
+        "behind <service>.dead-letters.",
+    )
+    Table(
+        "parked_keys",
+        metadata,
+        Column("consumer", Text, primary_key=True),
+        Column("key_hash", LargeBinary, primary_key=True),
+        Column("dead_letter_id", Uuid, nullable=False),
+        Column("since", DateTime(timezone=True), nullable=False),
+        comment="Keys whose later messages wait, and the dead letter that stands in their way.",
+    )
+    Table(
+        "dead_letter_runs",
+        metadata,
+        Column("id", Uuid, primary_key=True),
+        Column("action", Text, nullable=False),
+        Column("status", Text, nullable=False, server_default="running"),
+        Column("who", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("selection", JSONB, nullable=False),
+        Column("fingerprints", ARRAY(Text), nullable=False),
+        Column("rate_per_second", Double),
+        Column("chosen", Integer, nullable=False),
+        Column("done", Integer, nullable=False, server_default="0"),
+        Column("failed", Integer, nullable=False, server_default="0"),
+        Column("untried", Integer, nullable=False, server_default="0"),
+        Column("drained", Integer, nullable=False, server_default="0"),
+        Column("stopped_because", Text),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("ended_at", DateTime(timezone=True)),
+        CheckConstraint("action IN ('replay', 'discard')", name="dead_letter_runs_action"),
+        CheckConstraint(
+            "status IN ('running', 'stopped', 'finished')", name="dead_letter_runs_status"
+        ),
+        CheckConstraint(
+            "done >= 0 AND failed >= 0 AND untried >= 0 AND done + failed + untried <= chosen",
+            name="dead_letter_runs_counts",
+        ),
+        CheckConstraint(
+            "(ended_at IS NOT NULL) = (done + failed + untried = chosen)",
+            name="dead_letter_runs_end",
+        ),
+        Index("dead_letter_runs_created_at", "created_at"),
+        comment="Replays and discards that operators asked for, and how far they are.",
+    )
+    Table(
+        "dead_letter_history",
+        metadata,
+        Column("id", BigInteger, Identity(always=True), primary_key=True),
+        Column("dead_letter_id", Uuid, nullable=False),
+        Column("at", DateTime(timezone=True), nullable=False),
+        Column("who", Text, nullable=False),
+        Column("action", Text, nullable=False),
+        Column("reason", Text),
+        Column("before", LargeBinary),
+        Column("after", LargeBinary),
+        Index("dead_letter_history_letter", "dead_letter_id", "id"),
+        comment="What was done with each dead letter: by whom, when, why, and the value before "
+        "and after.",
     )
     Table(
         "http_idempotency",

@@ -14,3 +14,16 @@ async def happens(event: asyncio.Event, seconds: float | None) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
+
+
+class Backoff:
+    """Waits between attempts, each twice as long as the one before, up to a bound."""
+
+    def __init__(self, first_ms: int, longest_ms: int) -> None:
+        self.wait_ms = first_ms
+        self._longest_ms = longest_ms
+
+    async def rest(self, stop: asyncio.Event) -> bool:
+        """Wait before the next attempt, or until `stop` is set; whether it is."""
+        wait_ms, self.wait_ms = self.wait_ms, min(2 * self.wait_ms, self._longest_ms)
+        return await happens(stop, wait_ms / 1000)

@@ -1,7 +1,7 @@
 """Which topic goes to which handler."""
 
 from contracts.topics import ORDER_COMMANDS, ORDER_REPLIES
-from messaging.batch import Subscription
+from messaging.delivery import Subscription
 from order_service.handlers import CheckoutHandler
 
 

@@ -33,6 +33,8 @@ class IllegalMessage(ValueError):
 class CheckoutHandler(Handler[CheckoutMessage]):
     """The saga over the database; `result` of a decision is `Moved` or `Stale`."""
 
+    keeps_sagas = True
+
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 

@@ -1,7 +1,7 @@
 """Which topic goes to which handler."""
 
 from contracts.topics import PAYMENT_COMMANDS
-from messaging.batch import Subscription
+from messaging.delivery import Subscription
 from payment_service.handlers import PaymentHandler
 
 

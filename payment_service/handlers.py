@@ -49,6 +49,15 @@ class PaymentHandler(Handler[PaymentMessage]):
         changed = tuple(decided.payment.changes_since(before))
         return Decision(changed, decided.messages, result=decided.payment)
 
+    def overtaken(self, message: PaymentMessage, later: PaymentMessage) -> bool:
+        """A charge whose attempt, or a later one, is to be closed takes no money any more."""
+        return (
+            isinstance(message, ChargePayment)
+            and isinstance(later, ClosePayment)
+            and later.payment_id == message.payment_id
+            and later.round >= message.round
+        )
+
     async def save(self, connection: Connection, changed: Sequence[Row]) -> None:
         """Every part by its own statement, parents first."""
         operations = [row for row in changed if isinstance(row, Operation)]

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from contracts.messages import cart, catalog, inventory, order, payment, relay
+from contracts.messages import cart, catalog, inventory, order, payment, relay, replays
 from contracts.messages.base import Message
 
 MESSAGES: tuple[type[Message], ...] = tuple(
     sorted(
         (
             value
-            for module in (cart, catalog, inventory, order, payment, relay)
+            for module in (cart, catalog, inventory, order, payment, relay, replays)
             for value in vars(module).values()
             if isinstance(value, type) and issubclass(value, Message) and "type" in vars(value)
         ),

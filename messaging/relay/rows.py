@@ -9,7 +9,7 @@ from contracts.envelope import Envelope
 from contracts.messages.relay import RelayPosition
 from contracts.topics import Lane
 from messaging import metrics
-from messaging.dead_letters import unpack_headers
+from messaging.records import unpack_headers
 from messaging.settings import RelaySettings
 
 log = structlog.get_logger()

@@ -141,7 +141,11 @@ def advance(
                 return refusal
             turn = Turn(checkout, now, policy)
             refusal = _take_in(turn, message)
-            return turn.moved(next_state(turn)) if refusal is None else refusal
+            if refusal is not None:
+                return refusal
+            if turn.unblocked:
+                turn.renew_window()
+            return turn.moved(next_state(turn))
     assert_never(checkout)
 
 

@@ -292,8 +292,8 @@ class Checkout:
 
     @property
     def window_closes_at(self) -> datetime | None:
-        """When the running payment window ends; None while it does not run."""
-        if self.order is None or self.state not in WINDOW_RUNS:
+        """When the running payment window ends; None while it does not run, or is stopped."""
+        if self.order is None or self.state not in WINDOW_RUNS or self.blocked:
             return None
         live = self.live_attempt
         if live is not None and live.expected_by is not None:

@@ -174,6 +174,13 @@ class Turn:
         return True
 
     @property
+    def unblocked(self) -> bool:
+        """Did a dead letter stand in the way until now, and none does any more?"""
+        return self.before.blocked and all(
+            wait.hold is not Hold.BLOCKED for wait in self.waits.values()
+        )
+
+    @property
     def stuck(self) -> bool:
         """Did something run out that no compensation can replace?"""
         return any(wait.hold is Hold.EXHAUSTED for wait in self.waits.values()) or any(
@@ -289,6 +296,13 @@ class Turn:
             shipping=self.request.shipping,
         )
         self.ask_once(Step.CLOSE_CART)
+
+    def renew_window(self) -> None:
+        """Whoever was kept waiting by us has the whole payment window again."""
+        if self.order is not None:
+            ends = self.now + timedelta(seconds=self.request.payment_window_seconds)
+            latest = max(ends, self.order.window_closes_at)
+            self.order = replace(self.order, window_closes_at=latest)
 
     def fulfilment_is(self, fulfilment: Fulfilment) -> None:
         """The fulfilment axis of the order moved."""

@@ -20,14 +20,15 @@ from contracts.messages.base import DEFAULT_SHOP, Message
 from contracts.messages.catalog import CatalogItem, Price
 from contracts.messages.inventory import StockAvailability
 from contracts.topics import CART_COMMANDS, CATALOG_ITEMS, INVENTORY_AVAILABILITY, Topic
-from messaging.batch import BatchProcessor, Subscription, deliver
+from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import sql
-from messaging.dead_letters import Record
+from messaging.delivery import Subscription, deliver
 from messaging.fold import Handler, Incoming, open_fold
 from messaging.http.problems import TYPE_BASE
 from messaging.http.tokens import customer_token
 from messaging.outbox import address
+from messaging.records import Record
 from messaging.settings import HttpSettings
 
 KEY = SecretStr("a signing key that only tests know")
@@ -54,6 +55,9 @@ TABLES = (
     "outbox",
     "recorded_replies",
     "dead_letters",
+    "dead_letter_history",
+    "dead_letter_runs",
+    "parked_keys",
     "http_idempotency",
 )
 

@@ -34,6 +34,7 @@ from contracts.topics import (
     ORDER_REPLIES,
     Topic,
     dead_letter_topic,
+    replay_topic,
 )
 from messaging.clock import utc_now
 from messaging.outbox import address
@@ -52,6 +53,7 @@ TOPICS = (
     ORDER_COMMANDS,
     ORDER_REPLIES,
     dead_letter_topic("cart"),
+    replay_topic("cart"),
 )
 WaitUntil = Callable[..., Awaitable[None]]
 _numbers = count(1)

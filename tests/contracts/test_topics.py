@@ -9,7 +9,6 @@ from contracts.topics import (
     TOPICS_BY_NAME,
     Topic,
     dead_letter_topic,
-    replay_topic,
 )
 
 
@@ -45,9 +44,7 @@ def test_a_public_topic_has_one_writer(topic: Topic) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_dead_letter_has_room_for_the_largest_record_the_broker_takes(service: str) -> None:
     ordinary = max(
-        t.broker_max_message_bytes
-        for t in TOPICS
-        if not t.name.endswith((".dead-letters", ".replays"))
+        t.broker_max_message_bytes for t in TOPICS if not t.name.endswith(".dead-letters")
     )
-    for topic in (dead_letter_topic(service), replay_topic(service)):
-        assert topic.largest_record_bytes >= ordinary + DEAD_LETTER_HEADROOM_BYTES
+    topic = dead_letter_topic(service)
+    assert topic.largest_record_bytes >= ordinary + DEAD_LETTER_HEADROOM_BYTES

@@ -29,13 +29,14 @@ from inventory_service.handlers import SERVICE, StockBooking, StockCommand, Stoc
 from inventory_service.settings import InventorySettings
 from inventory_service.sweeper import ask_about_due
 from messaging import fold
-from messaging.batch import BatchProcessor, deliver
+from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import Connection
-from messaging.dead_letters import Record
+from messaging.delivery import deliver
 from messaging.http.tokens import customer_token
 from messaging.metrics import BATCH_RETRIES
 from messaging.outbox import Outgoing, address
+from messaging.records import Record
 from messaging.settings import ConsumerSettings
 
 KEY = SecretStr("a signing key that only tests know")
@@ -49,6 +50,9 @@ TABLES = (
     "outbox",
     "recorded_replies",
     "dead_letters",
+    "dead_letter_history",
+    "dead_letter_runs",
+    "parked_keys",
     "http_idempotency",
 )
 

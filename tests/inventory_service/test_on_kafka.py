@@ -30,6 +30,7 @@ from contracts.topics import (
     ORDER_COMMANDS,
     ORDER_REPLIES,
     dead_letter_topic,
+    replay_topic,
 )
 from messaging.clock import utc_now
 from messaging.outbox import address
@@ -47,6 +48,7 @@ TOPICS = (
     ORDER_COMMANDS,
     ORDER_REPLIES,
     dead_letter_topic("inventory"),
+    replay_topic("inventory"),
 )
 WaitUntil = Callable[..., Awaitable[None]]
 M = TypeVar("M", bound=Message)
@@ -196,11 +198,11 @@ async def test_what_is_no_command_is_kept_aside_and_the_rest_goes_on(
         )
     )
     async with depot.kafka.producer() as producer:
-        for value, given in poison:
+        for number, (value, given) in enumerate(poison):
             await producer.send(
                 depot.kafka.name_of(INVENTORY_COMMANDS),
                 value,
-                key=b"k",
+                key=b"k%d" % number,
                 partition=partition_of(str(checkout).encode(), INVENTORY_COMMANDS.partitions),
                 headers=given,
             )
@@ -225,7 +227,7 @@ async def test_a_second_replica_in_the_middle_changes_nothing_about_the_outcome(
             )
 
     async def takes_part() -> bool:
-        return second.service.assigned_partitions > 0
+        return second.service.assigned(INVENTORY_COMMANDS) > 0
 
     first_half = asyncio.create_task(saga(checkouts[:60]))
     try:

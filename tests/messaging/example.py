@@ -23,9 +23,10 @@ from contracts.topics import (
     RELAY_POSITIONS,
     Topic,
     dead_letter_topic,
+    replay_topic,
 )
-from messaging.batch import Subscription
 from messaging.database import Connection, sql
+from messaging.delivery import Subscription
 from messaging.fold import Decision, Handler, Row, Rows
 from messaging.migrations import STATEMENTS
 from messaging.outbox import Outgoing, address
@@ -41,6 +42,7 @@ TOPICS = (
     INVENTORY_EVENTS,
     ORDER_REPLIES,
     dead_letter_topic("inventory"),
+    replay_topic("inventory"),
 )
 
 CREATE_COUNTS = """
@@ -66,7 +68,13 @@ class Count:
 
 
 class CountingHandler(Handler[ReserveStock]):
-    """Adds up what is reserved; not idempotent by itself, so a doubled message shows."""
+    """Adds up what is reserved; not idempotent by itself, so a doubled message shows.
+
+    Once `mended` nothing makes it fail any more.
+    """
+
+    def __init__(self, *, mended: bool = False) -> None:
+        self.mended = mended
 
     async def lock(self, connection: Connection, messages: Sequence[ReserveStock]) -> None:
         ids = sorted({message.checkout_id for message in messages})
@@ -94,10 +102,12 @@ class CountingHandler(Handler[ReserveStock]):
 
     def decide(self, rows: Rows, message: ReserveStock, now: datetime) -> Decision:
         line = message.lines[0]
-        if line.sku == RAISES:
+        if line.sku == RAISES and not self.mended:
             raise RuntimeError(f"cannot reserve {line.sku} for {message.checkout_id}")
         count = rows.get(Count, message.checkout_id)
-        reserved = -1000 if line.sku == REJECTED_BY_DATABASE else count.reserved + line.quantity
+        reserved = count.reserved + line.quantity
+        if line.sku == REJECTED_BY_DATABASE and not self.mended:
+            reserved = -1000
         changed = replace(count, reserved=reserved, rounds=(*count.rounds, message.round))
         reply = StockReserved(
             checkout_id=message.checkout_id, round=message.round, expires_at=message.expires_at
@@ -139,7 +149,9 @@ class Example:
         """The topic as this test's broker knows it."""
         return self.kafka.topic_prefix + topic.name
 
-    def service(self, slot: int = 0, **consumer: int) -> Service:
+    def service(
+        self, slot: int = 0, handler: CountingHandler | None = None, **consumer: int
+    ) -> Service:
         """A replica of the service; `consumer` are settings of its consumer."""
         consumer_settings: dict[str, Any] = {"session_timeout_ms": 6000, **consumer}
         settings: dict[str, Any] = {
@@ -154,7 +166,7 @@ class Example:
             "inventory",
             ServiceSettings(**settings),
             title="Example",
-            subscriptions=[Subscription(INVENTORY_COMMANDS, CountingHandler())],
+            subscriptions=[Subscription(INVENTORY_COMMANDS, handler or CountingHandler())],
         )
 
     def relay_settings(self) -> RelaySettings:
@@ -166,9 +178,11 @@ class Example:
         return PlainRelay("inventory", self.database_url, self.kafka, self.relay_settings())
 
     @asynccontextmanager
-    async def running(self, slot: int = 0, **consumer: int) -> AsyncIterator[Service]:
+    async def running(
+        self, slot: int = 0, handler: CountingHandler | None = None, **consumer: int
+    ) -> AsyncIterator[Service]:
         """A replica that runs, without its HTTP port."""
-        service = self.service(slot, **consumer)
+        service = self.service(slot, handler, **consumer)
         async with service.app.router.lifespan_context(service.app):
             yield service
 

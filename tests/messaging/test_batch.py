@@ -8,10 +8,11 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.inventory import ReserveStock
 from contracts.topics import INVENTORY_COMMANDS
-from messaging.batch import BatchProcessor, Delivery, Subscription, deliver
+from messaging.batch import BatchProcessor
 from messaging.database import Connection, Database, sql
-from messaging.dead_letters import Record
+from messaging.delivery import Delivery, Subscription, deliver
 from messaging.fold import Row
+from messaging.records import Record
 from messaging.settings import ConsumerSettings
 from tests.messaging.example import CountingHandler, Example, addressed, reserve
 
@@ -25,6 +26,7 @@ class RacingHandler(CountingHandler):
     """
 
     def __init__(self, losses: int) -> None:
+        super().__init__()
         self._losses = losses
 
     async def save(self, connection: Connection, changed: Sequence[Row]) -> None:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from contracts.ids import new_id
 from contracts.messages.inventory import ReleaseStock, ReserveStock
 from contracts.topics import INVENTORY_COMMANDS
-from messaging.batch import deliver
 from messaging.clock import utc_now
-from messaging.dead_letters import Record
+from messaging.delivery import deliver
 from messaging.outbox import address
+from messaging.records import Record
 from tests.messaging.example import addressed, reserve
 
 WORDS = st.text(max_size=20)

@@ -12,23 +12,23 @@ from aiokafka.structs import ConsumerRecord
 
 from contracts.ids import new_id
 from contracts.messages.parts import StockLine
-from contracts.topics import INVENTORY_COMMANDS
-from messaging.batch import Delivery, Subscription
+from contracts.topics import INVENTORY_COMMANDS, Topic
+from messaging.delivery import Delivery
 from messaging.dispatch import Dispatcher
 from messaging.settings import ConsumerSettings
-from tests.messaging.example import CountingHandler, addressed, reserve
+from tests.messaging.example import addressed, reserve
 
 WaitUntil = Callable[..., Awaitable[None]]
 
 TOPIC = INVENTORY_COMMANDS.name
-SUBSCRIPTION = Subscription(INVENTORY_COMMANDS, CountingHandler())
 
 
 @dataclass
 class Ledger:
     """Takes the place of the database: notes each batch, and holds it until it is let go."""
 
-    subscription: Subscription = SUBSCRIPTION
+    topic: Topic = INVENTORY_COMMANDS
+    consumer: str = "inventory.inventory.commands"
     batches: list[list[tuple[int, int]]] = field(default_factory=list)
     settled: list[tuple[int, int]] = field(default_factory=list)
     free: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,7 +39,7 @@ class Ledger:
     healed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def settle(
-        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None
+        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None = None
     ) -> bool:
         places = [(one.record.partition, one.record.offset) for one in batch]
         self.batches.append(places)
@@ -97,7 +97,7 @@ async def dispatching(ledger: Ledger, **settings: Any) -> AsyncIterator[Dispatch
     faults: list[BaseException] = []
     bounds: dict[str, Any] = {"linger_ms": 0, "beside_after_ms": 60_000, **settings}
     dispatcher = Dispatcher(
-        ledger,  # type: ignore[arg-type]  # takes the processor's place
+        ledger,
         ConsumerSettings(**bounds),
         faults.append,
     )

@@ -5,8 +5,9 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from messaging.database import NoFreeConnection
-from messaging.dead_letters import fingerprint, pack_headers, unpack_headers
+from messaging.dead_letters.letters import fingerprint
 from messaging.faults import heals_with_time
+from messaging.records import pack_headers, unpack_headers
 
 HEALING = [
     asyncpg.DeadlockDetectedError("x"),

@@ -15,8 +15,8 @@ import messaging.relay.rows
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
 from messaging.database import Database
-from messaging.dead_letters import pack_headers
 from messaging.outbox import Outgoing, write_outgoing
+from messaging.records import pack_headers
 from messaging.relay import PlainRelay, Relay
 from messaging.settings import RelaySettings
 from tests.messaging.example import (

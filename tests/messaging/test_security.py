@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from contracts.topics import ORDER_REPLIES
+from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
 from messaging.database import Database, sql
 from messaging.kafka import client_options
 from messaging.settings import KafkaSettings
@@ -158,7 +158,7 @@ async def test_a_service_works_over_tls_with_a_password(
             return len(await guarded.plain.counts()) == 16 and await guarded.plain.idle()
 
         await wait_until(done, what="commands and replies over TLS")
-        assert service.assigned_partitions > 0
+        assert service.assigned(INVENTORY_COMMANDS) > 0
     assert len(await guarded.plain.read_all(ORDER_REPLIES)) == 16
 
 

@@ -123,7 +123,7 @@ async def test_a_second_process_in_a_slot_consumes_only_once_the_first_is_gone(
         async with example.running() as first:
 
             async def first_reads() -> bool:
-                return first.assigned_partitions == INVENTORY_COMMANDS.partitions
+                return first.assigned(INVENTORY_COMMANDS) == INVENTORY_COMMANDS.partitions
 
             await wait_until(first_reads)
             standing_by = second.app.router.lifespan_context(second.app)
@@ -132,7 +132,7 @@ async def test_a_second_process_in_a_slot_consumes_only_once_the_first_is_gone(
             await example.send(*(addressed(reserve(c, 1)) for c in checkouts))
             await wait_until(lambda: counted(1))
             assert second._consumers == ()
-            assert first.assigned_partitions == INVENTORY_COMMANDS.partitions
+            assert first.assigned(INVENTORY_COMMANDS) == INVENTORY_COMMANDS.partitions
         try:
             await example.send(*(addressed(reserve(c, 2)) for c in checkouts))
             await wait_until(lambda: counted(2))
@@ -145,7 +145,7 @@ async def test_a_process_that_lost_its_slot_ends(example: Example, wait_until: W
     async with example.running() as service:
 
         async def reads() -> bool:
-            return service.assigned_partitions > 0
+            return service.assigned(INVENTORY_COMMANDS) > 0
 
         async def ended() -> bool:
             return service._failed

@@ -11,9 +11,8 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import ConsumerRecord
 
 from messaging.consumer import ConsumerStuck, TopicConsumer, make_broker
-from messaging.dispatch import Dispatcher
 from messaging.settings import ConsumerSettings, KafkaSettings
-from tests.messaging.test_dispatch import SUBSCRIPTION, Ledger, place, record, turns
+from tests.messaging.test_dispatch import Ledger, place, record, turns
 
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -75,18 +74,12 @@ class Scene:
         self.membership = membership
         self.consumer = TopicConsumer(
             make_broker(KafkaSettings(), None, "test"),
-            SUBSCRIPTION,
+            ledger,
             service="inventory",
             slot=0,
-            database=None,  # type: ignore[arg-type]  # the ledger takes its place
             kafka=KafkaSettings(),
             settings=bounds,
             fail=self.faults.append,
-        )
-        self.consumer._dispatcher = Dispatcher(
-            ledger,  # type: ignore[arg-type]  # takes the processor's place
-            bounds,
-            self.faults.append,
         )
         self.consumer._subscriber.consumer = membership
 

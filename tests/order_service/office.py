@@ -15,17 +15,19 @@ from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import Message
 from contracts.topics import ORDER_COMMANDS, ORDER_REPLIES, TOPICS_BY_NAME
-from messaging.batch import BatchProcessor, deliver
+from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import Connection
-from messaging.dead_letters import Record
+from messaging.delivery import deliver
 from messaging.http.tokens import customer_token, sign
 from messaging.metrics import BATCH_RETRIES
 from messaging.outbox import Outgoing, address
+from messaging.records import Record
 from messaging.settings import ConsumerSettings
 from order_service.app import build
 from order_service.checkout import Checkout, Tombstone
 from order_service.checkout.facts import order_id_of, payment_id_of, refund_id_of
+from order_service.consumers import subscriptions
 from order_service.exploration import CHECKOUT_ID, start
 from order_service.handlers import CheckoutHandler
 from order_service.settings import OrderSettings
@@ -42,6 +44,9 @@ TABLES = (
     "outbox",
     "recorded_replies",
     "dead_letters",
+    "dead_letter_history",
+    "dead_letter_runs",
+    "parked_keys",
     "http_idempotency",
 )
 
@@ -71,7 +76,7 @@ class Office:
             subscription.topic.name: BatchProcessor(
                 "order", subscription, self.service.database, ConsumerSettings(retry_first_ms=1)
             )
-            for subscription in self.service._subscriptions
+            for subscription in subscriptions(self._handler)
         }
         self._numbers = count(1)
         self.statements: list[str] = []
@@ -236,11 +241,16 @@ class Office:
         rows = await self.query("SELECT type FROM outbox ORDER BY id")
         return [str(row["type"]).removesuffix(".v1") for row in rows]
 
+    async def blocked(self) -> set[UUID]:
+        """The checkouts that a dead letter stands in the way of."""
+        return {
+            row[0] for row in await self.query("SELECT checkout_id FROM checkouts WHERE blocked")
+        }
+
     async def dead_letters(self) -> list[str]:
-        """What the dead letters say."""
-        return [
-            row[0] for row in await self.query("SELECT error_text FROM dead_letters ORDER BY id")
-        ]
+        """What the dead letters say, but for what is parked behind them."""
+        dead = "SELECT error_text FROM dead_letters WHERE status = 'dead' ORDER BY seq"
+        return [row[0] for row in await self.query(dead)]
 
     def retried_batches(self) -> float:
         """How often a batch was tried again, as after a deadlock or a violated constraint."""

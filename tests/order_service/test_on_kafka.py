@@ -27,6 +27,7 @@ from contracts.topics import (
     PAYMENT_COMMANDS,
     Topic,
     dead_letter_topic,
+    replay_topic,
 )
 from messaging.clock import utc_now
 from messaging.outbox import address
@@ -42,7 +43,14 @@ from tests.order_service.world import Cart, Provider, Stockroom
 pytestmark = pytest.mark.integration
 
 ASKED = (INVENTORY_COMMANDS, PAYMENT_COMMANDS, CART_COMMANDS)
-TOPICS = (*ASKED, ORDER_COMMANDS, ORDER_REPLIES, ORDER_EVENTS, dead_letter_topic("order"))
+TOPICS = (
+    *ASKED,
+    ORDER_COMMANDS,
+    ORDER_REPLIES,
+    ORDER_EVENTS,
+    dead_letter_topic("order"),
+    replay_topic("order"),
+)
 WaitUntil = Callable[..., Awaitable[None]]
 _numbers = count(1)
 
@@ -253,7 +261,7 @@ async def test_a_second_replica_in_the_middle_changes_nothing_about_the_outcome(
             await quarter.tell(begin(one))
 
     async def takes_part() -> bool:
-        return second.service.assigned_partitions > 0
+        return second.service.assigned(ORDER_REPLIES) > 0
 
     async def over() -> bool:
         return (await ended_as(quarter)) == {"paid": 100} and await quarter.all_final()
@@ -328,11 +336,11 @@ async def test_what_is_no_message_is_kept_aside_and_the_rest_goes_on(
     ]
     async with quarter.kafka.producer() as producer:
         for topic in (ORDER_COMMANDS, ORDER_REPLIES):
-            for value, given in poison:
+            for number, (value, given) in enumerate(poison):
                 await producer.send(
                     quarter.kafka.name_of(topic),
                     value,
-                    key=b"k",
+                    key=b"k%d" % number,
                     partition=partition,
                     headers=given,
                 )

@@ -73,6 +73,7 @@ from tests.order_service.story import (
     not_held,
     paid_story,
     pay,
+    payment_cancelled,
     processing,
     refund_failed,
     refund_pending,
@@ -724,12 +725,20 @@ class TestBlockedSteps:
         story = Story.begun().tell(blocked(Step.RESERVE), reserved())
         assert not story.saga.blocked
 
-    def test_the_payment_window_closes_all_the_same(self) -> None:
-        story = ordered().tell(blocked(Step.CHARGE))
-        assert story.saga.deadline_at == WINDOW_ENDS
-        story.window_closes()
-        story.is_now(State.CLOSING_PAYMENT)
-        assert not story.saga.blocked
+    def test_the_payment_window_does_not_close_on_who_is_kept_waiting(self) -> None:
+        story = ordered()
+        ending = story.window_closed()
+        story.tell(blocked(Step.CHARGE))
+        assert story.saga.deadline_at is None
+        story.later(days=3).ignores(ending)
+        story.is_now(State.PAYING)
+
+    def test_the_whole_window_runs_again_behind_a_dead_letter(self) -> None:
+        story = ordered().tell(blocked(Step.CHARGE)).later(days=3)
+        story.tell(unblocked(Step.CHARGE), payment_cancelled())
+        story.is_now(State.PAYMENT_FAILED)
+        window = timedelta(seconds=story.saga.request.payment_window_seconds)
+        assert story.saga.deadline_at == story.now + window
 
 
 class TestNothingExplains:

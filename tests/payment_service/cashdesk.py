@@ -20,11 +20,12 @@ from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import Message, SagaReply
 from contracts.messages.payment import ChargePayment, PaymentChanged, ProviderReported
 from contracts.topics import PAYMENT_COMMANDS
-from messaging.batch import BatchProcessor, deliver
+from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
-from messaging.dead_letters import Record
+from messaging.delivery import deliver
 from messaging.http.tokens import customer_token
 from messaging.outbox import Outgoing, address
+from messaging.records import Record
 from messaging.settings import ConsumerSettings
 from payment_service.app import build
 from payment_service.consumers import subscriptions
@@ -59,6 +60,9 @@ TABLES = (
     "outbox",
     "recorded_replies",
     "dead_letters",
+    "dead_letter_history",
+    "dead_letter_runs",
+    "parked_keys",
     "http_idempotency",
 )
 BANK_TABLES = ("ledger", "calls", "answers", "refunds", "payments")

@@ -242,7 +242,7 @@ async def test_a_failed_refund_can_be_asked_for_anew(desk: CashDesk, wait_until:
 async def test_one_message_that_makes_no_sense_leaves_the_others_alone(
     desk: CashDesk, wait_until: WaitUntil
 ) -> None:
-    checkout, other = new_id(), new_id()
+    checkout, other, third = new_id(), new_id(), new_id()
     desk.worker().start()
     stray = ProviderReported(
         checkout_id=other,
@@ -252,7 +252,7 @@ async def test_one_message_that_makes_no_sense_leaves_the_others_alone(
         outcome="succeeded",
         reported_at=utc_now(),
     )
-    foreign = soon(other).model_copy(update={"payment_id": derived_id(checkout, "payment")})
+    foreign = soon(third).model_copy(update={"payment_id": derived_id(checkout, "payment")})
 
     await desk.tell(soon(checkout), stray, foreign)
     await until_settled(desk, wait_until)

@@ -26,6 +26,7 @@ from contracts.topics import (
     PAYMENT_EVENTS,
     Topic,
     dead_letter_topic,
+    replay_topic,
 )
 from messaging.clock import utc_now
 from messaging.outbox import address
@@ -37,7 +38,13 @@ from tests.payment_service.story import capture, close, refund
 
 pytestmark = pytest.mark.integration
 
-TOPICS = (PAYMENT_COMMANDS, PAYMENT_EVENTS, ORDER_REPLIES, dead_letter_topic("payment"))
+TOPICS = (
+    PAYMENT_COMMANDS,
+    PAYMENT_EVENTS,
+    ORDER_REPLIES,
+    dead_letter_topic("payment"),
+    replay_topic("payment"),
+)
 WaitUntil = Callable[..., Awaitable[None]]
 _numbers = count(1)
 
@@ -209,11 +216,11 @@ async def test_what_is_no_command_is_kept_aside_and_the_rest_goes_on(
         (b"x" * 2_500_000, [*fresh, ("ce_id", str(new_id()).encode())]),
     ]
     async with branch.kafka.producer() as producer:
-        for value, given in poison:
+        for number, (value, given) in enumerate(poison):
             await producer.send(
                 branch.kafka.name_of(PAYMENT_COMMANDS),
                 value,
-                key=good.key,
+                key=b"k%d" % number,
                 partition=good.partition,
                 headers=given,
             )

@@ -17,12 +17,12 @@ def _counting(table: str, since: str, where: str) -> str:
 
 _OPEN = (
     *(
-        (
-            "dead letters",
-            source,
-            _counting("dead_letters", "created_at", "status IN ('dead', 'replaying')"),
-        )
+        (what, source, _counting("dead_letters", "created_at", f"status IN {statuses}"))
         for source in _SERVICES
+        for what, statuses in (
+            ("dead letters", "('dead', 'replaying', 'discarding')"),
+            ("messages parked behind dead letters", "('parked')"),
+        )
     ),
     *(
         (

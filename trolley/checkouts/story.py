@@ -128,9 +128,9 @@ _UNSENT = """
     SELECT type, time, flag_reason FROM outbox WHERE correlation_id = $1::text ORDER BY id LIMIT $2
 """
 _DEAD = """
-    SELECT id, consumer, type, error_type, fingerprint, created_at FROM dead_letters
-    WHERE key = convert_to($1::text, 'UTF8') AND status IN ('dead', 'replaying')
-    ORDER BY created_at LIMIT $2
+    SELECT id, consumer, type, status, error_type, fingerprint, created_at FROM dead_letters
+    WHERE key = convert_to($1::text, 'UTF8') AND status NOT IN ('done', 'discarded')
+    ORDER BY seq LIMIT $2
 """
 
 
@@ -239,8 +239,9 @@ def _open_items(
             )
     for source, rows in dead.items():
         for row in rows:
-            what = f"{row['type'] or 'a record'} is a dead letter of {row['consumer']}"
-            detail = f"{row['id']}: {row['error_type']}, fingerprint {row['fingerprint']}"
+            what = f"{row['type'] or 'a record'} is {row['status']} at {row['consumer']}"
+            fault = f"{row['error_type']}, fingerprint {row['fingerprint']}"
+            detail = f"{row['id']}: {fault if row['fingerprint'] else 'behind a dead letter'}"
             yield OpenItem(source.value, what, row["created_at"], detail)
 
 

@@ -1,0 +1,1 @@
+"""Dead letters: what could not be handled, what waits behind it, and how operators replay it."""

@@ -1,0 +1,44 @@
+"""Kafka records exactly as they came, and headers in one piece of bytes."""
+
+import base64
+from dataclasses import dataclass
+
+import orjson
+
+RawHeaders = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record exactly as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: RawHeaders
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of key, value and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
+
+
+def pack_headers(headers: RawHeaders) -> bytes:
+    """Headers as JSON: `[[name, base64 or null], ...]`, exact for any bytes."""
+    return orjson.dumps(
+        [
+            [name, None if value is None else base64.b64encode(value).decode()]
+            for name, value in headers
+        ]
+    )
+
+
+def unpack_headers(packed: bytes) -> RawHeaders:
+    """The headers that `pack_headers` packed."""
+    return tuple(
+        (name, None if value is None else base64.b64decode(value))
+        for name, value in orjson.loads(packed)
+    )

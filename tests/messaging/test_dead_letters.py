@@ -1,0 +1,678 @@
+"""Dead letters: what waits behind them, and what operators do about them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from contracts.ids import new_id
+from contracts.messages.inventory import ReserveStock, StockReserved
+from contracts.messages.order import StepBlocked, StepUnblocked
+from contracts.topics import INVENTORY_COMMANDS, replay_topic
+from messaging.batch import BatchProcessor
+from messaging.clock import utc_now
+from messaging.database import Connection
+from messaging.dead_letters.replays import ReplayProcessor
+from messaging.delivery import Delivery, Subscription, deliver
+from messaging.http.tokens import customer_token
+from messaging.records import RawHeaders, Record
+from messaging.settings import ConsumerSettings
+from tests.messaging.example import (
+    RAISES,
+    REJECTED_BY_DATABASE,
+    CountingHandler,
+    Example,
+    addressed,
+    reserve,
+)
+
+pytestmark = pytest.mark.integration
+
+WaitUntil = Callable[..., Awaitable[None]]
+KEY = SecretStr("k" * 32)
+SETTINGS = ConsumerSettings(retry_first_ms=1)
+FIXED = "the handler refused a SKU; fixed in 1.2"
+
+
+class Bench:
+    """The example service's processors and its API, one batch at a time."""
+
+    def __init__(self, example: Example) -> None:
+        self.example = example
+        self.handler = CountingHandler()
+        self.service = example.service(handler=self.handler)
+        self.batches = BatchProcessor(
+            "inventory",
+            Subscription(INVENTORY_COMMANDS, self.handler),
+            self.service.database,
+            SETTINGS,
+        )
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False),
+            base_url="http://inventory",
+            headers=authorized("operations"),
+        )
+        self._numbers = count(1)
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await self.service.database.close()
+        await self.service.api_database.close()
+
+    def replays(self) -> ReplayProcessor:
+        return ReplayProcessor(self.service.replayer, self.service.database, SETTINGS)
+
+    # What comes from Kafka.
+
+    def delivery(
+        self, message: ReserveStock, change: Callable[[Record], Record] = lambda record: record
+    ) -> Delivery:
+        sent = addressed(message)
+        assert sent.envelope is not None
+        headers: RawHeaders = tuple(sent.envelope.headers())
+        offset = next(self._numbers)
+        record = Record(INVENTORY_COMMANDS.name, 0, offset, sent.key, sent.payload, headers)
+        return deliver(change(record), INVENTORY_COMMANDS)
+
+    async def tell(self, *messages: ReserveStock) -> None:
+        """Handle messages as one batch."""
+        await self.hand(*map(self.delivery, messages))
+
+    async def hand(self, *deliveries: Delivery) -> None:
+        assert await self.batches.settle(deliveries, asyncio.Event())
+
+    async def give_turns(self, processor: ReplayProcessor | None = None) -> None:
+        """Handle what is on the way to the replays topic."""
+        assert await (processor or self.replays()).settle(await self.turns(), asyncio.Event())
+
+    async def turns(self) -> list[Delivery]:
+        """Take the replays out of the outbox."""
+        topic = replay_topic("inventory")
+        rows = await self.example.query(
+            "WITH sent AS (DELETE FROM outbox WHERE topic = $1 RETURNING *) "
+            "SELECT * FROM sent ORDER BY id",
+            topic.name,
+        )
+        found = []
+        for row in rows:
+            headers = (
+                ("ce_specversion", b"1.0"),
+                ("ce_id", str(row["message_id"]).encode()),
+                ("ce_type", row["type"].encode()),
+                ("ce_source", row["source"].encode()),
+                ("ce_time", row["time"].isoformat().encode()),
+                ("ce_subject", row["subject"].encode()),
+                ("ce_shopid", row["shop_id"].encode()),
+                ("ce_correlationid", row["correlation_id"].encode()),
+            )
+            record = Record(topic.name, 0, row["id"], row["key"], row["payload"], headers)
+            found.append(deliver(record, topic))
+        return found
+
+    # What is found.
+
+    async def rounds(self, checkout: UUID) -> list[int]:
+        """What took effect, in order."""
+        return (await self.example.counts()).get(checkout, (0, []))[1]
+
+    async def statuses(self) -> list[tuple[str, int]]:
+        """Of what was put aside: where it stands, and its attempts."""
+        rows = await self.example.query("SELECT status, attempts FROM dead_letters ORDER BY seq")
+        return [(row["status"], row["attempts"]) for row in rows]
+
+    async def told(self) -> list[tuple[str, int]]:
+        """What the saga is told: blocked and unblocked rounds, and answers, in order."""
+        names = {kind.type: kind.__name__ for kind in (StepBlocked, StepUnblocked, StockReserved)}
+        rows = await self.example.query("SELECT type, round FROM outbox ORDER BY id")
+        return [(names[row["type"]], row["round"]) for row in rows if row["type"] in names]
+
+    async def parked(self) -> int:
+        """How many keys are parked."""
+        return int((await self.example.query("SELECT count(*) FROM parked_keys"))[0][0])
+
+    async def letters(self, **query: Any) -> list[dict[str, Any]]:
+        """The list over HTTP, oldest first."""
+        answer = await self.http.get("/dead-letters", params=query)
+        assert answer.status_code == 200, answer.text
+        return list(reversed(answer.json()["items"]))
+
+    async def lock_is_waited_for(self) -> bool:
+        return bool(
+            await self.example.query(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                "AND datname = current_database()"
+            )
+        )
+
+    # What operators do.
+
+    async def post(self, path: str, **body: Any) -> httpx.Response:
+        headers = {"Idempotency-Key": str(uuid4())}
+        return await self.http.post(f"/dead-letters{path}", json=body, headers=headers)
+
+    async def run(self, action: str = "replay", **chosen: Any) -> str:
+        """Begin a run; its id."""
+        answer = await self.post("/runs", action=action, reason=FIXED, **chosen)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    async def figures(self, run_id: str) -> dict[str, Any]:
+        """How far a run is."""
+        answer = await self.http.get(f"/dead-letters/runs/{run_id}")
+        names = ("status", "chosen", "done", "failed", "untried", "drained")
+        return {name: answer.json()[name] for name in names}
+
+    async def fingerprint(self) -> str:
+        (row,) = await self.example.query(
+            "SELECT DISTINCT fingerprint FROM dead_letters WHERE fingerprint IS NOT NULL"
+        )
+        return str(row[0])
+
+
+def authorized(*roles: str) -> dict[str, str]:
+    token = customer_token(
+        KEY,
+        sub="olga",
+        roles=frozenset(roles),
+        now=utc_now(),
+        valid_for=timedelta(minutes=5),
+    )
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+async def bench(example: Example) -> AsyncIterator[Bench]:
+    """The example service of this test, taken apart."""
+    bench = Bench(example)
+    yield bench
+    await bench.close()
+
+
+class TestParking:
+    async def test_what_comes_later_of_its_key_waits_and_others_go_on(self, bench: Bench) -> None:
+        bad, good = new_id(), new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2), reserve(good))
+        await bench.tell(reserve(bad, 3), reserve(good, 2))
+        assert await bench.rounds(bad) == []
+        assert await bench.rounds(good) == [1, 2]
+        assert await bench.statuses() == [("dead", 1), ("parked", 0), ("parked", 0)]
+
+    async def test_what_came_before_it_in_the_batch_was_handled(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad), reserve(bad, 2, sku=RAISES), reserve(bad, 3))
+        assert await bench.rounds(bad) == [1]
+
+    @pytest.mark.parametrize("sku", [RAISES, REJECTED_BY_DATABASE])
+    async def test_the_saga_is_told_of_every_step_that_waits(self, bench: Bench, sku: str) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=sku), reserve(bad, 2))
+        assert await bench.told() == [("StepBlocked", 1), ("StepBlocked", 2)]
+        rows = await bench.example.query(
+            "SELECT payload FROM outbox WHERE type = $1", StepBlocked.type
+        )
+        (letter, _) = await bench.letters()
+        notes = [StepBlocked.model_validate_json(row["payload"]) for row in rows]
+        assert {str(note.dead_letter_id) for note in notes} == {letter["id"]}
+
+    async def test_a_command_that_is_asked_again_is_kept_once_and_answered_again(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        for _ in range(3):
+            await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        assert await bench.statuses() == [("dead", 1), ("parked", 0)]
+        assert await bench.told() == 4 * [("StepBlocked", 1), ("StepBlocked", 2)]
+
+    async def test_a_newer_version_blocks_the_step_that_its_envelope_names(
+        self, bench: Bench
+    ) -> None:
+        def newer(record: Record) -> Record:
+            kept = tuple(pair for pair in record.headers if pair[0] != "ce_type")
+            return replace(record, headers=(*kept, ("ce_type", b"inventory.reserve_stock.v2")))
+
+        checkout = new_id()
+        await bench.hand(bench.delivery(reserve(checkout, 7), newer))
+        assert await bench.told() == [("StepBlocked", 7)]
+        (letter,) = await bench.letters()
+        assert "unknown message type or version" in letter["fault"]["error_text"]
+
+    async def test_a_record_without_a_key_parks_nothing(self, bench: Bench) -> None:
+        deliveries = [
+            bench.delivery(reserve(new_id(), sku=sku), lambda record: replace(record, key=None))
+            for sku in (RAISES, "SKU", RAISES)
+        ]
+        await bench.hand(*deliveries)
+        assert await bench.statuses() == [("dead", 1), ("dead", 1)]
+        assert await bench.parked() == 0
+
+    async def test_a_key_longer_than_an_index_takes_parks_like_any_other(
+        self, bench: Bench
+    ) -> None:
+        def long(record: Record) -> Record:
+            return replace(record, key=b"k" * 100_000)
+
+        await bench.hand(*(bench.delivery(reserve(new_id(), sku=RAISES), long) for _ in range(2)))
+        assert await bench.statuses() == [("dead", 1), ("parked", 0)]
+
+    async def test_a_message_that_comes_twice_is_put_aside_once(self, bench: Bench) -> None:
+        dead, parked = (bench.delivery(reserve(new_id(), sku=RAISES)) for _ in range(2))
+        behind = replace(parked, record=replace(parked.record, key=dead.record.key))
+        await bench.hand(dead, behind)
+        await bench.hand(dead, behind)
+        assert await bench.statuses() == [("dead", 1), ("parked", 0)]
+
+
+class TestReplays:
+    @pytest.mark.parametrize("sku", [RAISES, REJECTED_BY_DATABASE])
+    async def test_the_letter_and_what_waits_behind_it_take_effect_in_order(
+        self, bench: Bench, sku: str
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=sku), reserve(bad, 2), reserve(bad, 3))
+        bench.handler.mended = True
+        run = await bench.run(fingerprint=await bench.fingerprint())
+        await bench.give_turns()
+        assert await bench.rounds(bad) == [1, 2, 3]
+        assert {status for status, _ in await bench.statuses()} == {"done"}
+        assert await bench.parked() == 0
+        assert await bench.figures(run) == {
+            "status": "finished",
+            "chosen": 1,
+            "done": 1,
+            "failed": 0,
+            "untried": 0,
+            "drained": 2,
+        }
+
+    async def test_the_saga_has_its_answers_and_goes_on(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        await bench.give_turns()
+        assert (await bench.told())[2:] == [
+            ("StockReserved", 1),
+            ("StepUnblocked", 1),
+            ("StockReserved", 2),
+            ("StepUnblocked", 2),
+        ]
+
+    async def test_afterwards_the_key_is_like_any_other(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        await bench.give_turns()
+        await bench.tell(reserve(bad, 2))
+        assert await bench.rounds(bad) == [1, 2]
+
+    async def test_replaying_twice_is_harmless(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        refused = await bench.post("/runs", action="replay", reason=FIXED, key=str(bad))
+        assert refused.status_code == 409
+        turns = await bench.turns()
+        for _ in range(3):
+            assert await bench.replays().settle(turns, asyncio.Event())
+        assert await bench.rounds(bad) == [1, 2]
+
+    async def test_a_replay_cut_off_behind_its_letter_goes_on_when_it_comes_again(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2), reserve(bad, 3))
+        bench.handler.mended = True
+        run = await bench.run(key=str(bad))
+        (turn,) = await bench.turns()
+        assert turn.incoming is not None
+        async with bench.service.database.transaction() as connection:
+            letter_id = turn.incoming.body.dead_letter_id  # type: ignore[attr-defined]
+            await bench.service.replayer.take_turn(connection, letter_id, None, utc_now())
+        assert await bench.rounds(bad) == [1]
+        assert await bench.replays().settle([turn], asyncio.Event())
+        assert await bench.rounds(bad) == [1, 2, 3]
+        assert (await bench.figures(run))["drained"] == 2
+
+    async def test_a_batch_that_meets_a_replay_waits_for_it(
+        self, bench: Bench, wait_until: WaitUntil
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        (turn,) = await bench.turns()
+        assert turn.incoming is not None
+        letter_id = turn.incoming.body.dead_letter_id  # type: ignore[attr-defined]
+        async with bench.service.database.transaction() as connection:
+            await bench.service.replayer.take_turn(connection, letter_id, None, utc_now())
+            later = asyncio.create_task(bench.tell(reserve(bad, 2)))
+            await wait_until(bench.lock_is_waited_for)
+        await later
+        assert await bench.rounds(bad) == [1, 2]
+        assert await bench.statuses() == [("done", 1)]
+
+    @pytest.mark.parametrize("sku", [RAISES, REJECTED_BY_DATABASE])
+    async def test_a_letter_that_fails_again_is_dead_again_and_its_key_waits(
+        self, bench: Bench, sku: str
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=sku), reserve(bad, 2))
+        (before, _) = await bench.statuses()
+        await bench.run(key=str(bad))
+        await bench.give_turns()
+        (after, waits) = await bench.statuses()
+        assert after == ("dead", before[1] + 1)
+        assert waits == ("parked", 0)
+        assert await bench.parked() == 1
+        assert (await bench.told())[-1] == ("StepBlocked", 1)
+
+    async def test_the_first_that_fails_as_before_stops_the_run(self, bench: Bench) -> None:
+        await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(5)))
+        run = await bench.run(fingerprint=await bench.fingerprint())
+        await bench.give_turns()
+        assert await bench.figures(run) == {
+            "status": "stopped",
+            "chosen": 5,
+            "done": 0,
+            "failed": 1,
+            "untried": 4,
+            "drained": 0,
+        }
+        assert await bench.statuses() == [("dead", 2), *(4 * [("dead", 1)])]
+
+    async def test_another_fault_than_the_chosen_ones_stops_nothing(self, bench: Bench) -> None:
+        skus = (RAISES, REJECTED_BY_DATABASE, RAISES)
+        await bench.tell(*(reserve(new_id(), sku=sku) for sku in skus))
+        first, second, third = await bench.letters()
+        bench.handler.mended = True
+        broken = dict(reserve(UUID(first["key"])).model_dump(mode="json"), lines=[])
+        # An empty order makes another fault: its first line is not there.
+        answer = await bench.post(f"/{first['id']}/edits", value=broken, reason="to see it fail")
+        assert answer.status_code == 200
+        run = await bench.run(ids=[one["id"] for one in (first, second, third)])
+        await bench.give_turns()
+        assert await bench.figures(run) == {
+            "status": "finished",
+            "chosen": 3,
+            "done": 2,
+            "failed": 1,
+            "untried": 0,
+            "drained": 0,
+        }
+
+    async def test_what_waited_may_die_in_its_turn_and_the_rest_waits_on(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2, sku=RAISES), reserve(bad, 3))
+        (first, second, _) = await bench.letters()
+        mended = reserve(bad).model_dump(mode="json")
+        await bench.post(f"/{first['id']}/edits", value=mended, reason="a SKU that works")
+        await bench.run(ids=[first["id"]])
+        await bench.give_turns()
+        assert await bench.rounds(bad) == [1]
+        assert await bench.statuses() == [("done", 1), ("dead", 1), ("parked", 0)]
+        bench.handler.mended = True
+        await bench.run(ids=[second["id"]])
+        await bench.give_turns()
+        assert await bench.rounds(bad) == [1, 2, 3]
+
+    async def test_the_database_may_be_away_for_a_while(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        away = 3
+        replayer = bench.service.replayer
+        take_turn = replayer.take_turn
+
+        async def now_and_then(connection: Connection, *args: Any, **options: Any) -> Any:
+            nonlocal away
+            turn = await take_turn(connection, *args, **options)
+            if (away := away - 1) >= 0:
+                raise ConnectionResetError("the database is gone")
+            return turn
+
+        monkeypatch.setattr(replayer, "take_turn", now_and_then)
+        await bench.give_turns()
+        assert away == -1
+        assert await bench.rounds(bad) == [1]
+        assert await bench.statuses() == [("done", 1)]
+
+    async def test_a_rate_is_kept(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(4)))
+        bench.handler.mended = True
+        run = await bench.run(fingerprint=await bench.fingerprint(), rate_per_second=50)
+        processor, loop = bench.replays(), asyncio.get_running_loop()
+        started = loop.time()
+        await bench.give_turns(processor)
+        assert loop.time() - started >= 3 / 50
+        assert (await bench.figures(run))["done"] == 4
+
+    async def test_a_run_can_be_stopped(self, bench: Bench) -> None:
+        await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(3)))
+        bench.handler.mended = True
+        run = await bench.run(fingerprint=await bench.fingerprint())
+        stopped = await bench.post(f"/runs/{run}/stop", reason="wait for the release")
+        assert stopped.json()["stopped_because"] == "olga: wait for the release"
+        await bench.give_turns()
+        assert (await bench.figures(run))["untried"] == 3
+        assert await bench.statuses() == 3 * [("dead", 1)]
+        again = await bench.run(fingerprint=await bench.fingerprint())
+        await bench.give_turns()
+        assert (await bench.figures(again))["done"] == 3
+
+
+class TestDiscards:
+    async def test_the_letter_is_left_and_what_waited_goes_on(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        await bench.run("discard", key=str(bad), ids=[(await bench.letters())[0]["id"]])
+        await bench.give_turns()
+        assert await bench.rounds(bad) == [2]
+        assert [status for status, _ in await bench.statuses()] == ["discarded", "done"]
+        assert (await bench.told())[2:] == [
+            ("StepUnblocked", 1),
+            ("StockReserved", 2),
+            ("StepUnblocked", 2),
+        ]
+        rows = await bench.example.query(
+            "SELECT payload FROM outbox WHERE type = $1 ORDER BY id", StepUnblocked.type
+        )
+        outcomes = [StepUnblocked.model_validate_json(row["payload"]).outcome for row in rows]
+        assert outcomes == ["discarded", "replayed"]
+
+    async def test_a_whole_key_can_be_discarded(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        await bench.run("discard", key=str(bad))
+        await bench.give_turns()
+        assert await bench.rounds(bad) == []
+        assert {status for status, _ in await bench.statuses()} == {"discarded"}
+        assert await bench.parked() == 0
+
+
+class TestOperators:
+    async def test_others_are_refused(self, bench: Bench) -> None:
+        for headers, status in (({"Authorization": ""}, 401), (authorized("operator"), 403)):
+            for path in ("", "/figures", "/runs", "/dry-run", f"/{new_id()}"):
+                answer = await bench.http.get(f"/dead-letters{path}", headers=headers)
+                assert answer.status_code == status
+
+    async def test_pages_go_back_in_time(self, bench: Bench) -> None:
+        await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(5)))
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            answer = (await bench.http.get("/dead-letters", params={"limit": 2, **cursor})).json()
+            seen += [one["id"] for one in answer["items"]]
+            if answer["next_cursor"] is None:
+                break
+            cursor = {"cursor": answer["next_cursor"]}
+        assert seen == [one["id"] for one in reversed(await bench.letters())]
+
+    async def test_letters_are_found_by_what_is_known_of_them(self, bench: Bench) -> None:
+        one, other = new_id(), new_id()
+        await bench.tell(reserve(one, sku=RAISES), reserve(one, 2))
+        middle = utc_now().isoformat()
+        await bench.tell(reserve(other, sku=REJECTED_BY_DATABASE))
+        first, parked, last = await bench.letters()
+        for query, found in (
+            ({"key": str(one)}, [first, parked]),
+            ({"status": "parked"}, [parked]),
+            ({"status": ["dead", "parked"]}, [first, parked, last]),
+            ({"fingerprint": first["fault"]["fingerprint"]}, [first]),
+            ({"consumer": "inventory.inventory.commands"}, [first, parked, last]),
+            ({"consumer": "inventory.nothing"}, []),
+            ({"type": ReserveStock.type, "since": middle}, [last]),
+            ({"until": middle}, [first, parked]),
+            ({"id": [first["id"], last["id"]]}, [first, last]),
+        ):
+            assert await bench.letters(**query) == found
+        assert [letter["waiting"] for letter in (first, parked, last)] == [1, 0, 0]
+
+    async def test_ten_thousand_are_listed_with_one_statement(self, bench: Bench) -> None:
+        await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(500)))
+        statements: list[str] = []
+        bench.service.api_database.watch(statements.append)
+        assert len(await bench.letters(limit=10_000)) == 500
+        assert len(statements) == 1
+
+    async def test_figures_tell_what_fails_most(self, bench: Bench) -> None:
+        one = new_id()
+        await bench.tell(reserve(new_id(), sku=REJECTED_BY_DATABASE))
+        await bench.tell(reserve(one, sku=RAISES), reserve(new_id(), sku=RAISES), reserve(one, 2))
+        figures = (await bench.http.get("/dead-letters/figures")).json()["items"]
+        assert [(one["error_type"], one["dead"], one["waiting"]) for one in figures] == [
+            ("RuntimeError", 2, 1),
+            ("CheckViolationError", 1, 0),
+        ]
+
+    async def test_a_letter_is_shown_whole(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        first, parked = await bench.letters()
+        whole = (await bench.http.get(f"/dead-letters/{first['id']}")).json()
+        assert whole["key"] == {"text": str(bad)}
+        assert whole["value"]["json"] == reserve(bad, sku=RAISES).model_dump(mode="json")
+        assert {"name": "ce_type", "value": {"text": ReserveStock.type}} in whole["headers"]
+        assert [one["id"] for one in whole["waiting"]] == [parked["id"]]
+        missing = await bench.http.get(f"/dead-letters/{new_id()}")
+        assert missing.status_code == 404
+
+    async def test_a_dry_run_tells_what_would_come_of_it_and_keeps_nothing(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(new_id(), sku=REJECTED_BY_DATABASE))
+        before = await _everything(bench.example)
+        answer = (await bench.http.get("/dead-letters/dry-run")).json()["items"]
+        assert [(one["outcome"], one["same_fault"]) for one in answer] == 2 * [("fails", True)]
+        bench.handler.mended = True
+        answer = (await bench.http.get("/dead-letters/dry-run", params={"key": str(bad)})).json()
+        (one,) = answer["items"]
+        assert one["outcome"] == "handled"
+        assert [message["type"] for message in one["messages"]] == [StockReserved.type]
+        assert one["changes"] == [f"Count {bad}"]
+        assert await _everything(bench.example) == before
+
+    async def test_an_edited_value_is_replayed_and_both_stand_in_the_history(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        (letter,) = await bench.letters()
+        mended = reserve(bad, quantity=3).model_dump(mode="json")
+        answer = await bench.post(f"/{letter['id']}/edits", value=mended, reason="the SKU is gone")
+        assert answer.status_code == 200
+        assert answer.json()["edited_value"]["json"] == mended
+        await bench.run(ids=[letter["id"]])
+        await bench.give_turns()
+        assert (await bench.example.counts())[bad] == (3, [1])
+        history = (await bench.http.get(f"/dead-letters/{letter['id']}")).json()["history"]
+        told = [(entry["who"], entry["action"], entry["reason"]) for entry in history]
+        assert told == [
+            ("olga", "edited", "the SKU is gone"),
+            ("olga", "replay asked for", FIXED),
+            ("olga", "handled", FIXED),
+        ]
+        assert history[0]["before"]["json"]["lines"][0]["sku"] == RAISES
+        assert history[0]["after"]["json"] == mended
+
+    async def test_what_is_no_message_of_its_type_and_key_is_refused(self, bench: Bench) -> None:
+        await bench.tell(reserve(new_id(), sku=RAISES))
+        (letter,) = await bench.letters()
+        for value in ({"lines": 7}, reserve(new_id()).model_dump(mode="json")):
+            answer = await bench.post(f"/{letter['id']}/edits", value=value, reason="to try it")
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["location"] == "body.value"
+
+    async def test_what_had_its_turn_is_not_edited(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        (letter,) = await bench.letters()
+        await bench.run("discard", key=str(bad))
+        await bench.give_turns()
+        value = reserve(bad).model_dump(mode="json")
+        answer = await bench.post(f"/{letter['id']}/edits", value=value, reason="too late")
+        assert answer.status_code == 409
+
+    @pytest.mark.parametrize(
+        "chosen", [{}, {"ids": []}, {"key": "a\x00b"}, {"rate_per_second": 0, "key": "k"}], ids=str
+    )
+    async def test_a_run_must_say_which_letters(self, bench: Bench, chosen: dict[str, Any]) -> None:
+        answer = await bench.post("/runs", action="replay", reason=FIXED, **chosen)
+        assert answer.status_code == 422
+
+    async def test_what_is_parked_is_not_replayed_before_its_time(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        (_, parked) = await bench.letters()
+        answer = await bench.post("/runs", action="replay", reason=FIXED, ids=[parked["id"]])
+        assert answer.status_code == 409
+
+
+async def test_over_kafka_a_fixed_service_replays_what_its_forerunner_could_not(
+    example: Example, wait_until: WaitUntil
+) -> None:
+    bad, good = new_id(), new_id()
+    await example.send(
+        *(addressed(one) for one in (reserve(bad, sku=RAISES), reserve(bad, 2), reserve(good)))
+    )
+
+    async def aside() -> bool:
+        return len(await example.query("SELECT 1 FROM dead_letters")) == 2
+
+    async with example.running():
+        await wait_until(aside)
+    async with example.running(handler=CountingHandler(mended=True)) as service:
+        transport = httpx.ASGITransport(app=service.app)
+        headers = {**authorized("operations"), "Idempotency-Key": str(uuid4())}
+        async with httpx.AsyncClient(transport=transport, base_url="http://inventory") as http:
+            body = {"action": "replay", "reason": FIXED, "key": str(bad)}
+            answer = await http.post("/dead-letters/runs", json=body, headers=headers)
+            assert answer.status_code == 202
+
+            async def finished() -> bool:
+                run = await http.get(answer.headers["Location"], headers=headers)
+                return bool(run.json()["status"] == "finished") and await example.idle()
+
+            await wait_until(finished)
+    assert await example.counts() == {bad: (2, [1, 2]), good: (1, [1])}
+
+
+async def _everything(example: Example) -> Sequence[Any]:
+    tables = ("dead_letters", "parked_keys", "counts", "outbox", "recorded_replies")
+    return [await example.query(f"SELECT * FROM {table} ORDER BY 1") for table in tables]  # noqa: S608
