@@ -51,6 +51,7 @@ COMMANDS = {
     "checkout": Listed(
         "trolley.checkouts.command:checkout", "Show one checkout, or those that are stuck."
     ),
+    "dlq": Listed("trolley.dlq.command:dlq", "List, try, mend, replay and discard dead letters."),
     "token": Listed("trolley.commands.token:token", "Print a signed customer token."),
     "topics": Listed("trolley.commands.topics:topics", "Create, alter and list the topics."),
     "retire": Listed(

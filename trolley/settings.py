@@ -120,3 +120,30 @@ class RuntimeSettings(BaseSettings):
     last_port: int = Field(default=29_999, ge=1024, le=65_535)
     """Free ports are picked in this range, below the ephemeral ports of common systems (32,768
     and up), so that no outgoing connection takes a port between its choice and its use."""
+
+
+class ClientSettings(BaseSettings):
+    """How patient the clients of the services are; prefix `TROLLEY_CLIENT_`."""
+
+    model_config = SettingsConfigDict(env_prefix="TROLLEY_CLIENT_", extra="ignore")
+
+    patience_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="How long one request is repeated, under its key, while a service is away.",
+    )
+    retry_first_seconds: float = Field(
+        default=0.05, gt=0, description="First wait before a request is repeated; it doubles."
+    )
+    retry_longest_seconds: float = Field(
+        default=1, gt=0, description="Longest wait before a request is repeated."
+    )
+    connections_per_service: int = Field(
+        default=8,
+        ge=1,
+        description="Connections to one service; requests beyond them wait for their turn. Eight "
+        "keep a service busy, and 24 cost the client twice the time for each request.",
+    )
+    request_seconds: float = Field(
+        default=15, gt=0, description="A request without an answer for so long counts as lost."
+    )

@@ -18,6 +18,9 @@ from contracts.topics import ORDER_COMMANDS, ORDER_REPLIES, TOPICS_BY_NAME
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import Connection
+from messaging.dead_letters.desk import Selection, begin_run
+from messaging.dead_letters.letters import Status
+from messaging.dead_letters.runs import Action
 from messaging.delivery import deliver
 from messaging.http.tokens import customer_token, sign
 from messaging.metrics import BATCH_RETRIES
@@ -240,6 +243,29 @@ class Office:
         """The types of all messages in the outbox, in order, without version."""
         rows = await self.query("SELECT type FROM outbox ORDER BY id")
         return [str(row["type"]).removesuffix(".v1") for row in rows]
+
+    async def replay(self, action: Action = "replay") -> None:
+        """Replay, or discard, all dead letters with what waits behind them."""
+        database, now = self.service.database, utc_now()
+        async with database.transaction() as connection:
+            every = Selection(statuses=(Status.DEAD,))
+            run = await begin_run(
+                connection,
+                "order",
+                action,
+                every,
+                who="olga",
+                reason="fixed",
+                rate_per_second=None,
+                now=now,
+            )
+        assert run is not None
+        for row in await self.query("SELECT id FROM dead_letters WHERE run_id = $1", run.id):
+            letter_id: UUID | None = row["id"]
+            while letter_id is not None:
+                async with database.transaction() as connection:
+                    turn = await self.service.replayer.take_turn(connection, letter_id, run, now)
+                letter_id = turn.following
 
     async def blocked(self) -> set[UUID]:
         """The checkouts that a dead letter stands in the way of."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,12 +12,12 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.base import Message, Step
 from contracts.messages.cart import CheckoutAccepted, UnlockCart
-from contracts.messages.inventory import CommitReservation, ReserveStock
+from contracts.messages.inventory import CommitReservation, ReserveStock, StockReserved
 from contracts.messages.order import OrderEvent, OrderPaid, OrderPlaced
 from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
 from messaging.clock import utc_now
-from order_service.checkout import Checkout, State, Tombstone
+from order_service.checkout import Checkout, Outcome, State, Tombstone, advance
 from order_service.exploration import CHECKOUT_ID, SHORT_POLICY, explore, silhouette, start
 from order_service.handlers import CheckoutHandler, _firsts
 from order_service.store import checkouts as store
@@ -224,6 +226,48 @@ class TestWhatNothingExplains:
         await office.tell(start(), blocked(Step.RESERVE))
         (row,) = await office.query("SELECT blocked, deadline_at FROM checkouts")
         assert tuple(row) == (True, None)
+
+
+class TestAReplyThatCannotBeHandled:
+    """A bug in the saga itself: it says blocked, and a replay of the reply brings it on."""
+
+    async def test_its_saga_is_blocked_in_the_same_transaction_and_goes_on_by_a_replay(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(StockReserved))
+            await office.tell(reserved(), cart_closed())
+        assert await office.blocked() == {CHECKOUT_ID}
+        (_, parked) = await office.query("SELECT status FROM dead_letters ORDER BY seq")
+        assert parked["status"] == "parked"
+
+        await office.replay()
+        assert await office.blocked() == set()
+        assert await office.states() == {CHECKOUT_ID: "paying"}
+        rows = await office.query("SELECT status FROM dead_letters")
+        assert {row["status"] for row in rows} == {"done"}
+
+    async def test_a_discard_is_as_if_no_answer_had_come(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(StockReserved))
+            await office.tell(reserved())
+        await office.replay("discard")
+        assert await office.states() == {CHECKOUT_ID: "releasing"}
+
+
+def refusing(kind: type[Message]) -> Callable[..., Outcome]:
+    """A saga that cannot take in one kind of message."""
+
+    def refuse(known: Any, message: Any, *rest: Any) -> Outcome:
+        if isinstance(message, kind):
+            raise RuntimeError(f"cannot take in {message.type}")
+        return advance(known, message, *rest)
+
+    return refuse
 
 
 class TestBatches:

@@ -316,7 +316,7 @@ class CashDesk:
         """Name, step and round of the replies to the saga, each id once, in order."""
         rows = await self.query(
             "SELECT DISTINCT ON (message_id) id, type, payload FROM outbox"
-            " WHERE topic = 'order.replies' ORDER BY message_id, id"
+            " WHERE topic = 'order.replies' AND type LIKE 'payment.%' ORDER BY message_id, id"
         )
         found = []
         for row in sorted(rows, key=lambda row: int(row["id"])):

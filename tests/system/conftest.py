@@ -3,24 +3,41 @@
 import contextlib
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from tests.system.buggy import BUG_FILE
 from tests.system.town import Town
-from trolley.demo.client import Client
+from trolley.client import Client
 from trolley.demo.screen import Screen
 from trolley.demo.settings import DemoSettings
 from trolley.runtime.stack import Runtime
+from trolley.services import SERVICES
 
 REPLICAS = 2
+BUGGY = {
+    "inventory": "tests.system.buggy_inventory",
+    "payment": "tests.system.buggy_payment",
+}
+"""Services that can be released with a bug; they have none as a rule."""
 
 
 @pytest.fixture(scope="session")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """A running stack; the last test's faults are over when the next one gets it."""
+    directory = tmp_path_factory.mktemp("town")
+    bug_files = {name: directory / f"{name}.bug" for name in BUGGY}
     async with (
-        Runtime(tmp_path_factory.mktemp("town") / "state", replicas=REPLICAS) as runtime,
+        Runtime(
+            directory / "state",
+            replicas=REPLICAS,
+            services=tuple(
+                replace(one, module=BUGGY.get(one.name, one.module)) for one in SERVICES
+            ),
+            service_environment={name: {BUG_FILE: str(file)} for name, file in bug_files.items()},
+        ) as runtime,
         contextlib.AsyncExitStack() as stack,
     ):
         await runtime.wait_ready()
@@ -33,4 +50,4 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
         ]
         screen = Screen(Console(file=io.StringIO()))
         with screen.bars():
-            yield Town(runtime, tuple(clients), screen)
+            yield Town(runtime, tuple(clients), screen, bug_files)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -76,23 +75,10 @@ async def send_again(town: Town, records: list[Any], *, fresh_ids: bool) -> None
 async def state_of(town: Town) -> dict[str, list[Any]]:
     state: dict[str, list[Any]] = {}
     for database, statements in STATE.items():
-        connection = await asyncpg.connect(town.runtime.database_url(database))
-        try:
-            state[database] = [
-                [tuple(row) for row in await connection.fetch(statement)]
-                for statement in statements
-            ]
-        finally:
-            await connection.close()
+        state[database] = [
+            [tuple(row) for row in await town.rows(database, statement)] for statement in statements
+        ]
     return state
-
-
-async def count(town: Town, database: str, statement: str) -> int:
-    connection = await asyncpg.connect(town.runtime.database_url(database))
-    try:
-        return int(await connection.fetchval(statement))
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize("fresh_ids", [False, True], ids=["duplicates", "re-sends"])
@@ -110,6 +96,6 @@ async def test_every_message_a_second_time_changes_nothing(
     await wait_until(town.all_is_read, seconds=60, what="reading everything")
     assert await state_of(town) == before
     for database in STATE:
-        letters = await count(town, database, "SELECT count(*) FROM dead_letters")
-        assert letters == 0, f"{letters} dead letters in {database}"
+        letters = await town.rows(database, "SELECT 1 FROM dead_letters")
+        assert letters == [], f"{len(letters)} dead letters in {database}"
     await town.audit()

@@ -1,14 +1,17 @@
 """A whole stack with two replicas of everything, and shoppers who buy while faults happen."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from trolley.audit.auditor import Sources, audit
-from trolley.demo.client import Client
+from trolley.client import Client
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.orders import Orders
@@ -38,8 +41,16 @@ class Bought:
 class Town:
     """The stack of a test module."""
 
-    def __init__(self, runtime: Runtime, clients: tuple[Client, ...], screen: Screen) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        clients: tuple[Client, ...],
+        screen: Screen,
+        bug_files: Mapping[str, Path],
+    ) -> None:
         self.runtime = runtime
+        self.bug_files = bug_files
+        """By service: where a bug of its next release is written (see `tests.system.buggy`)."""
         self._settings = DemoSettings()
         pace = Pace(PACE_SECONDS, shortest=PACE_SECONDS / 10, longest=PACE_SECONDS)
         self._shops = tuple(Shop(client, runtime.signing_key, pace) for client in clients)
@@ -58,8 +69,7 @@ class Town:
 
         They use the first `replicas` of each service, all of them unless said.
         """
-        article = Article(f"faulty weather {next(_articles)}", price_minor=799)
-        await offer(self._stage, article, shoppers)
+        article = await self.offer(shoppers)
         done = 0
         third = asyncio.Event()
         shops = self._shops[:replicas]
@@ -97,11 +107,35 @@ class Town:
         assert len({one.order_id for one in bought} - {None}) == len(bought)
         sold_out = Level(on_hand=0, reserved=0)
 
-        async def level() -> Level:
-            return await self._shops[0].level(article.sku)
-
-        assert await settled(level, sold_out.__eq__, self._settings) == sold_out
+        assert (
+            await settled(lambda: self.level(article), sold_out.__eq__, self._settings) == sold_out
+        )
         await self.audit()
+
+    async def offer(self, pieces: int, price_minor: int = 799) -> Article:
+        """A new article on the shelf."""
+        article = Article(f"weather {next(_articles)}", price_minor=price_minor)
+        await offer(self._stage, article, pieces)
+        return article
+
+    async def check_out(self, article: Article) -> tuple[Shopper, Checkout]:
+        """A shopper who has just bought a piece; nothing is waited for."""
+        shopper = Shopper(self._shops[0], self._settings, name="Shopper")
+        await shopper.open_cart()
+        await shopper.put({article.sku: 1})
+        return shopper, await shopper.check_out()
+
+    async def level(self, article: Article) -> Level:
+        """What inventory has of an article."""
+        return await self._shops[0].level(article.sku)
+
+    async def rows(self, database: str, statement: str, *arguments: object) -> list[Any]:
+        """Rows of a service's database."""
+        connection = await asyncpg.connect(self.runtime.database_url(database))
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
 
     async def all_is_read(self) -> bool:
         """Whether every service has settled every record of its topics."""

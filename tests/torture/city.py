@@ -13,7 +13,7 @@ import asyncpg
 from tests.conftest import Infrastructure
 from tests.torture import service_process
 from tests.torture.injection import OBSERVER, Board
-from trolley.demo.client import Answer, Client, Refused
+from trolley.client import Answer, Client, Refused
 from trolley.migrations import migrate
 from trolley.runtime.ports import PortReservations
 from trolley.services import SERVICES, Service, databases

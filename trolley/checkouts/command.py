@@ -10,7 +10,6 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
 
 from messaging.clock import utc_now
 from trolley.audit.settings import AuditSettings
@@ -19,6 +18,7 @@ from trolley.checkouts.picture import picture_of, picture_of_stuck
 from trolley.checkouts.story import SERVICES, Story, UnknownCheckout, story_of
 from trolley.checkouts.stuck import Stuck, stuck_checkouts
 from trolley.commands.options import HomeOption
+from trolley.printing import console
 from trolley.runtime.home import Home
 
 checkout = typer.Typer(
@@ -32,8 +32,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
-
-_PIPE_WIDTH = 240
 
 
 @checkout.command("show")
@@ -56,7 +54,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(story.as_json(), indent=2))
     else:
-        _console().print(picture_of(story, utc_now()))
+        console().print(picture_of(story, utc_now()))
 
 
 @checkout.command("stuck")
@@ -75,7 +73,7 @@ def stuck(
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2, default=str))
     elif found:
-        _console().print(picture_of_stuck(found, utc_now()))
+        console().print(picture_of_stuck(found, utc_now()))
     else:
         typer.echo("No checkout is stuck.")
     raise typer.Exit(1 if found else 0)
@@ -92,9 +90,3 @@ async def _snapshots(home: Path) -> AsyncIterator[Snapshots]:
         statement_seconds=STATEMENT_SECONDS,
     ) as snapshots:
         yield snapshots
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    # In a pipe lines are for programs: none is cut.
-    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from trolley.checkouts.story import Entry, Story
 from trolley.checkouts.stuck import Stuck
+from trolley.printing import add_row, age, plain_table
 
 
 def picture_of(story: Story, now: datetime) -> RenderableType:
@@ -23,9 +24,9 @@ def picture_of(story: Story, now: datetime) -> RenderableType:
 
 def picture_of_stuck(stuck: Sequence[Stuck], now: datetime) -> RenderableType:
     """A line for each."""
-    table = _table("checkout", "state", "for", "why")
+    table = plain_table("checkout", "state", "for", "why")
     for one in stuck:
-        _row(table, str(one.checkout_id), one.state, _seconds(one.since, now), one.why)
+        add_row(table, str(one.checkout_id), one.state, age(one.since, now), one.why)
     return table
 
 
@@ -42,14 +43,16 @@ def _headline(story: Story, now: datetime) -> Text:
 
 
 def _timeline(entries: Sequence[Entry]) -> Table:
-    table = _table("time (UTC)", "ms", "service", "", "message", "step", "outcome", "state", "note")
+    table = plain_table(
+        "time (UTC)", "ms", "service", "", "message", "step", "outcome", "state", "note"
+    )
     table.columns[1].justify = "right"
     before: datetime | None = None
     for entry in entries:
         waited = "" if before is None else f"+{1000 * (entry.at - before).total_seconds():,.0f}"
         before = entry.at
         step = f"{entry.step} {entry.round}" if entry.step else str(entry.round or "")
-        _row(
+        add_row(
             table,
             f"{entry.at:%H:%M:%S.%f}"[:-3],
             waited,
@@ -65,30 +68,14 @@ def _timeline(entries: Sequence[Entry]) -> Table:
 
 
 def _waits(story: Story) -> Table:
-    table = _table("waits for", "asked", "without an answer")
+    table = plain_table("waits for", "asked", "without an answer")
     for wait in story.waits:
-        _row(table, f"{wait.step} {wait.round}", f"{wait.sends} times", wait.next)
+        add_row(table, f"{wait.step} {wait.round}", f"{wait.sends} times", wait.next)
     return table
 
 
 def _open_items(story: Story, now: datetime) -> Table:
-    table = _table("open", "service", "for", "detail")
+    table = plain_table("open", "service", "for", "detail")
     for item in story.open_items:
-        _row(table, item.what, item.service, _seconds(item.since, now), item.detail)
+        add_row(table, item.what, item.service, age(item.since, now), item.detail)
     return table
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title)
-    return table
-
-
-def _row(table: Table, *cells: str) -> None:
-    # What others wrote is no markup of ours.
-    table.add_row(*map(Text, cells))
-
-
-def _seconds(since: datetime, now: datetime) -> str:
-    return f"{(now - since).total_seconds():,.0f} s"

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trolley.client import ClientError
 from trolley.demo.books import Books, Comparison, captured_minor, captures, payment_of
 from trolley.demo.checks import Check
-from trolley.demo.client import ClientError
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.shop import Level

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from trolley.client import ClientError, Refused
 from trolley.demo.checks import Check
-from trolley.demo.client import ClientError, Refused
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.screen import Bar

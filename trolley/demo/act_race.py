@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from trolley.client import ClientError, Refused
 from trolley.demo.checks import Check
-from trolley.demo.client import ClientError, Refused
 from trolley.demo.crowd import crowd
 from trolley.demo.goods import Article, offer
 from trolley.demo.screen import Bar

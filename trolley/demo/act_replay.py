@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trolley.client import ClientError
 from trolley.demo.checks import Check
-from trolley.demo.client import ClientError
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.orders import CURRENCY, Invoice
 from trolley.demo.report import InvoiceOutcome

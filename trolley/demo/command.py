@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from trolley.demo.client import Client
+from trolley.client import Client
 from trolley.demo.limits import environment_for
 from trolley.demo.orders import Orders, OrdersError, decode_orders, parse_orders
 from trolley.demo.pace import Pace

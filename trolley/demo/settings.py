@@ -1,10 +1,12 @@
 """Bounds of the demo, each with one home here."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from trolley.settings import ClientSettings
 
 
-class DemoSettings(BaseSettings):
+class DemoSettings(ClientSettings):
     """How hard the demo drives the stack and how long it waits; prefix `TROLLEY_DEMO_`."""
 
     model_config = SettingsConfigDict(env_prefix="TROLLEY_DEMO_", extra="ignore")
@@ -27,26 +29,6 @@ class DemoSettings(BaseSettings):
         description="Most SKUs looked at through one cart; a cart holds as many.",
     )
 
-    patience_seconds: float = Field(
-        default=60,
-        gt=0,
-        description="How long one request is repeated, under its key, while a service is away.",
-    )
-    retry_first_seconds: float = Field(
-        default=0.05, gt=0, description="First wait before a request is repeated; it doubles."
-    )
-    retry_longest_seconds: float = Field(
-        default=1, gt=0, description="Longest wait before a request is repeated."
-    )
-    connections_per_service: int = Field(
-        default=8,
-        ge=1,
-        description="Connections to one service; requests beyond them wait for their turn. Eight "
-        "keep a service busy, and 24 cost the client twice the time for each request.",
-    )
-    request_seconds: float = Field(
-        default=15, gt=0, description="A request without an answer for so long counts as lost."
-    )
     follow_expected_seconds: float = Field(
         default=0.5,
         gt=0,

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from trolley.demo.client import ClientError
+from trolley.client import ClientError
 from trolley.demo.orders import CURRENCY
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
@@ -156,6 +157,12 @@ class Shopper:
             {"payment": {"token": method}},
             headers=self._headers,
         )
+
+    async def cancel(self, checkout: Checkout) -> None:
+        """Gives the checkout, or its order, up. Raises `Refused` when it is too late (409)."""
+        url = urlsplit(checkout.status_url)
+        path = urlunsplit(url._replace(path=f"{url.path}/cancel"))
+        await self._client.command("POST", "order", path, {}, headers=self._headers)
 
     async def follow(self, checkout: Checkout, until: Callable[[Status], bool] = is_over) -> Status:
         """The checkout's status once it is as wanted. Raises `Stuck`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trolley.demo.client import Refused
+from trolley.client import Refused
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
 from trolley.demo.shopper import Shopper

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from trolley.demo.client import Client, Refused, Unanswered
+from trolley.client import Client, Refused, Unanswered
 from trolley.demo.settings import DemoSettings
 
 LOST = b""

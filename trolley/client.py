@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from trolley.demo.settings import DemoSettings
+from trolley.settings import ClientSettings
 
 _KEY_BYTES = 24
 
@@ -60,7 +60,7 @@ class Client:
     and all others carry an Idempotency-Key that stays the same.
     """
 
-    def __init__(self, urls: Mapping[str, str], settings: DemoSettings) -> None:
+    def __init__(self, urls: Mapping[str, str], settings: ClientSettings) -> None:
         self._settings = settings
         self.requests = 0
         """Requests that were answered."""

@@ -1,0 +1,1 @@
+"""`trolley dlq`: dead letters, over the HTTP APIs of the services."""
