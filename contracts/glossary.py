@@ -33,6 +33,9 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "attempt": "The number of the payment attempt, from 1.",
         "event_seq": "Counts the events of one aggregate from 1, without gaps.",
         "reason": "Why, as a stable machine-readable word.",
+        "ResolveCheckout.reason": "Why the operator decided so, in their words.",
+        "decision": "What the operator decided.",
+        "by_hand": "Whether the money went back on another way: it is booked, no provider asked.",
         "requested_by": "Who asked for it.",
         "replace": "Whether a live attempt is closed at the provider first, rather than kept.",
         # time

@@ -2,6 +2,7 @@
 
 from messaging.periodic import BackgroundTask, every
 from messaging.service import Service
+from order_service.api.operations import router as operations
 from order_service.api.routes import router
 from order_service.consumers import subscriptions
 from order_service.handlers import SERVICE, CheckoutHandler
@@ -17,7 +18,7 @@ def build(settings: OrderSettings | None = None) -> Service:
         settings,
         title="Trolley orders",
         subscriptions=subscriptions(CheckoutHandler(settings.policy())),
-        routers=[router],
+        routers=[operations, router],
         tasks=[
             BackgroundTask(
                 "deadline-sweeper",

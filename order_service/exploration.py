@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Literal
 from uuid import UUID
 
 from contracts.messages.base import Step
@@ -27,6 +28,7 @@ from contracts.messages.order import (
     DeadlinePassed,
     PaymentWindowClosed,
     PayOrder,
+    ResolveCheckout,
     StartCheckout,
     StepBlocked,
     StepUnblocked,
@@ -193,6 +195,9 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
     yield checkout.request
     yield PayOrder(checkout_id=CHECKOUT_ID, method=CARD)
     yield PayOrder(checkout_id=CHECKOUT_ID, method=OTHER_CARD, replace=True)
+    yield resolve("retry")
+    if not any(refund.by_hand for refund in checkout.refunds):
+        yield resolve("refunded_by_hand")
     if checkout.order is not None:
         closed_at = checkout.order.window_closes_at
         yield PaymentWindowClosed(checkout_id=CHECKOUT_ID, closed_at=closed_at)
@@ -205,6 +210,13 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
         yield StepUnblocked(**of, outcome="discarded")
     for step, round_ in sorted(checkout.asked):
         yield from answers_to(step, round_, checkout)
+
+
+def resolve(decision: Literal["retry", "refunded_by_hand"]) -> ResolveCheckout:
+    """An operator's decision."""
+    return ResolveCheckout(
+        checkout_id=CHECKOUT_ID, decision=decision, reason="the bank is back", requested_by="olga"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +274,7 @@ def situation(checkout: Checkout) -> Hashable:
     return (
         silhouette(checkout),
         tuple(attempt.status for attempt in checkout.attempts),
-        tuple(refund.status for refund in checkout.refunds),
+        tuple((refund.status, refund.by_hand) for refund in checkout.refunds),
         frozenset(
             (wait.step, wait.round, wait.hold, wait.provisional, min(wait.sends, 2))
             for wait in checkout.waits

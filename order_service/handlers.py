@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import assert_never
 
 from contracts.messages.base import SagaMessage
-from contracts.messages.order import CancelCheckout, StartCheckout
+from contracts.messages.order import CancelCheckout, ResolveCheckout, StartCheckout
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 from order_service.checkout import (
@@ -20,7 +20,7 @@ from order_service.checkout import (
     advance,
 )
 from order_service.store import checkouts as store
-from order_service.store.checkouts import Begun, Entry, Known, NewHistory, Placed
+from order_service.store.checkouts import Begun, Entry, Known, NewHistory, Placed, Resolution
 from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 SERVICE = "order"
@@ -58,7 +58,8 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         match outcome:
             case Moved(checkout, messages, note):
                 history = _noted(rows, message, now, "moved", checkout, note)
-                changed = (checkout, history, *_firsts(known, checkout))
+                firsts = _firsts(known, checkout)
+                changed = (checkout, history, *firsts, *_resolution(message, now))
                 return Decision(changed, messages, result=outcome)
             case Stale(why):
                 history = _noted(rows, message, now, "stale", known, str(why))
@@ -76,6 +77,8 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         await store.save_tombstones(connection, tombstones)
         await store.save_checkouts(connection, checkouts, begun)
         await store.save_orders(connection, checkouts, placed)
+        resolutions = [row for row in changed if isinstance(row, Resolution)]
+        await store.save_resolutions(connection, resolutions)
         await store.save_history(connection, [r for r in changed if isinstance(r, NewHistory)])
 
 
@@ -87,6 +90,14 @@ def _firsts(before: Known | None, after: Known) -> Iterator[Begun | Placed]:
         yield Begun(after.id)
     if after.order is not None and (not isinstance(before, Checkout) or before.order is None):
         yield Placed(after.id)
+
+
+def _resolution(message: CheckoutMessage, now: datetime) -> Iterator[Resolution]:
+    """Who decided, and why: not for the shopper, who reads the history."""
+    if isinstance(message, ResolveCheckout):
+        yield Resolution(
+            message.checkout_id, now, message.decision, message.requested_by, message.reason
+        )
 
 
 def _known(rows: Rows, message: CheckoutMessage) -> Known | None:

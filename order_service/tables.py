@@ -176,6 +176,23 @@ class HistoryRow(Table, table=True):
     note: str = Field(sa_column=Column(Text, nullable=False, server_default=text("''")))
 
 
+class ResolutionRow(Table, table=True):
+    """What an operator decided about a checkout that needed attention, and why; append-only."""
+
+    __tablename__ = "resolutions"
+
+    id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+    checkout_id: UUID = Field(
+        sa_column=Column(Uuid, ForeignKey("checkouts.checkout_id"), nullable=False, index=True)
+    )
+    at: datetime = Field(sa_column=Column(_MOMENT, nullable=False))
+    decision: str = Field(sa_column=Column(Text, nullable=False))
+    requested_by: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+
+
 class OrderRow(Table, table=True):
     """An order, on three axes: payment, fulfilment, return. `event_seq` counts its events."""
 

@@ -49,7 +49,7 @@ COMMANDS = {
     "demo": Listed("trolley.demo.command:demo", "Send real orders through, checked to the penny."),
     "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
     "checkout": Listed(
-        "trolley.checkouts.command:checkout", "Show one checkout, or those that are stuck."
+        "trolley.checkouts.command:checkout", "Show one checkout or the stuck ones; decide of them."
     ),
     "dlq": Listed("trolley.dlq.command:dlq", "List, try, mend, replay and discard dead letters."),
     "token": Listed("trolley.commands.token:token", "Print a signed customer token."),

@@ -70,6 +70,26 @@ class CancelCheckout(Message):
         return str(self.checkout_id)
 
 
+class ResolveCheckout(Message):
+    """An operator decides what a checkout that needs attention could not decide by itself.
+
+    `retry` asks again what ran out and refunds anew what failed. `refunded_by_hand` says that the
+    money of failed refunds went back on another way than through the provider.
+    """
+
+    type: ClassVar[str] = "order.resolve_checkout.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    checkout_id: UUID
+    decision: Literal["retry", "refunded_by_hand"]
+    reason: str
+    requested_by: str
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
 class DeadlinePassed(SagaMessage):
     """A wait of the saga ran out; by the time it is read the wait may be over, and it is stale."""
 

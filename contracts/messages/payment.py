@@ -56,7 +56,10 @@ class ClosePayment(PaymentCommand):
 
 
 class RefundPayment(PaymentCommand):
-    """Give `amount_minor` back from the refundable rest; the round counts the refunds."""
+    """Give `amount_minor` back from the refundable rest; the round counts the refunds.
+
+    `by_hand`: it went back already, on another way than through the provider, and is only booked.
+    """
 
     type: ClassVar[str] = "payment.refund_payment.v1"
 
@@ -64,6 +67,7 @@ class RefundPayment(PaymentCommand):
     refund_id: UUID
     amount_minor: int
     reason: str
+    by_hand: bool = False
 
 
 class PaymentReply(SagaReply):

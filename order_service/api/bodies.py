@@ -38,5 +38,18 @@ class NewCancel(RequestBody):
     reason: ShortText = "cancelled"
 
 
+class NewResolution(RequestBody):
+    """What an operator decides about a checkout that needs attention."""
+
+    decision: Annotated[
+        Literal["retry", "refunded_by_hand"],
+        Field(
+            description="`retry` asks again what ran out and refunds anew what failed; "
+            "`refunded_by_hand` books failed refunds as made on another way."
+        ),
+    ]
+    reason: ShortText
+
+
 NO_REASON = NewCancel()
 """What a cancel without a body says."""

@@ -10,6 +10,7 @@ from order_service.checkout.outcomes import (
     AttemptsExhausted,
     Finished,
     MethodRefused,
+    NothingToResolve,
     NotPayable,
     Settled,
     Why,
@@ -90,6 +91,10 @@ def problem_of(why: Why) -> Problem | None:
                 "method-refused",
                 "The provider will not take this method again",
                 code=code,
+            )
+        case NothingToResolve(state):
+            return Problem(
+                409, "nothing-to-resolve", "No such decision is waited for", str(why), state=state
             )
         case _:
             assert_never(why)

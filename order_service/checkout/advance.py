@@ -33,6 +33,7 @@ from contracts.messages.order import (
     OrderRefunded,
     PaymentWindowClosed,
     PayOrder,
+    ResolveCheckout,
     StartCheckout,
     StepBlocked,
     StepUnblocked,
@@ -78,6 +79,7 @@ from order_service.checkout.outcomes import (
     Illegal,
     MethodRefused,
     Moved,
+    NothingToResolve,
     NotPayable,
     Outcome,
     Settled,
@@ -87,7 +89,9 @@ from order_service.checkout.outcomes import (
 from order_service.checkout.policy import LateSuccess, Policy
 from order_service.checkout.turn import Turn
 
-CheckoutCommand: TypeAlias = StartCheckout | PayOrder | CancelCheckout | PaymentWindowClosed
+CheckoutCommand: TypeAlias = (
+    StartCheckout | PayOrder | CancelCheckout | ResolveCheckout | PaymentWindowClosed
+)
 StockAnswer: TypeAlias = (
     StockReserved
     | StockRejected
@@ -292,6 +296,8 @@ def _take_in(turn: Turn, message: CheckoutMessage) -> Refusal | None:
             return _pay(turn, message)
         case CancelCheckout():
             return _cancel(turn)
+        case ResolveCheckout():
+            return _resolve(turn, message)
         case PaymentWindowClosed():
             return _window_closed(turn, message)
         case DeadlinePassed():
@@ -415,6 +421,25 @@ def _unstick(turn: Turn) -> bool:
 
 
 _STEPS_OF_TAKING_BACK = frozenset({Step.CLOSE_PAYMENT, Step.REFUND, Step.RELEASE})
+
+
+def _resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
+    """Do what an operator decided about a checkout that needs attention."""
+    failed = [r for r in turn.open_refunds.values() if r.status is RefundStatus.FAILED]
+    exhausted = [wait for wait in turn.waits.values() if wait.hold is Hold.EXHAUSTED]
+    match message.decision:
+        case "retry":
+            failed = failed[: max(0, turn.policy.refunds_limit - len(turn.refunds))]
+        case "refunded_by_hand":
+            exhausted = []
+    if not failed and not exhausted:
+        return Stale(NothingToResolve(turn.before.state))
+    for wait in exhausted:
+        turn.ask_afresh(wait)
+    for refund in failed:
+        turn.refund(refund.attempt, by_hand=message.decision == "refunded_by_hand")
+    turn.note = f"resolved as {message.decision}"
+    return None
 
 
 def _window_closed(turn: Turn, message: PaymentWindowClosed) -> Refusal | None:

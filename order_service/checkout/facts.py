@@ -165,6 +165,8 @@ class Refund:
     attempt: int
     amount_minor: int
     status: RefundStatus = RefundStatus.REQUESTED
+    by_hand: bool = False
+    """An operator said that it went back on another way than through the provider."""
 
 
 class Hold(StrEnum):

@@ -78,6 +78,16 @@ class MethodRefused:
         return f"the same method is refused after {self.code}"
 
 
+@dataclass(frozen=True, slots=True)
+class NothingToResolve:
+    """The checkout does not wait for this decision of an operator."""
+
+    state: State
+
+    def __str__(self) -> str:
+        return f"nothing waits for that decision while {self.state}"
+
+
 Why: TypeAlias = (
     Settled
     | Finished
@@ -86,6 +96,7 @@ Why: TypeAlias = (
     | AttemptIsLive
     | AttemptsExhausted
     | MethodRefused
+    | NothingToResolve
 )
 
 

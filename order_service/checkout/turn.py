@@ -268,10 +268,10 @@ class Turn:
         self.settle(Step.CAPTURE, attempt.number)
         self.ask(Step.CLOSE_PAYMENT, attempt.number)
 
-    def refund(self, attempt: int) -> None:
-        """Give back all the money that this attempt brought."""
+    def refund(self, attempt: int, *, by_hand: bool = False) -> None:
+        """Give back all the money that this attempt brought, or have it booked as given back."""
         number = len(self.refunds) + 1
-        self.refunds += (Refund(number, attempt, self.request.total_minor),)
+        self.refunds += (Refund(number, attempt, self.request.total_minor, by_hand=by_hand),)
         self.ask(Step.REFUND, number)
 
     def refund_is(self, refund: Refund) -> None:
@@ -414,6 +414,7 @@ class Turn:
                     refund_id=refund_id_of(self.id, round_),
                     amount_minor=refund.amount_minor,
                     reason=self._taken_back_for(),
+                    by_hand=refund.by_hand,
                 )
             case Step.UNLOCK_CART:
                 return UnlockCart(

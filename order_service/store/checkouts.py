@@ -48,6 +48,22 @@ class NewHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """What an operator decided about a checkout that needed attention."""
+
+    checkout_id: UUID
+    at: datetime
+    decision: str
+    requested_by: str
+    reason: str
+
+    @property
+    def key(self) -> tuple[UUID, datetime]:
+        """The checkout, and when it was decided."""
+        return self.checkout_id, self.at
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """This checkout begins in this batch: its row gets what never changes."""
 
@@ -445,3 +461,24 @@ async def save_history(connection: Connection, added: Sequence[NewHistory]) -> N
         columns = {name: [getattr(entry, name) for entry in entries] for name in _ENTRY}
         columns["position"] = list(range(len(entries)))
         await connection.execute(_NOTE, columns)
+
+
+_RESOLUTION: Mapping[str, str] = {
+    "checkout_id": "uuid",
+    "at": "timestamptz",
+    "decision": "text",
+    "requested_by": "text",
+    "reason": "text",
+}
+
+_RESOLVE = sql(f"""
+    INSERT INTO resolutions ({", ".join(_RESOLUTION)})
+    SELECT {", ".join(_RESOLUTION)} FROM {_given(_RESOLUTION)}
+""")  # noqa: S608 - built from the constants above
+
+
+async def save_resolutions(connection: Connection, made: Sequence[Resolution]) -> None:
+    """Write operators' decisions down."""
+    if made:
+        columns = {name: [getattr(one, name) for one in made] for name in _RESOLUTION}
+        await connection.execute(_RESOLVE, columns)

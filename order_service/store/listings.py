@@ -29,6 +29,21 @@ async def read_history(connection: Connection, checkout_id: UUID, most: int) -> 
     return await connection.fetch(_HISTORY, {"checkout_id": checkout_id, "most": most})
 
 
+OVERDUE_SECONDS = 10
+"""A deadline that passed longer ago is nobody's turn: the sweeper looks every second."""
+
+STUCK = sql("""
+    SELECT checkout_id, state, late, blocked, deadline_at, changed_at, facts->>'waits' AS waits
+    FROM checkouts
+    WHERE NOT final AND state NOT IN ('unseen', 'tombstone')
+      AND (CAST(:shop_id AS text) IS NULL OR shop_id = :shop_id)
+      AND (late OR blocked OR state = 'needs_attention'
+           OR deadline_at < now() - make_interval(secs => :overdue_seconds))
+    ORDER BY changed_at LIMIT :most
+""")
+"""Checkouts that are late, blocked, overdue, or wait for somebody's decision, the oldest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What an order costs."""

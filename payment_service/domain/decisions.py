@@ -43,6 +43,7 @@ from payment_service.domain.outcomes import (
     outcome_from,
 )
 from payment_service.domain.payment import (
+    BY_HAND,
     Attempt,
     NextCall,
     Operation,
@@ -396,11 +397,23 @@ def _refund(payment: Payment | None, command: RefundPayment, now: datetime) -> D
     payment = payment.with_refund(refund)
     if code is not None:
         return Decided(payment, reply_of_refund(payment, refund))
+    if command.by_hand:
+        return _refund_by_hand(payment, refund, now)
     operation = refund_operation(refund, attempt.method.provider, now)
     payment = payment.with_operation(operation).booked(
         FactKind.REFUND_REQUESTED, refund.amount_minor, operation, now, None
     )
     return Decided(payment)
+
+
+def _refund_by_hand(payment: Payment, refund: Refund, now: datetime) -> Decided:
+    """Book a refund that was made on another way; no provider is asked for it, or about it."""
+    refund = replace(refund, state=Refunded(BY_HAND))
+    operation = replace(refund_operation(refund, BY_HAND, now), status=OperationStatus.DONE)
+    payment = payment.with_refund(refund).with_operation(operation)
+    for kind in (FactKind.REFUND_REQUESTED, FactKind.REFUNDED):
+        payment = payment.booked(kind, refund.amount_minor, operation, now, BY_HAND)
+    return Decided(payment, reply_of_refund(payment, refund))
 
 
 def _refund_refusal(payment: Payment, attempt: Attempt, amount_minor: int) -> str | None:

@@ -72,6 +72,10 @@ class Attempt:
         return f"{self.payment_id}:{self.number}:{OperationKind.CHARGE}"
 
 
+BY_HAND = "by_hand"
+"""In the place of a provider, and of its reference: a refund that was made on another way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refund:
     """Money to be given back; refunds of one payment are counted by `round`."""

@@ -42,6 +42,7 @@ TABLES = (
     "order_lines",
     "orders",
     "checkout_history",
+    "resolutions",
     "checkouts",
     "inbox",
     "outbox",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from contracts.messages.base import Message, SagaCommand, Step
 from contracts.messages.cart import CartClosed, CartUnlocked, LinesRestored
@@ -22,6 +22,7 @@ from contracts.messages.order import (
     OrderEvent,
     PaymentWindowClosed,
     PayOrder,
+    ResolveCheckout,
     StepBlocked,
     StepUnblocked,
 )
@@ -192,6 +193,10 @@ def pay(method: PaymentMethod = CARD, replace: bool = False) -> PayOrder:
 
 def cancel() -> CancelCheckout:
     return CancelCheckout(**_OF, reason="changed my mind", requested_by="ada")
+
+
+def resolve(decision: Literal["retry", "refunded_by_hand"]) -> ResolveCheckout:
+    return ResolveCheckout(**_OF, decision=decision, reason="the bank is back", requested_by="olga")
 
 
 def blocked(step: Step, round_: int = 1) -> StepBlocked:

@@ -33,6 +33,7 @@ from tests.order_service.story import (
     closed,
     committed,
     declined,
+    refund_failed,
     refunded,
     rejected,
     released,
@@ -514,6 +515,51 @@ class TestCancelling:
         known = await office.checkout()
         assert isinstance(known, Checkout)
         assert known.state == "refunding"
+
+
+class TestResolving:
+    path = f"/checkouts/{CHECKOUT_ID}/resolve"
+
+    async def needs_attention(self, office: Office) -> dict[str, str]:
+        """An order whose refund failed; the headers of an operator."""
+        await office.tell(start(), reserved(), cart_closed(), succeeded(), committed())
+        await office.post(f"{ORDER}/cancel", {})
+        await office.tell(refund_failed())
+        assert await office.states() == {CHECKOUT_ID: "needs_attention"}
+        return office.customer("olga", "operator")
+
+    async def test_it_goes_on_and_who_decided_is_kept(self, office: Office) -> None:
+        olga = await self.needs_attention(office)
+        body = {"decision": "refunded_by_hand", "reason": "paid by bank transfer 4711"}
+        response = await office.post(self.path, body, olga)
+        assert response.status_code == 202
+        assert response.json()["state"] == "refunding"
+        (row,) = await office.query("SELECT decision, requested_by, reason FROM resolutions")
+        assert tuple(row) == ("refunded_by_hand", "olga", "paid by bank transfer 4711")
+        assert "4711" not in (await office.get(f"/checkouts/{CHECKOUT_ID}", olga)).text
+
+    async def test_what_needs_no_decision_gets_none(self, office: Office) -> None:
+        await office.tell(start(), reserved())
+        olga = office.customer("olga", "operator")
+        response = await office.post(self.path, {"decision": "retry", "reason": "hm"}, olga)
+        assert problem(response) == (409, "nothing-to-resolve")
+        assert await office.query("SELECT 1 FROM resolutions") == []
+
+    async def test_others_do_not_decide(self, office: Office) -> None:
+        await self.needs_attention(office)
+        body = {"decision": "retry", "reason": "mine"}
+        assert problem(await office.post(self.path, body))[0] == 403
+        stranger = office.customer("olga", "operator", shop="other")
+        assert problem(await office.post(self.path, body, stranger))[0] == 404
+
+    async def test_what_is_stuck_is_listed_for_its_shop(self, office: Office) -> None:
+        olga = await self.needs_attention(office)
+        (stuck,) = (await office.get("/checkouts/stuck", olga)).json()["items"]
+        assert stuck["checkout_id"] == str(CHECKOUT_ID)
+        assert stuck["state"] == "needs_attention"
+        stranger = office.customer("olga", "operator", shop="other")
+        assert (await office.get("/checkouts/stuck", stranger)).json()["items"] == []
+        assert problem(await office.get("/checkouts/stuck"))[0] == 403
 
 
 async def test_the_number_of_an_order_says_nothing_of_others(office: Office) -> None:

@@ -42,6 +42,7 @@ from tests.order_service.story import (
     rejected,
     released,
     reserved,
+    resolve,
     restored,
     succeeded,
     unblocked,
@@ -124,6 +125,8 @@ MESSAGES: Mapping[str, Tell] = {
     "pay replace": says(pay(OTHER_CARD, replace=True)),
     "pay after the window": at_end_of_window(pay()),
     "cancel": says(cancel()),
+    "resolve retry": says(resolve("retry")),
+    "resolve refunded by hand": says(resolve("refunded_by_hand")),
     "window closed": window,
     "other window closed": says(
         PaymentWindowClosed(checkout_id=CHECKOUT_ID, closed_at=EXPIRY),

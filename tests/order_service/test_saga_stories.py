@@ -81,6 +81,7 @@ from tests.order_service.story import (
     rejected,
     released,
     reserved,
+    resolve,
     restored,
     succeeded,
     unblocked,
@@ -697,6 +698,43 @@ class TestDeadlines:
         story.tell(cancel())
         assert story.asks == [Step.RELEASE]
         story.is_now(State.RELEASING)
+
+
+class TestAnOperatorResolves:
+    def test_a_commit_without_an_answer_is_asked_again_and_sold(self) -> None:
+        story = ordered().tell(succeeded()).runs_out(Step.COMMIT)
+        story.is_now(State.NEEDS_ATTENTION)
+        story.tell(resolve("retry"))
+        assert story.asks == [Step.COMMIT]
+        story.is_now(State.COMMITTING)
+        story.tell(committed())
+        story.is_now(State.PAID)
+
+    def test_a_refund_that_failed_is_made_anew(self) -> None:
+        story = failed_refund().tell(resolve("retry"))
+        assert story.asks == [Step.REFUND]
+        assert not story.latest[-1].by_hand  # type: ignore[attr-defined]
+        story.tell(refunded(2), released(), restored())
+        story.is_now(State.CANCELLED)
+
+    def test_a_refund_made_by_hand_is_booked_and_ends_the_order(self) -> None:
+        story = failed_refund().tell(resolve("refunded_by_hand"))
+        assert story.asks == [Step.REFUND]
+        assert story.latest[-1].by_hand  # type: ignore[attr-defined]
+        story.tell(refunded(2), released(), restored())
+        story.is_now(State.CANCELLED)
+        assert story.saga.refunded_minor == TOTAL
+
+    def test_where_nothing_waits_for_a_decision_there_is_none(self) -> None:
+        story = ordered()
+        story.ignores(resolve("retry"), resolve("refunded_by_hand"))
+
+
+def failed_refund() -> Story:
+    """An order that was cancelled after it was paid, whose refund the provider refused."""
+    story = ordered().tell(succeeded(), committed(), cancel(), refund_failed())
+    story.is_now(State.NEEDS_ATTENTION)
+    return story
 
 
 class TestBlockedSteps:

@@ -239,6 +239,35 @@ async def test_a_failed_refund_can_be_asked_for_anew(desk: CashDesk, wait_until:
     assert await desk.differences() == []
 
 
+async def test_a_failed_refund_that_was_made_by_hand_is_booked_without_the_provider(
+    desk: CashDesk, wait_until: WaitUntil
+) -> None:
+    checkout = new_id()
+    payment_id = derived_id(checkout, "payment")
+    desk.worker().start()
+    await desk.tell(soon(checkout, method="pm_ok+refund_pending_50_then_fails"))
+    await until_settled(desk, wait_until)
+    await desk.tell(refund(1, 1000, checkout=checkout))
+    await until_settled(desk, wait_until)
+    calls = await desk.calls()
+
+    by_hand = refund(2, 1000, checkout=checkout).model_copy(update={"by_hand": True})
+    await desk.tell(by_hand, by_hand)
+    await until_settled(desk, wait_until)
+    assert (await desk.replies())[-1] == ("Refunded", "refund", 2)
+    amounts = (await desk.payment(payment_id)).amounts
+    assert (amounts.captured_minor, amounts.refunded_minor) == (1000, 1000)
+    assert await desk.calls() == calls
+    booked = await desk.query(
+        "SELECT kind, amount_minor FROM ledger WHERE provider = 'by_hand' ORDER BY seq"
+    )
+    assert [tuple(row) for row in booked] == [("refund_requested", 1000), ("refunded", 1000)]
+
+    once_more = refund(3, 1, checkout=checkout).model_copy(update={"by_hand": True})
+    await desk.tell(once_more)
+    assert (await desk.sent(RefundFailed))[-1].code == "exceeds_refundable"
+
+
 async def test_one_message_that_makes_no_sense_leaves_the_others_alone(
     desk: CashDesk, wait_until: WaitUntil
 ) -> None:

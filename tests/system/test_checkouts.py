@@ -93,6 +93,14 @@ async def test_what_is_stuck_is_listed_with_the_reason_until_it_goes_on(
     assert await trolley(town, "stuck") == (0, "No checkout is stuck.\n")
 
 
+async def test_a_checkout_that_goes_on_by_itself_takes_no_decision(town: Town) -> None:
+    checkout_id = await sold(town)
+    decision = ("resolve", str(checkout_id), "--as", "retry", "--reason", "just so")
+    code, printed = await trolley(town, *decision, "--who", "olga")
+    assert code == 1
+    assert "nothing waits for that decision while paid" in printed
+
+
 async def test_a_checkout_that_nobody_knows_is_told_in_a_sentence(town: Town) -> None:
     unknown = new_id()
     code, printed = await trolley(town, "show", str(unknown))

@@ -96,6 +96,8 @@ async def test_every_message_a_second_time_changes_nothing(
     await wait_until(town.all_is_read, seconds=60, what="reading everything")
     assert await state_of(town) == before
     for database in STATE:
-        letters = await town.rows(database, "SELECT 1 FROM dead_letters")
+        letters = await town.rows(
+            database, "SELECT 1 FROM dead_letters WHERE status NOT IN ('done', 'discarded')"
+        )
         assert letters == [], f"{len(letters)} dead letters in {database}"
     await town.audit()

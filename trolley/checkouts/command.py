@@ -1,34 +1,48 @@
-"""`trolley checkout`: what became of one, and which are stuck."""
+"""`trolley checkout`: what became of one, which are stuck, and what is decided of them."""
 
 import asyncio
+import getpass
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from contracts.messages.base import DEFAULT_SHOP
 from messaging.clock import utc_now
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Snapshots, database_urls
 from trolley.checkouts.picture import picture_of, picture_of_stuck
 from trolley.checkouts.story import SERVICES, Story, UnknownCheckout, story_of
 from trolley.checkouts.stuck import Stuck, stuck_checkouts
+from trolley.client import ClientError, Refused
 from trolley.commands.options import HomeOption
+from trolley.operators import NoServiceRuns, operator
 from trolley.printing import console
 from trolley.runtime.home import Home
 
 checkout = typer.Typer(
-    help="Show one checkout over all services, or those that are stuck.",
+    help="Show one checkout over all services, or those that are stuck, and decide of them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Decision(StrEnum):
+    """What an operator may decide of a checkout that needs attention."""
+
+    RETRY = "retry"
+    REFUNDED_BY_HAND = "refunded_by_hand"
+    CANCELLED = "cancelled"
+
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
@@ -77,6 +91,52 @@ def stuck(
     else:
         typer.echo("No checkout is stuck.")
     raise typer.Exit(1 if found else 0)
+
+
+@checkout.command("resolve")
+def resolve(
+    home: HomeOption,
+    checkout_id: Annotated[UUID, typer.Argument(help="The checkout's id.")],
+    decision: Annotated[
+        Decision,
+        typer.Option(
+            "--as",
+            help="retry: ask again what ran out, and refund anew what failed; refunded_by_hand: "
+            "book failed refunds as made on another way; cancelled: give the checkout up.",
+        ),
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with who decided.")],
+    who: Annotated[
+        str, typer.Option(default_factory=getpass.getuser, help="Who you are, for the record.")
+    ],
+    shop: Annotated[str, typer.Option(help="The shop it belongs to.")] = DEFAULT_SHOP,
+    url: Annotated[str | None, typer.Option(help="Where the order service answers.")] = None,
+) -> None:
+    """Decide what a checkout that needs attention could not decide by itself."""
+
+    async def decide() -> str:
+        urls = {"order": url} if url else None
+        async with operator(Home(home), who, "operator", ["order"], urls=urls, shop=shop) as one:
+            body = {"reason": reason}
+            act = "cancel"
+            if decision is not Decision.CANCELLED:
+                act, body["decision"] = "resolve", decision.value
+            answer = await one.client.command(
+                "POST", "order", f"/checkouts/{checkout_id}/{act}", body, headers=one.headers
+            )
+            return str(answer.body["state"])
+
+    try:
+        state = asyncio.run(decide())
+    except Refused as refused:
+        detail = refused.problem.get("detail")
+        told = f"{refused.problem.get('title')}: {detail}" if detail else refused.problem["title"]
+        typer.echo(f"trolley: {told}.", err=True)
+        raise typer.Exit(1) from refused
+    except (NoServiceRuns, ClientError) as error:
+        typer.echo(f"trolley: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"The checkout is {state} now.")
 
 
 @asynccontextmanager

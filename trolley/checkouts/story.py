@@ -21,6 +21,7 @@ MOST_ENTRIES = 1000
 """Entries of one service that are read; a checkout has some twenty."""
 
 TAKES_IN = "takes in"
+DECIDES = "decides"
 ANSWERS = "answers"
 CALLS = "calls the provider"
 
@@ -35,7 +36,7 @@ class UnknownCheckout(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that a service did."""
+    """Something that a service did, or an operator."""
 
     at: datetime
     service: str
@@ -112,6 +113,10 @@ _HISTORY = """
     SELECT at, message_type, step, round, outcome, state, note FROM checkout_history
     WHERE checkout_id = $1 ORDER BY entry_no LIMIT $2
 """
+_DECIDED = """
+    SELECT at, decision, requested_by, reason FROM resolutions
+    WHERE checkout_id = $1 ORDER BY id LIMIT $2
+"""
 _ANSWERS = (
     "SELECT reply_id, step, round, type FROM recorded_replies WHERE checkout_id = $1 LIMIT $2"
 )
@@ -138,6 +143,7 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
     """Read what every service knows of a checkout. Raises `UnknownCheckout`."""
     checkouts = await snapshots.fetch(Source.ORDER, _CHECKOUT, checkout_id)
     history = await snapshots.fetch(Source.ORDER, _HISTORY, checkout_id, MOST_ENTRIES)
+    decided = await snapshots.fetch(Source.ORDER, _DECIDED, checkout_id, MOST_ENTRIES)
     answers = {
         source: await snapshots.fetch(source, _ANSWERS, checkout_id, MOST_ENTRIES)
         for source in (Source.CART, Source.INVENTORY, Source.PAYMENT)
@@ -150,7 +156,7 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
     if not checkouts and not carts:
         raise UnknownCheckout(checkout_id)
     checkout = checkouts[0] if checkouts else None
-    entries = [*_taken_in(history), *_answered(answers), *_called(calls)]
+    entries = [*_taken_in(history), *_decided(decided), *_answered(answers), *_called(calls)]
     return Story(
         checkout_id=checkout_id,
         state="received" if checkout is None else checkout["state"],
@@ -191,6 +197,12 @@ def _taken_in(history: Sequence[Any]) -> Iterator[Entry]:
             row["state"],
             row["note"],
         )
+
+
+def _decided(decisions: Sequence[Any]) -> Iterator[Entry]:
+    for row in decisions:
+        note = f"{row['requested_by']}: {row['reason']}"
+        yield Entry(row["at"], "operator", DECIDES, row["decision"], None, None, "", "", note)
 
 
 def _answered(answers: dict[Source, list[Any]]) -> Iterator[Entry]:

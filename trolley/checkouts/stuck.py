@@ -5,13 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from order_service.store.listings import OVERDUE_SECONDS, STUCK
 from trolley.audit.invariant import Source
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import Snapshots
 from trolley.checkouts.story import waits_in
-
-OVERDUE_SECONDS = 10
-"""A deadline that passed longer ago is nobody's turn: the sweeper looks every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +22,6 @@ class Stuck:
     why: str
 
 
-_STUCK = """
-    SELECT checkout_id, state, late, blocked, deadline_at, changed_at, facts->>'waits' AS waits
-    FROM checkouts
-    WHERE NOT final AND state NOT IN ('unseen', 'tombstone')
-      AND (late OR blocked OR state = 'needs_attention'
-           OR deadline_at < now() - make_interval(secs => $1))
-    ORDER BY changed_at LIMIT $2
-"""
 _UNANSWERED = """
     SELECT checkout_id, start_sends, changed_at FROM carts
     WHERE start_due_at IS NOT NULL AND start_sends > $1 ORDER BY changed_at LIMIT $2
@@ -40,7 +30,8 @@ _UNANSWERED = """
 
 async def stuck_checkouts(snapshots: Snapshots, most: int) -> list[Stuck]:
     """The oldest checkouts that are late, blocked, overdue, or wait for somebody's decision."""
-    rows = await snapshots.fetch(Source.ORDER, _STUCK, OVERDUE_SECONDS, most)
+    of_any_shop = {"shop_id": None, "overdue_seconds": OVERDUE_SECONDS, "most": most}
+    rows = await snapshots.fetch(Source.ORDER, STUCK.text, *STUCK.arguments(of_any_shop))
     found = [Stuck(row["checkout_id"], row["state"], row["changed_at"], _why(row)) for row in rows]
     rows = await snapshots.fetch(Source.CART, _UNANSWERED, AUDIT_UNANSWERED_SENDS, most)
     found += [

@@ -20,7 +20,6 @@ from trolley.dlq.desk import (
     SERVICES,
     Chosen,
     Desk,
-    NoServiceRuns,
     Rejected,
     UnknownLetter,
     open_desk,
@@ -34,6 +33,7 @@ from trolley.dlq.picture import (
     picture_of_runs,
     picture_of_trials,
 )
+from trolley.operators import NoServiceRuns
 from trolley.printing import console
 from trolley.runtime.home import Home
 

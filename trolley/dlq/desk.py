@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import SecretStr
-
-from messaging.http.tokens import customer_token
 from trolley.client import Client, Refused
+from trolley.operators import operator
 from trolley.runtime.home import Home
-from trolley.settings import ClientSettings
 
 T = TypeVar("T")
 
@@ -21,15 +18,10 @@ SERVICES = ("cart", "inventory", "order", "payment")
 """The services that read messages."""
 
 ROLE = "operations"
-TOKEN_HOURS = 1
 LARGEST_PAGE = 1000
 """Letters asked for at a time."""
 
 Letter = dict[str, Any]
-
-
-class NoServiceRuns(Exception):
-    """There is no address of a service to ask."""
 
 
 class UnknownLetter(LookupError):
@@ -217,30 +209,5 @@ async def open_desk(home: Home, who: str, urls: Mapping[str, str]) -> AsyncItera
 
     Raises `NoServiceRuns`.
     """
-    found = dict(urls) or _running(home)
-    key = home.environment().get("TROLLEY_SIGNING_KEY")
-    if not found or not key:
-        raise NoServiceRuns(
-            f"Nothing runs in {home.path}: start `trolley up`, or give --url and "
-            f"TROLLEY_SIGNING_KEY."
-        )
-    token = customer_token(
-        SecretStr(key),
-        sub=who,
-        roles=frozenset({ROLE}),
-        now=datetime.now(UTC),
-        valid_for=timedelta(hours=TOKEN_HOURS),
-    )
-    async with Client(found, ClientSettings()) as client:
-        yield Desk(client, tuple(found), {"Authorization": f"Bearer {token}"})
-
-
-def _running(home: Home) -> dict[str, str]:
-    """The address of a replica of each service that runs here."""
-    state = home.state()
-    found: dict[str, str] = {}
-    for process in state.processes if state is not None else ():
-        service = process.name.rpartition("-")[0]
-        if service in SERVICES and process.port and process.state == "ready":
-            found.setdefault(service, f"http://127.0.0.1:{process.port}")
-    return found
+    async with operator(home, who, ROLE, SERVICES, urls=urls) as one:
+        yield Desk(one.client, one.services, one.headers)
