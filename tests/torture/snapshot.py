@@ -56,7 +56,12 @@ _OF_A_SKU = (
 )
 
 _STILL_OPEN = "SELECT count(*) AS open FROM outbox"
-_DEAD = "SELECT fingerprint FROM dead_letters"
+_DEAD = "SELECT fingerprint FROM dead_letters WHERE status NOT IN ('done', 'discarded')"
+_PARKED = "SELECT consumer FROM parked_keys"
+_REPLAYED = (
+    "SELECT type, status, outcome, attempts FROM dead_letters"
+    " WHERE key = convert_to($1::text, 'UTF8') ORDER BY seq"
+)
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
@@ -74,6 +79,9 @@ async def snapshot(city: City, told: Told) -> Snapshot:
             found[f"{database} {number}"] = [dict(row) for row in rows]
         if database != "simulated_provider":
             found[f"{database} outbox"] = [dict(r) for r in await city.query(database, _STILL_OPEN)]
+            found[f"{database} parked"] = [dict(r) for r in await city.query(database, _PARKED)]
+            replayed = await city.query(database, _REPLAYED, told.checkout_id)
+            found[f"{database} replayed"] = [dict(row) for row in replayed]
             found[f"{database} dead"] = [dict(r) for r in await city.query(database, _DEAD)]
     found["cart"] = [dict(row) for row in await city.query("cart", _OF_A_CART, told.cart_id)]
     for number, statement in enumerate(_OF_A_SKU):

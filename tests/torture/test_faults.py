@@ -14,10 +14,11 @@ import pytest
 
 from messaging.points import Point
 from tests.conftest import Infrastructure
+from tests.torture import service_process
 from tests.torture.city import City, StubbornClient, city
 from tests.torture.injection import Fault, Kind, Place
 from tests.torture.snapshot import Events, Snapshot, snapshot
-from tests.torture.stories import STORIES, Told
+from tests.torture.stories import STORIES, Scene, Told
 from trolley.audit.auditor import Sources, audit
 from trolley.demo.crowd import settled
 from trolley.demo.orders import Product, Variant
@@ -82,6 +83,7 @@ class Market:
         )
         key = town.environment["TROLLEY_SIGNING_KEY"]
         self.shop = Shop(client, key, Pace(0.1, shortest=0.02, longest=0.1))
+        self.scene = Scene(self.shop, self.settings, service_process.bug_file(town.directory))
         self.wait_until = wait_until
         self._skus = 0
         self._begun: set[Place] = set()
@@ -114,7 +116,7 @@ class Market:
         """A story without a fault, with nothing else under way."""
         await self.wait_until(self._all_is_read, what="peace before a story without a fault")
         self._reached()  # is forgotten
-        told = await STORIES[story](self.shop, self.settings, sku)
+        told = await STORIES[story](self.scene, sku)
 
         async def over() -> bool:
             return not any(
@@ -149,7 +151,7 @@ class Market:
         try:
             if fault.point in AT_THE_BEGINNING:
                 await self.city.query(fault.service, _CUT)
-            told = await STORIES[trial.story](self.shop, self.settings, sku)
+            told = await STORIES[trial.story](self.scene, sku)
 
             async def as_without() -> bool:
                 return await snapshot(self.city, told) == calm.state
