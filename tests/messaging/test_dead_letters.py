@@ -19,6 +19,7 @@ from contracts.topics import INVENTORY_COMMANDS, replay_topic
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import Connection
+from messaging.dead_letters.aside import Aside
 from messaging.dead_letters.replays import ReplayProcessor
 from messaging.delivery import Delivery, Subscription, deliver
 from messaging.http.tokens import customer_token
@@ -360,6 +361,38 @@ class TestReplays:
         await later
         assert await bench.rounds(bad) == [1, 2]
         assert await bench.statuses() == [("done", 1)]
+
+    async def test_a_replay_that_meets_a_batch_takes_along_what_that_parks(
+        self, bench: Bench, wait_until: WaitUntil
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        later = bench.delivery(reserve(bad, 2))
+        async with bench.service.database.transaction() as connection:
+            aside = Aside("inventory", bench.batches.consumer, parks=True, now=utc_now())
+            await aside.lock(connection, [later])
+            aside.put(later, None)
+            await aside.save(connection)
+            replaying = asyncio.create_task(bench.give_turns())
+            await wait_until(bench.lock_is_waited_for)
+        await replaying
+        assert await bench.rounds(bad) == [1, 2]
+        assert await bench.statuses() == [("done", 1), ("done", 0)]
+
+    async def test_a_turn_of_what_is_parked_waits_for_the_letter_before_it(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        (_, parked) = await bench.letters()
+        async with bench.service.database.transaction() as connection:
+            turn = await bench.service.replayer.take_turn(
+                connection, UUID(parked["id"]), None, utc_now()
+            )
+        assert not turn.tried
+        assert await bench.rounds(bad) == []
 
     @pytest.mark.parametrize("sku", [RAISES, REJECTED_BY_DATABASE])
     async def test_a_letter_that_fails_again_is_dead_again_and_its_key_waits(
