@@ -5,6 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 MESSAGES = Counter(
     "trolley_messages", "Messages settled, by what became of them.", ["consumer", "outcome"]
 )
+DEAD_LETTERS = Gauge(
+    "trolley_dead_letters", "Messages put aside whose fate is open.", ["service", "status"]
+)
 BATCH_RECORDS = Histogram(
     "trolley_batch_records",
     "Records in a batch.",

@@ -24,6 +24,7 @@ from messaging.database import Database, sql
 from messaging.dead_letters.api import router as dead_letters
 from messaging.dead_letters.replayer import Replayer
 from messaging.dead_letters.replays import ReplayProcessor
+from messaging.dead_letters.upkeep import count_open, forget_settled
 from messaging.delivery import Subscription
 from messaging.dispatch import Processor
 from messaging.faults import heals_with_time
@@ -44,6 +45,7 @@ from messaging.waiting import Backoff
 log = structlog.get_logger()
 
 HOUSEKEEPING_SECONDS = 600.0
+COUNT_SECONDS = 15.0
 FORGET_ROWS = 2000
 READY_WAIT_SECONDS = 1.0
 POOL_WAIT_SECONDS = 30.0
@@ -100,11 +102,16 @@ class Service:
         self._slot = Slot(url, name, settings.instance_slot)
         self.replayer = Replayer(name, subscriptions)
         self._processors = self._make_processors(subscriptions)
-        # Two loops, so that a fault of one never keeps the other from its work.
+        # A loop each, so that a fault of one never keeps the other from its work.
         self._tasks = (
             *tasks,
             BackgroundTask("inbox-partitions", every(HOUSEKEEPING_SECONDS, self._keep_partitions)),
             BackgroundTask("stored-responses", every(HOUSEKEEPING_SECONDS, self._forget_responses)),
+            BackgroundTask(
+                "settled-dead-letters",
+                every(HOUSEKEEPING_SECONDS, forget_settled(settings.dead_letter_keep_days)),
+            ),
+            BackgroundTask("open-dead-letters", every(COUNT_SECONDS, count_open(name))),
         )
         self._consumers: tuple[TopicConsumer, ...] = ()
         self._server: uvicorn.Server | None = None

@@ -172,6 +172,9 @@ class ServiceSettings(BaseSettings):
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="Base URL of an OTLP/HTTP collector; without it traces only travel in headers.",
     )
+    dead_letter_keep_days: int = Field(
+        400, ge=1, description="How long settled dead letters and their history are kept."
+    )
     inbox_keep_days: int = Field(
         9, ge=8, description="Longer than the longest topic retention (7) plus the largest lag."
     )

@@ -21,8 +21,10 @@ from messaging.clock import utc_now
 from messaging.database import Connection
 from messaging.dead_letters.aside import Aside
 from messaging.dead_letters.replays import ReplayProcessor
+from messaging.dead_letters.upkeep import count_open, forget_settled
 from messaging.delivery import Delivery, Subscription, deliver
 from messaging.http.tokens import customer_token
+from messaging.metrics import DEAD_LETTERS
 from messaging.records import RawHeaders, Record
 from messaging.settings import ConsumerSettings
 from tests.messaging.example import (
@@ -675,6 +677,37 @@ class TestOperators:
         (_, parked) = await bench.letters()
         answer = await bench.post("/runs", action="replay", reason=FIXED, ids=[parked["id"]])
         assert answer.status_code == 409
+
+
+class TestUpkeep:
+    async def test_what_is_open_is_counted(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2), reserve(bad, 3))
+        await count_open("inventory")(bench.service.database)
+        gauges = {
+            sample.labels["status"]: sample.value
+            for sample in next(iter(DEAD_LETTERS.collect())).samples
+            if sample.labels["service"] == "inventory"
+        }
+        assert gauges == {"dead": 1, "parked": 2, "replaying": 0, "discarding": 0}
+
+    async def test_only_what_was_settled_long_ago_is_forgotten_with_its_history(
+        self, bench: Bench
+    ) -> None:
+        old, fresh, dead = new_id(), new_id(), new_id()
+        await bench.tell(*(reserve(checkout, sku=RAISES) for checkout in (old, fresh, dead)))
+        for checkout in (old, fresh):
+            await bench.run("discard", key=str(checkout))
+        await bench.give_turns()
+        await bench.example.query(
+            "UPDATE dead_letters SET changed_at = now() - interval '401 days' "
+            "WHERE key = convert_to($1, 'UTF8') OR status = 'dead'",
+            str(old),
+        )
+        assert await forget_settled(400)(bench.service.database) == 1
+        assert {letter["key"] for letter in await bench.letters()} == {str(fresh), str(dead)}
+        trail = await bench.example.query("SELECT DISTINCT dead_letter_id FROM dead_letter_history")
+        assert len(trail) == 1
 
 
 async def test_over_kafka_a_fixed_service_replays_what_its_forerunner_could_not(
