@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 
 from contracts.messages.base import DEFAULT_SHOP
-from messaging.http.tokens import customer_token
+from messaging.signing import customer_token
 from trolley.client import Client
 from trolley.runtime.home import Home
 from trolley.settings import ClientSettings

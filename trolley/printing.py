@@ -1,12 +1,16 @@
 """How commands print: a console that fits its reader, and plain tables."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 _PIPE_WIDTH = 240
+TABLE_ROWS = 300
+"""More than fit any screen."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -26,6 +30,33 @@ def plain_table(*titles: str) -> Table:
 def add_row(table: Table, *cells: str) -> None:
     """A row as it is: what others wrote is no markup of ours."""
     table.add_row(*map(Text, cells))
+
+
+def listing(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """Rows under titles; long lists are set in plain lines, which costs a hundredth of a table."""
+    if len(rows) <= TABLE_ROWS:
+        table = plain_table(*titles)
+        for row in rows:
+            add_row(table, *row)
+        return table
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (titles, *rows)
+    )
+    return _Lines(list(lines))
+
+
+class _Lines:
+    """Text as it is, without being looked at."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._lines:
+            yield Segment(line)
+            yield Segment.line()
 
 
 def age(since: datetime, now: datetime) -> str:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from cart_service.api.bodies import LONGEST_ACCEPT_TOKEN
 from cart_service.domain.checkouts import Quote
-from messaging.http.tokens import sign, verify
+from messaging.signing import sign, verify
 
 CHECKOUT_PURPOSE = "checkout"
 ACCEPT_PURPOSE = "accept"

@@ -1,29 +1,21 @@
-"""Who is asking: customers by signed token, guests by the token of their cart.
+"""Who is asking: customers by signed token (`messaging.signing`), guests by that of their cart.
 
-A customer token is a JWT (RFC 7519, HS256) with `sub`, `roles`, `shop` and `exp`. A customer id
-in a body is never trusted. The same key signs small capabilities (accept tokens, checkout
-links), each for one purpose only.
+A customer id in a body is never trusted.
 """
 
 import hashlib
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import jwt
 from fastapi import Depends, Request
-from pydantic import SecretStr
 
-from contracts.messages.base import DEFAULT_SHOP
 from messaging.http.declared import Credential, Declared, declares
 from messaging.http.problems import Problem
+from messaging.signing import CUSTOMER_PURPOSE, verify
 
-ALGORITHM = "HS256"
-CUSTOMER_PURPOSE = "customer"
 GUEST_TOKEN_BYTES = 32
-LONGEST_TOKEN = 4096
 
 CUSTOMER = Credential(
     "customer",
@@ -55,46 +47,6 @@ class Customer:
     sub: str
     roles: frozenset[str]
     shop: str
-
-
-def sign(key: SecretStr, purpose: str, payload: Mapping[str, Any]) -> str:
-    """A token for one purpose that `verify` accepts; put `exp` in for an end."""
-    return jwt.encode({**payload, "aud": purpose}, key.get_secret_value(), algorithm=ALGORITHM)
-
-
-def verify(
-    key: SecretStr, purpose: str, token: str, *, longest: int = LONGEST_TOKEN
-) -> dict[str, Any] | None:
-    """The payload of a token that `sign` made for this purpose and that has not expired.
-
-    A token of more than `longest` characters is not looked at.
-    """
-    if len(token) > longest:
-        return None
-    try:
-        return jwt.decode(token, key.get_secret_value(), algorithms=[ALGORITHM], audience=purpose)
-    except jwt.InvalidTokenError:
-        return None
-
-
-def customer_token(
-    key: SecretStr,
-    *,
-    sub: str,
-    roles: frozenset[str] = frozenset(),
-    shop: str = DEFAULT_SHOP,
-    now: datetime,
-    valid_for: timedelta,
-) -> str:
-    """A customer token; `trolley token` issues them until there is an identity service."""
-    payload = {
-        "sub": sub,
-        "roles": sorted(roles),
-        "shop": shop,
-        "iat": int(now.timestamp()),
-        "exp": int((now + valid_for).timestamp()),
-    }
-    return sign(key, CUSTOMER_PURPOSE, payload)
 
 
 def new_guest_token() -> str:

@@ -18,13 +18,8 @@ from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.rendering import JsonResponse
-from messaging.http.tokens import (
-    Customer,
-    GuestTokenHash,
-    OptionalCustomer,
-    RequiredCustomer,
-    verify,
-)
+from messaging.http.tokens import Customer, GuestTokenHash, OptionalCustomer, RequiredCustomer
+from messaging.signing import verify
 from order_service.api.bodies import NO_REASON, NewCancel, NewPayment
 from order_service.api.problems import (
     checkout_not_found,

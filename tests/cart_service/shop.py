@@ -26,10 +26,10 @@ from messaging.database import sql
 from messaging.delivery import Subscription, deliver
 from messaging.fold import Handler, Incoming, open_fold
 from messaging.http.problems import TYPE_BASE
-from messaging.http.tokens import customer_token
 from messaging.outbox import address
 from messaging.records import Record
 from messaging.settings import HttpSettings
+from messaging.signing import customer_token
 
 KEY = SecretStr("a signing key that only tests know")
 

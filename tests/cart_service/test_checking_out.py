@@ -12,7 +12,8 @@ from contracts.messages.cart import CartChanged, CheckoutAccepted, CloseCart, Un
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Shortage
 from messaging.clock import utc_now
-from messaging.http.tokens import hash_token, sign, verify
+from messaging.http.tokens import hash_token
+from messaging.signing import sign, verify
 from tests.cart_service.shop import CHECKOUT, KEY, Shop, problem
 
 pytestmark = pytest.mark.integration

@@ -15,9 +15,9 @@ from catalog_service.app import build
 from catalog_service.settings import CatalogSettings
 from contracts.messages.catalog import CatalogItem
 from messaging.database import sql
-from messaging.http.tokens import customer_token
 from messaging.migrations import upgrade
 from messaging.service import Service
+from messaging.signing import customer_token
 from tests.conftest import Infrastructure
 
 _numbers = count(1)

@@ -33,11 +33,11 @@ from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.database import Connection
 from messaging.delivery import deliver
-from messaging.http.tokens import customer_token
 from messaging.metrics import BATCH_RETRIES
 from messaging.outbox import Outgoing, address
 from messaging.records import Record
 from messaging.settings import ConsumerSettings
+from messaging.signing import customer_token
 
 KEY = SecretStr("a signing key that only tests know")
 TABLES = (

@@ -18,10 +18,11 @@ from messaging.http.edge import Edge
 from messaging.http.etags import IfMatch, etag_of, if_match
 from messaging.http.problems import TYPE_BASE, Problem
 from messaging.http.rendering import JsonResponse
-from messaging.http.tokens import RequiredCustomer, customer_token
+from messaging.http.tokens import RequiredCustomer
 from messaging.migrations import STATEMENTS
 from messaging.service import Service
 from messaging.settings import HttpSettings, ServiceSettings
+from messaging.signing import customer_token
 from messaging.tracing import configure_tracing, current_traceparent
 from tests.conftest import Infrastructure
 

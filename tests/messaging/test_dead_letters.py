@@ -23,10 +23,10 @@ from messaging.dead_letters.aside import Aside
 from messaging.dead_letters.replays import ReplayProcessor
 from messaging.dead_letters.upkeep import count_open, forget_settled
 from messaging.delivery import Delivery, Subscription, deliver
-from messaging.http.tokens import customer_token
 from messaging.metrics import DEAD_LETTERS
 from messaging.records import RawHeaders, Record
 from messaging.settings import ConsumerSettings
+from messaging.signing import customer_token
 from tests.messaging.example import (
     RAISES,
     REJECTED_BY_DATABASE,

@@ -22,11 +22,11 @@ from messaging.dead_letters.desk import Selection, begin_run
 from messaging.dead_letters.letters import Status
 from messaging.dead_letters.runs import Action
 from messaging.delivery import deliver
-from messaging.http.tokens import customer_token, sign
 from messaging.metrics import BATCH_RETRIES
 from messaging.outbox import Outgoing, address
 from messaging.records import Record
 from messaging.settings import ConsumerSettings
+from messaging.signing import customer_token, sign
 from order_service.app import build
 from order_service.checkout import Checkout, Tombstone
 from order_service.checkout.facts import order_id_of, payment_id_of, refund_id_of

@@ -14,7 +14,8 @@ from contracts.messages.payment import ChargePayment, ClosePayment
 from messaging.clock import utc_now
 from messaging.http.pages import encode_cursor
 from messaging.http.problems import TYPE_BASE
-from messaging.http.tokens import hash_token, sign
+from messaging.http.tokens import hash_token
+from messaging.signing import sign
 from order_service.checkout import Checkout
 from order_service.checkout.facts import Tombstone
 from order_service.exploration import CHECKOUT_ID, start

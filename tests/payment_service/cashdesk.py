@@ -23,10 +23,10 @@ from contracts.topics import PAYMENT_COMMANDS
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.delivery import deliver
-from messaging.http.tokens import customer_token
 from messaging.outbox import Outgoing, address
 from messaging.records import Record
 from messaging.settings import ConsumerSettings
+from messaging.signing import customer_token
 from payment_service.app import build
 from payment_service.consumers import subscriptions
 from payment_service.domain.decisions import Rules

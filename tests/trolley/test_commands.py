@@ -10,7 +10,7 @@ import jwt
 import pytest
 from typer.testing import CliRunner, Result
 
-from messaging.http.tokens import ALGORITHM, CUSTOMER_PURPOSE
+from messaging.signing import ALGORITHM, CUSTOMER_PURPOSE
 from trolley.cli import COMMANDS, app, main
 from trolley.runtime.home import Home
 

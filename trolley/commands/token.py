@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from messaging.http.tokens import customer_token
+from messaging.signing import customer_token
 from trolley.commands.options import HomeOption
 from trolley.runtime.home import Home
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from messaging.clock import utc_now
 from messaging.http.pages import LARGEST_PAGE
-from messaging.http.tokens import customer_token
+from messaging.signing import customer_token
 from trolley.client import Client
 from trolley.demo.orders import CURRENCY, Product
 from trolley.demo.pace import Pace

@@ -18,7 +18,7 @@ SERVICES = ("cart", "inventory", "order", "payment")
 """The services that read messages."""
 
 ROLE = "operations"
-LARGEST_PAGE = 1000
+LARGEST_PAGE = 10_000
 """Letters asked for at a time."""
 
 Letter = dict[str, Any]

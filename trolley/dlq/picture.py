@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from trolley.printing import add_row, age, plain_table
+from trolley.printing import add_row, age, listing, plain_table
 
 LONGEST_ERROR = 90
 _RUN_STYLES = {"running": "yellow", "stopped": "red", "finished": "green"}
@@ -17,23 +17,24 @@ _RUN_STYLES = {"running": "yellow", "stopped": "red", "finished": "green"}
 
 def picture_of_letters(letters: Sequence[Mapping[str, Any]], now: datetime) -> RenderableType:
     """A line for each."""
-    table = plain_table("id", "age", "service", "status", "type", "key", "waits", "fault", "error")
-    for one in letters:
-        fault = one["fault"] or {}
-        error = f"{fault.get('error_type', '')}: {fault.get('error_text', '')}" if fault else ""
-        add_row(
-            table,
-            one["id"],
-            age(_moment(one["created_at"]), now),
-            one["service"],
-            one["status"],
-            one["type"] or "-",
-            one["key"] or "-",
-            str(one["waiting"] or ""),
-            fault.get("fingerprint", ""),
-            _shortened(error),
-        )
-    return table
+    titles = ("id", "age", "service", "status", "type", "key", "waits", "fault", "error")
+    return listing(titles, [_cells(one, now) for one in letters])
+
+
+def _cells(letter: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
+    fault = letter["fault"] or {}
+    error = f"{fault['error_type']}: {fault['error_text']}" if fault else ""
+    return (
+        letter["id"],
+        age(_moment(letter["created_at"]), now),
+        letter["service"],
+        letter["status"],
+        letter["type"] or "-",
+        letter["key"] or "-",
+        str(letter["waiting"] or ""),
+        fault.get("fingerprint", ""),
+        _shortened(error),
+    )
 
 
 def picture_of_figures(figures: Sequence[Mapping[str, Any]], now: datetime) -> RenderableType:
