@@ -78,3 +78,16 @@ async def test_what_is_rejected_again_and_again_is_dead_lettered_after_two_attem
     (letter,) = await example.query("SELECT attempts, error_type FROM dead_letters")
     assert letter["attempts"] == 2
     assert "CheckViolation" in letter["error_type"]
+
+
+@pytest.mark.parametrize("quantity", [2**40, 2**70], ids=["a column's", "the driver's"])
+async def test_a_number_beyond_its_bound_is_the_messages_own_fault(
+    example: Example, database: Database, quantity: int
+) -> None:
+    good = new_id()
+    async with asyncio.timeout(10):
+        await settle(
+            database, CountingHandler(), reserve(new_id(), quantity=quantity), reserve(good)
+        )
+    assert (await example.counts())[good] == (1, [1])
+    assert len(await example.query("SELECT 1 FROM dead_letters")) == 1
