@@ -2,16 +2,20 @@
 
     python -m bench.poison HOST:PORT postgresql://user:password@host:port/database
 
-On a database and topics of its own, a backlog of reservations waits on `inventory.commands`: once
-alone, once with one record in ten in between that is no message, in turns. The service reads all of
-it; printed are the good messages a second, medians over the turns, and the ratio. A turn ends when
-every good message has had its effect and every bad one is a dead letter.
+On a database and topics of its own, a backlog of reservations waits on `inventory.commands`, in
+turns: alone, with one record in ten in between that is no message, and with one in ten that only
+the database refuses, so that it has to be searched for. The service reads all of it; printed are
+the good messages a second, medians over the turns, and the ratios. A turn ends when every good
+message has had its effect and every bad one is a dead letter.
 """
 
 import asyncio
 import statistics
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +31,7 @@ from inventory_service.app import build
 from inventory_service.settings import InventorySettings
 from messaging.clock import utc_now
 from messaging.migrations import upgrade
-from messaging.outbox import address
+from messaging.outbox import Outgoing, address
 from messaging.settings import KafkaSettings
 
 TURNS = 3
@@ -37,21 +41,32 @@ BAD_IN = 10
 
 SKUS = 500
 POLL_SECONDS = 0.02
+BEYOND_THE_COLUMN = 2**40
+"""Pieces of a line that JSON carries and the database refuses."""
+
+
+class Poison(StrEnum):
+    """What is wrong with the bad records."""
+
+    NONE = "alone"
+    NO_MESSAGE = "with what is no message"
+    REFUSED = "with what is refused"
 
 
 async def main(servers: str, url: str) -> None:
     """Measure and print."""
-    rates: dict[bool, list[float]] = {False: [], True: []}
+    rates: dict[Poison, list[float]] = {poison: [] for poison in Poison}
     for turn in range(TURNS):
-        for poisoned in (False, True):
-            rates[poisoned].append(await _turn(servers, url, poisoned))
+        for poison in Poison:
+            rates[poison].append(await _turn(servers, url, poison))
         print(f"turn {turn + 1} of {TURNS}", file=sys.stderr)
-    clean, storm = (statistics.median(rates[poisoned]) for poisoned in (False, True))
-    print(f"good messages a second: alone {clean:,.0f}, in a storm of poison {storm:,.0f}")
-    print(f"ratio {storm / clean:.2f}")
+    alone = statistics.median(rates[Poison.NONE])
+    for poison, found in rates.items():
+        rate = statistics.median(found)
+        print(f"{poison:25} {rate:8,.0f} good messages a second, ratio {rate / alone:.2f}")
 
 
-async def _turn(servers: str, url: str, poisoned: bool) -> float:
+async def _turn(servers: str, url: str, poison: Poison) -> float:
     """Good messages a second that the service takes in, from its start to the last of them."""
     name = f"bench_{uuid4().hex[:8]}"
     kafka = KafkaSettings(bootstrap_servers=servers, topic_prefix=f"{name}.")
@@ -60,7 +75,7 @@ async def _turn(servers: str, url: str, poisoned: bool) -> float:
         database = await asyncpg.connect(own_url)
         try:
             await _fill_shelves(database)
-            bad = await _place(kafka, poisoned)
+            bad = await _place(kafka, poison)
             settings: dict[str, Any] = {
                 "database_url": own_url,
                 "signing_key": "k" * 32,
@@ -91,7 +106,7 @@ async def _fill_shelves(database: asyncpg.Connection) -> None:
     )
 
 
-async def _place(kafka: KafkaSettings, poisoned: bool) -> int:
+async def _place(kafka: KafkaSettings, poison: Poison) -> int:
     """Put the backlog onto the topic; how many bad records are in it."""
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap_servers, enable_idempotence=True, linger_ms=20
@@ -99,20 +114,35 @@ async def _place(kafka: KafkaSettings, poisoned: bool) -> int:
     now, bad = utc_now(), 0
     async with producer:
         for number in range(GOOD):
-            command = ReserveStock(
-                checkout_id=new_id(),
-                lines=(StockLine(sku=f"SKU-{number % SKUS}", quantity=1),),
-                expires_at=now.replace(year=now.year + 1),
-            )
-            record = address(command, source="order", now=now)
-            assert record.envelope is not None  # noqa: S101 - `address` has put it there
-            topic, headers = kafka.topic_prefix + record.topic, record.envelope.headers()
-            place = {"key": record.key, "partition": record.partition}
-            await producer.send(topic, record.payload, headers=headers, **place)
-            if poisoned and number % BAD_IN == 0:
-                await producer.send(topic, b'{"lines": [', **place)
-                bad += 1
+            await _send(producer, kafka, _reservation(number, quantity=1, now=now))
+            if poison is Poison.NONE or number % BAD_IN != 0:
+                continue
+            broken = _reservation(number, quantity=BEYOND_THE_COLUMN, now=now)
+            if poison is Poison.NO_MESSAGE:
+                broken = replace(broken, payload=b'{"lines": [')
+            await _send(producer, kafka, broken)
+            bad += 1
     return bad
+
+
+def _reservation(number: int, *, quantity: int, now: datetime) -> Outgoing:
+    command = ReserveStock(
+        checkout_id=new_id(),
+        lines=(StockLine(sku=f"SKU-{number % SKUS}", quantity=quantity),),
+        expires_at=now.replace(year=now.year + 1),
+    )
+    return address(command, source="order", now=now)
+
+
+async def _send(producer: AIOKafkaProducer, kafka: KafkaSettings, record: Outgoing) -> None:
+    assert record.envelope is not None  # noqa: S101 - `address` has put it there
+    await producer.send(
+        kafka.topic_prefix + record.topic,
+        record.payload,
+        key=record.key,
+        partition=record.partition,
+        headers=record.envelope.headers(),
+    )
 
 
 async def _held(database: asyncpg.Connection) -> int:

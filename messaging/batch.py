@@ -6,7 +6,7 @@ order, so that the fault comes down to single messages. What time can heal is re
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from time import perf_counter
 
@@ -63,10 +63,15 @@ class BatchProcessor:
         return settled
 
     async def _settle(
-        self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None
+        self,
+        batch: Sequence[Delivery],
+        abandon: asyncio.Event,
+        patience: int | None,
+        blamed: Collection[str] = (),
     ) -> bool:
         backoff, waited = self._backoff(), 0
-        blame = Blame()
+        # A part of a batch that was blamed is divided at once; a message has its two attempts.
+        blame = Blame(blamed if len(batch) > 1 else ())
         while True:
             try:
                 await self._transact(batch)
@@ -91,9 +96,10 @@ class BatchProcessor:
                 if len(batch) == 1:
                     return await self._dead_letter(batch[0], error, blame.faults, abandon)
             middle = len(batch) // 2
-            return await self._settle(batch[:middle], abandon, patience) and await self._settle(
-                batch[middle:], abandon, patience
-            )
+            for part in (batch[:middle], batch[middle:]):
+                if not await self._settle(part, abandon, patience, blame.kinds):
+                    return False
+            return True
 
     async def _transact(self, batch: Sequence[Delivery]) -> None:
         """The batch in one transaction. Raises whatever the database or the handler raises."""

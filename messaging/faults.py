@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -39,18 +40,24 @@ def shape_of(error_text: str) -> str:
 
 
 class Blame:
-    """The faults that one message had and that time does not heal: are they its own?"""
+    """The faults that messages had and that time does not heal: are they their own?
 
-    def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
+    `known` are kinds of faults that these messages, with others, were blamed for already.
+    """
+
+    def __init__(self, known: Collection[str] = ()) -> None:
+        self._seen = Counter(dict.fromkeys(known, ATTEMPTS_BEFORE_BLAME - 1))
+        self.faults = 0
+        """How many there were."""
 
     @property
-    def faults(self) -> int:
-        """How many there were."""
-        return self._seen.total()
+    def kinds(self) -> frozenset[str]:
+        """Those that came, or were known."""
+        return frozenset(self._seen)
 
     def settled_by(self, error: BaseException) -> bool:
         """Whether with this one they are: it came before, or there were many."""
         kind = f"{type(error).__name__} {shape_of(str(error))}"
         self._seen[kind] += 1
+        self.faults += 1
         return self._seen[kind] >= ATTEMPTS_BEFORE_BLAME or self.faults >= MOST_REJECTIONS
