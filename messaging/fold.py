@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+from uuid import UUID
 
 import structlog
 
@@ -148,33 +149,31 @@ class Fold:
             recorded = self.recorded.get(question)
             if recorded is not None:
                 self.outgoing.append(
-                    address(
-                        recorded.message,
-                        source=self.source,
-                        now=self.now,
-                        cause=incoming.envelope,
-                        message_id=recorded.reply_id,
-                    )
+                    self.addressed(recorded.message, incoming.envelope, recorded.reply_id)
                 )
                 return Decision()
         decision = handler.decide(self.rows, body, self.now)
-        outgoing = [
-            address(message, source=self.source, now=self.now, cause=incoming.envelope)
-            for message in decision.messages
-        ]
+        outgoing = [self.addressed(message, incoming.envelope) for message in decision.messages]
         self._take_over(decision, outgoing)
         return decision
 
     def tell(self, handler: Handler[Any], note: SagaMessage, cause: Envelope | None) -> None:
         """Tell the saga: by message, or at once where this is the saga's own handler."""
         if not handler.keeps_sagas:
-            told = address(note, source=self.source, now=self.now, cause=cause)
-            self.outgoing.append(told)
+            self.outgoing.append(self.addressed(note, cause))
             return
         try:
             self.step(handler, Incoming(note, cause))
         except Exception as error:
             log.error("a saga does not take a note", note=note.type, exc_info=error)
+
+    def addressed(
+        self, message: Message, cause: Envelope | None = None, message_id: UUID | None = None
+    ) -> Outgoing:
+        """The message in its envelope, as it is to stand in the outbox."""
+        return address(
+            message, source=self.source, now=self.now, cause=cause, message_id=message_id
+        )
 
     def _take_over(self, decision: Decision, outgoing: list[Outgoing]) -> None:
         for row in decision.changed:
@@ -195,7 +194,7 @@ class Fold:
             await handler.save(connection, changed)
             await reach(Point.STATE_WRITTEN, self.source, self.types)
             self.outgoing.extend(
-                address(message, source=self.source, now=self.now)
+                self.addressed(message)
                 for message in handler.announce(self.rows, changed, self.now)
             )
         await replies.record(connection, list(self.answered.values()))

@@ -148,7 +148,7 @@ class ProviderWorker:
             try:
                 provider = self._providers[call.provider]
                 async with asyncio.timeout(self._settings.call_timeout_seconds):
-                    outcome = await _answer(provider, call)
+                    outcome = await answer_of(provider, call)
             except TimeoutError:
                 outcome = Unknown("timeout")
             except Exception as error:
@@ -205,7 +205,7 @@ class ProviderWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _answer(provider: Provider, call: LeasedCall) -> Outcome:
+async def answer_of(provider: Provider, call: LeasedCall) -> Outcome:
     """The provider's answer to the call, or to the question what became of it."""
     if call.call is NextCall.ASK:
         return await _asked(provider, call)

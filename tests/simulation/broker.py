@@ -1,0 +1,107 @@
+"""The broker: one queue per topic that keeps the order of each key and of nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias
+
+from messaging.outbox import Outgoing
+
+if TYPE_CHECKING:
+    from contracts.messages.base import Message
+    from tests.simulation.world import World
+
+NEAR_US = 30_000
+"""Most time that a message is usually under way."""
+
+FAR_US = 240_000_000
+"""Most time that a slow one is: longer than many budgets of sends."""
+
+POLL_US = 20_000
+"""How long a consumer lets messages gather."""
+
+BATCH = 50
+"""Most messages of a batch; small, so that a crash in the middle finds batches around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter(Outgoing):
+    """An outbox row, and the record that it becomes: the message stays the object it is."""
+
+    body: "Message | None" = None
+    number: int = 0
+    """Whose it is: the number of its checkout."""
+
+
+Record: TypeAlias = tuple[int, int, Letter]
+"""When it can be read, its place in the order of arrival, and what it carries."""
+
+Consume: TypeAlias = Callable[[list[Letter]], bool]
+"""Handles a batch; False when the process died before its offsets were committed."""
+
+
+class Queue:
+    """One topic and its one consumer."""
+
+    __slots__ = ("_consume", "_last_us", "_poll_us", "_uncommitted", "_unread", "_world", "name")
+
+    def __init__(self, world: "World", name: str, consume: Consume) -> None:
+        self.name = name
+        self._world = world
+        self._consume = consume
+        self._unread: list[Record] = []
+        self._uncommitted: list[Record] = []
+        self._last_us: dict[int, int] = {}
+        self._poll_us: int | None = None
+
+    def append(self, letter: Letter) -> None:
+        """Take a record; it can be read once it and all before it of its key have arrived."""
+        world = self._world
+        arrives_us = world.now_us + int(world.random.random() * NEAR_US)
+        if world.strikes("slow_delivery", letter.number):
+            arrives_us += int(world.random.random() * FAR_US)
+        arrives_us = max(arrives_us, self._last_us.get(letter.number, 0))
+        self._last_us[letter.number] = arrives_us
+        world.order += 1
+        heappush(self._unread, (arrives_us, world.order, letter))
+        world.unread += 1
+        self._wake(arrives_us + POLL_US)
+
+    def lose(self) -> None:
+        """The topic is gone with everything unread, and made anew."""
+        self._world.unread -= len(self._unread)
+        self._unread.clear()
+        self._uncommitted.clear()
+
+    def _wake(self, at_us: int) -> None:
+        if self._poll_us is None or at_us < self._poll_us:
+            self._poll_us = at_us
+            self._world.at(at_us, self._poll, at_us)
+
+    def _poll(self, planned_us: int) -> None:
+        if planned_us != self._poll_us:
+            return
+        self._poll_us = None
+        world, unread = self._world, self._unread
+        now_us = world.now_us
+        batch: list[Record] = []
+        while unread and unread[0][0] <= now_us and len(batch) < BATCH:
+            batch.append(heappop(unread))
+        world.unread -= len(batch)
+        if batch:
+            self._uncommitted.extend(batch)
+            if not self._consume([letter for _, _, letter in batch]):
+                self._redeliver()
+            elif world.random.random() < 0.5 or world.healed:
+                self._uncommitted.clear()
+        if world.strikes("topic_lost"):
+            self.lose()
+        if unread:
+            self._wake(max(unread[0][0], now_us) + POLL_US)
+
+    def _redeliver(self) -> None:
+        """Everything since the committed offset comes again, in its old order."""
+        for record in self._uncommitted:
+            heappush(self._unread, record)
+        self._world.unread += len(self._uncommitted)
+        self._uncommitted.clear()
