@@ -67,8 +67,13 @@ class Queue:
         world.unread += 1
         self._wake(arrives_us + POLL_US)
 
-    def lose(self) -> None:
+    def _lose(self) -> None:
         """The topic is gone with everything unread, and made anew."""
+        for _, _, letter in sorted(self._unread):
+            assert letter.body is not None
+            self._world.trace.note(
+                self._world.now_us, self.name, letter.body.type, letter.number, "lost"
+            )
         self._world.unread -= len(self._unread)
         self._unread.clear()
         self._uncommitted.clear()
@@ -94,8 +99,8 @@ class Queue:
                 self._redeliver()
             elif world.random.random() < 0.5 or world.healed:
                 self._uncommitted.clear()
-        if world.strikes("topic_lost"):
-            self.lose()
+        if unread and world.strikes("topic_lost"):
+            self._lose()
         if unread:
             self._wake(max(unread[0][0], now_us) + POLL_US)
 

@@ -43,14 +43,14 @@ _MOST = Faults(
     crash_after_commit=0.03,
     crash_in_relay=0.02,
     slow_delivery=0.02,
-    topic_lost=0.002,
+    topic_lost=0.03,
     call_lost=0.08,
     call_late=0.08,
     answer_lost=0.08,
     worker_crash=0.05,
     worker_frozen=0.05,
-    early_sweep=0.3,
-    late_sweep=0.3,
+    early_sweep=0.1,
+    late_sweep=0.1,
     hint_lost=0.5,
 )
 

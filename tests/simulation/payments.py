@@ -73,16 +73,17 @@ class Payments(Service):
 
     def insert_missing(self, view: View, message: Message) -> None:
         """An empty payment for a charge or a close that finds none."""
-        if isinstance(message, ChargePayment | ClosePayment):
-            if view.find(Payment, message.payment_id) is None:
-                view.put(
-                    Payment(
-                        payment_id=message.payment_id,
-                        shop_id=message.shop_id,
-                        checkout_id=message.checkout_id,
-                        created_at=self.world.now,
-                    )
+        if not isinstance(message, ChargePayment | ClosePayment):
+            return
+        if view.find(Payment, message.payment_id) is None:
+            view.put(
+                Payment(
+                    payment_id=message.payment_id,
+                    shop_id=message.shop_id,
+                    checkout_id=message.checkout_id,
+                    created_at=self.world.now,
                 )
+            )
 
     def saved(self, row: Row, before: Row | None, decision: Decision) -> None:
         """Check the amounts, and watch the operations."""
@@ -114,8 +115,8 @@ class Payments(Service):
 
     def _find(self, payment_id: UUID, operation_id: UUID) -> tuple[Payment, Operation]:
         payment = self.database.tables.find(Payment, payment_id)
-        operation = payment and payment.operation(operation_id)
         assert payment is not None
+        operation = payment.operation(operation_id)
         assert operation is not None
         return payment, operation
 
@@ -246,7 +247,7 @@ class Payments(Service):
         self.emit(call.report(outcome, reported.reports, now))
 
     def _report_again(self, payment: Payment, operation: Operation) -> None:
-        """What nobody decided upon is sent again, as `store.operations.overdue_reports` finds it."""
+        """Send again what nobody decided upon: `store.operations.overdue_reports`."""
         now, lease = self.world.now, self._leases[operation.operation_id]
         assert lease.last is not None
         assert lease.reported_at is not None

@@ -30,6 +30,7 @@ from order_service.handlers import CheckoutHandler
 from order_service.sweeper import passed_deadlines
 from tests.simulation.alarms import Alarms
 from tests.simulation.broker import Letter, Queue
+from tests.simulation.catalog import OFFERS
 from tests.simulation.database import Database, ObjectFold, View
 from tests.simulation.invariants import Violation
 from tests.simulation.mutants import Mutant
@@ -79,7 +80,7 @@ class Service:
     def request(self, handler: Handler[Any], message: Any, whose: int) -> Decision | None:
         """A request of a shopper, decided at once; None when the process died under it."""
         world = self.world
-        fold = self._fold(handler, ())
+        fold = self._fold(View(self.database.tables), ())
         decision = fold.step(handler, Incoming(message))
         if world.strikes("crash_before_commit", whose):
             return None
@@ -89,21 +90,15 @@ class Service:
 
     def emit(self, message: Message) -> None:
         """A sweeper sends this, in a transaction of its own."""
-        fold = ObjectFold(
-            rows=View(self.database.tables),
-            recorded={},
-            source=self.name,
-            now=self.world.now,
-            ids=self.world.message_ids,
-        )
+        fold = self._fold(View(self.database.tables), ())
         self.database.outbox.append(_letter(fold.addressed(message)))
         self.relay()
 
-    def _fold(self, handler: Handler[Any], messages: Sequence[object]) -> ObjectFold:
+    def _fold(self, view: View, messages: Sequence[object]) -> ObjectFold:
         committed = self.database.replies
         questions = [Question.of(body) for body in messages if isinstance(body, SagaCommand)]
         return ObjectFold(
-            rows=View(self.database.tables),
+            rows=view,
             recorded={each: committed[each] for each in questions if each in committed},
             source=self.name,
             now=self.world.now,
@@ -121,12 +116,13 @@ class Service:
             elif claim not in inbox:
                 claimed.setdefault(claim, letter)
         fresh = list(claimed.values())
-        fold = self._fold(handler, [letter.body for letter in fresh])
+        view = View(self.database.tables)
+        fold = self._fold(view, [letter.body for letter in fresh])
         decisions: list[Decision] = []
         said: list[str] = []
         for letter in fresh:
             assert letter.body is not None
-            self.insert_missing(fold.rows, letter.body)
+            self.insert_missing(view, letter.body)
             sent = len(fold.outgoing)
             try:
                 decision = fold.step(handler, Incoming(letter.body))
@@ -227,7 +223,7 @@ class Orders(Service):
         """Checkouts that have begun and are not final."""
         self.stuck: dict[UUID, int] = {}
         """Checkouts that need attention, with how often an operator has looked at them."""
-        self._due: Alarms[UUID] = Alarms(world, self._sweep)
+        self._due: Alarms[UUID] = Alarms(world, self._sweep, world.sweep_skew_us)
         self.subscribe(ORDER_COMMANDS.name, self.handler)
         self.subscribe(ORDER_REPLIES.name, self.handler)
 
@@ -248,7 +244,11 @@ class Orders(Service):
             self.world.at(self.world.now_us + self.OPERATOR_US, self._look_at, row.id)
         deadline = row.deadline_at
         if deadline is not None:
-            self._due.set(row.id, self.world.us_of(deadline) + self.world.sweep_skew_us())
+            self._due.set(row.id, self.world.us_of(deadline))
+
+    def checkouts(self) -> Iterable[Checkout]:
+        """All that the saga knows."""
+        return self.database.tables.of(Checkout).values()
 
     def checkout(self, checkout_id: UUID) -> Checkout | None:
         """What the saga knows of it."""
@@ -256,12 +256,14 @@ class Orders(Service):
 
     def _sweep(self, checkout_id: UUID) -> None:
         checkout = self.checkout(checkout_id)
-        deadline = checkout and checkout.deadline_at
-        if checkout is None or deadline is None:
+        if checkout is None:
+            return
+        deadline = checkout.deadline_at
+        if deadline is None:
             return
         now = self.world.now
         if deadline > now and (self.world.healed or deadline > now + self.EARLY):
-            self._due.set(checkout_id, self.world.us_of(deadline) + self.world.sweep_skew_us())
+            self._due.set(checkout_id, self.world.us_of(deadline))
             return
         # A sweeper whose clock is ahead finds due what is not due yet.
         for note in passed_deadlines(checkout, max(now, deadline)):
@@ -372,6 +374,9 @@ class Carts(Service):
 
     def saved(self, row: Row, before: Row | None, decision: Decision) -> None:
         """Keep which cart is a customer's active one, and watch for starts to send again."""
+        if isinstance(row, Contents) and row.offers is not OFFERS:
+            # Offers are read when a cart is loaded, and are no part of it.
+            self.database.tables.put(replace(row, offers=OFFERS))
         if not isinstance(row, Cart):
             return
         self._index_active(row)
@@ -414,5 +419,3 @@ class Carts(Service):
         kept = tables.find(StartToSend, cart_id)
         assert kept is not None
         self.emit(kept.command)
-
-

@@ -1,28 +1,26 @@
 """Shoppers: who buys what, pays how, cancels, pays again, or goes away."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from cart_service.domain import carts
-from cart_service.domain.carts import Caller, Cart, CustomerOwner, GuestOwner, Owner, Wanted
+from cart_service.domain.carts import Caller, CustomerOwner, GuestOwner, Owner, Wanted
 from cart_service.domain.checkouts import CheckoutRequest
-from cart_service.domain.pricing import Offer
 from cart_service.handlers.shoppers import AddLines, CheckOut
 from cart_service.store.carts import ActiveCart, Contents
 from contracts.messages.base import Event
 from contracts.messages.order import CancelCheckout, OrderPaymentFailed, OrderPlaced, PayOrder
 from contracts.messages.parts import Address, PaymentMethod
 from inventory_service.domain import Level, ReceiveStock, Stock, StockChange
+from tests.simulation.catalog import COLD, CURRENCY, HOT, OFFERS, SHOP, WAREHOUSES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
 
-SHOP, CURRENCY, PRICE_MINOR = "main", "GBP", 1_250
 HOME = Address(name="Ada", line1="1 Mill Lane", city="Leeds", country="GB")
-WAREHOUSES = ("north", "south")
-HOT_SKUS, COLD_SKUS = 4, 60
 SECOND_US = 1_000_000
 
 METHODS = (
@@ -62,18 +60,12 @@ class Shoppers:
         self.arrived = 0
         """How many checkouts there were: they are numbered from 1."""
         self._opened = 0
-        self._hot = [f"HOT-{number}" for number in range(HOT_SKUS)]
-        self._cold = [f"COLD-{number}" for number in range(COLD_SKUS)]
-        self._offers = {
-            sku: Offer(sku, sku.capitalize(), True, PRICE_MINOR, None)
-            for sku in (*self._hot, *self._cold)
-        }
 
     def stock_up(self) -> None:
         """Receive the goods of the day: hot ones run out, of the cold ones there are plenty."""
         inventory = self._world.inventory
-        for sku in self._offers:
-            pieces = self._checkouts * 3 if sku in self._cold else 2 + self._checkouts // 40
+        for sku in OFFERS:
+            pieces = self._checkouts * 3 if sku in COLD else 2 + self._checkouts // 40
             inventory.database.tables.put(
                 Stock(SHOP, sku, tuple(Level(name, 0, 0) for name in WAREHOUSES))
             )
@@ -103,7 +95,7 @@ class Shoppers:
         cart_id = self._cart_of(owner)
         random = self._random
         wanted = tuple(
-            Wanted(self._one_of(self._hot if random.random() < 0.1 else self._cold), quantity)
+            Wanted(self._one_of(HOT if random.random() < 0.1 else COLD), quantity)
             for quantity in range(1, 2 + int(random.random() * 2))
         )
         add = AddLines(_caller(owner), cart_id, None, wanted)
@@ -122,7 +114,7 @@ class Shoppers:
         self._opened += 1
         cart_id = UUID(int=CART_IDS + self._opened)
         cart, event = carts.opened(cart_id, SHOP, owner, CURRENCY, self._world.now)
-        service.open(cart, Contents(cart_id, carts.NO_LINES, self._offers, carts.NO_LINES), event)
+        service.open(cart, Contents(cart_id, carts.NO_LINES, OFFERS, carts.NO_LINES), event)
         return cart_id
 
     def _check_out(self, checkout_id: UUID, cart_id: UUID, owner: Owner) -> None:
@@ -179,7 +171,7 @@ class Shoppers:
         cancel = CancelCheckout(checkout_id=checkout_id, reason="changed my mind", requested_by=by)
         self._world.orders.request(self._world.orders.handler, cancel, checkout_id.int)
 
-    def _later(self, most_seconds: int, action: object, *arguments: object) -> None:
+    def _later(self, most_seconds: int, action: Callable[..., object], *arguments: object) -> None:
         wait_us = int(self._random.random() * most_seconds * SECOND_US)
         self._world.at(self._world.now_us + wait_us, action, *arguments)
 

@@ -31,8 +31,11 @@ MESSAGE_IDS = 1 << 96
 HEALS_AFTER_US = 600 * SECOND_US
 """How long after the last arrival nothing goes wrong any more."""
 
-ENDS_AFTER_US = 5 * 24 * 3600 * SECOND_US
+ENDS_AFTER_US = 24 * 3600 * SECOND_US
 """By then everything must have ended: far more than all budgets and patience together."""
+
+LONGEST_PAUSE_US = 40_000
+"""Most time between two shoppers, in the quietest of worlds."""
 
 SWEEP_US = 250_000
 """How often a sweeper looks."""
@@ -40,7 +43,8 @@ SWEEP_US = 250_000
 LATE_US = 60 * SECOND_US
 """How long a sweeper may be away."""
 
-Action: TypeAlias = Callable[..., None]
+Action: TypeAlias = Callable[..., object]
+"""What it returns is nobody's."""
 
 
 class World:
@@ -60,7 +64,7 @@ class World:
         self.injected: Counter[str] = Counter()
         self.trace = Trace()
         self.message_ids: Iterator[UUID] = (UUID(int=number) for number in count(MESSAGE_IDS))
-        self.pause_us = int(self.random.random() * 400_000)
+        self.pause_us = int(self.random.random() * LONGEST_PAUSE_US)
         self._timers: list[tuple[int, int, Action, tuple[Any, ...]]] = []
         self.queues: dict[str, Queue] = {}
         self.books = Books(self)
