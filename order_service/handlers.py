@@ -1,7 +1,6 @@
 """`order.commands` and `order.replies`: lock and load the checkouts, advance each, save."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
@@ -124,7 +123,7 @@ def _noted(
         note=note,
     )
     so_far = rows.find(NewHistory, message.checkout_id) or NewHistory(message.checkout_id)
-    return replace(so_far, entries=(*so_far.entries, entry))
+    return NewHistory(so_far.checkout_id, (*so_far.entries, entry))
 
 
 def _state_of(known: Known | None) -> str:

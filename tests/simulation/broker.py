@@ -1,14 +1,15 @@
 """The broker: one queue per topic that keeps the order of each key and of nothing else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
+from uuid import UUID
 
+from contracts.messages.base import Message
 from messaging.outbox import Outgoing
+from tests.simulation.trace import NOBODY
 
 if TYPE_CHECKING:
-    from contracts.messages.base import Message
     from tests.simulation.world import World
 
 NEAR_US = 30_000
@@ -24,13 +25,24 @@ BATCH = 50
 """Most messages of a batch; small, so that a crash in the middle finds batches around it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Letter(Outgoing):
-    """An outbox row, and the record that it becomes: the message stays the object it is."""
+    """An outbox row, and the record that it becomes: the message stays the object it is.
 
-    body: "Message | None" = None
-    number: int = 0
-    """Whose it is: the number of its checkout."""
+    The columns that are there for the wire stay unset; `number` is that of its checkout.
+    """
+
+    __slots__ = ("body", "number")
+
+    body: Message
+    number: int
+
+    def __init__(self, message_id: UUID, body: Message) -> None:
+        checkout_id: UUID | None = getattr(body, "checkout_id", None)
+        fix = object.__setattr__  # rows are frozen
+        fix(self, "message_id", message_id)
+        fix(self, "topic", body.topic.name)
+        fix(self, "body", body)
+        fix(self, "number", NOBODY if checkout_id is None else checkout_id.int)
 
 
 Record: TypeAlias = tuple[int, int, Letter]
@@ -70,7 +82,6 @@ class Queue:
     def _lose(self) -> None:
         """The topic is gone with everything unread, and made anew."""
         for _, _, letter in sorted(self._unread):
-            assert letter.body is not None
             self._world.trace.note(
                 self._world.now_us, self.name, letter.body.type, letter.number, "lost"
             )

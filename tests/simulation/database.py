@@ -29,11 +29,12 @@ class Tables:
 
     def find(self, kind: type[R], key: Hashable) -> R | None:
         """The row, or None."""
-        return self.of(kind).get(key)
+        rows = self._kinds.get(kind)
+        return None if rows is None else cast("R | None", rows.get(key))
 
     def put(self, row: Row) -> None:
         """Write a row."""
-        self.of(type(row))[row.key] = row
+        self._kinds.setdefault(type(row), {})[row.key] = row
 
 
 class View(Rows):
@@ -66,17 +67,7 @@ class ObjectFold(Fold):
         self, message: Message, cause: Envelope | None = None, message_id: UUID | None = None
     ) -> Outgoing:
         """The message as it is, under its id."""
-        checkout_id: UUID | None = getattr(message, "checkout_id", None)
-        return Letter(
-            message_id=message_id or next(self.ids),
-            topic=message.topic.name,
-            partition=0,
-            key=None,
-            payload=None,
-            time=self.now,
-            body=message,
-            number=0 if checkout_id is None else checkout_id.int,
-        )
+        return Letter(message_id or next(self.ids), message)
 
 
 class Database:

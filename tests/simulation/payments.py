@@ -201,15 +201,10 @@ class Payments(Service):
             world.at(soon_us, self._record, call, self._answer(call))
 
     def _answer(self, call: LeasedCall) -> Outcome:
-        outcome = _finished(answer_of(self._bank, call))
-        self.world.trace.note(
-            self.world.now_us,
-            "bank",
-            f"{call.call} {call.kind} {call.attempt}",
-            call.checkout_id.int,
-            type(outcome).__name__,
-        )
-        return outcome
+        """What the bank answers; the call is noted first, because it may be what breaks a rule."""
+        world, what = self.world, f"{call.call} {call.kind} {call.attempt}"
+        world.trace.note(world.now_us, "bank", what, call.checkout_id.int, call.idempotency_key)
+        return _finished(answer_of(self._bank, call))
 
     def _take_back(self, call: LeasedCall) -> None:
         """The worker is back: its own leases are due at once."""
@@ -224,10 +219,12 @@ class Payments(Service):
 
     def _record(self, call: LeasedCall, outcome: Outcome) -> None:
         """Record the result, as the statement of `store.operations.record` does."""
-        world = self.world
+        world, whose = self.world, call.checkout_id.int
         payment, operation = self._find(call.payment_id, call.operation_id)
         if not self._holds(call, operation):
             return
+        name = NAMES[type(outcome)]
+        world.trace.note(world.now_us, "worker", f"{call.call} {call.kind}", whose, name)
         now, lease = world.now, self._leases[operation.operation_id]
         answered = operation.answered or call.answers(outcome)
         if not (call.is_news(outcome) or operation.waited_for):

@@ -84,8 +84,8 @@ class Service:
         decision = fold.step(handler, Incoming(message))
         if world.strikes("crash_before_commit", whose):
             return None
-        self._commit([decision], fold)
         world.trace.note(world.now_us, self.name, type(message).__name__, whose, _said(decision))
+        self._commit([decision], fold)
         return decision
 
     def emit(self, message: Message) -> None:
@@ -121,7 +121,6 @@ class Service:
         decisions: list[Decision] = []
         said: list[str] = []
         for letter in fresh:
-            assert letter.body is not None
             self.insert_missing(view, letter.body)
             sent = len(fold.outgoing)
             try:
@@ -137,10 +136,8 @@ class Service:
             return False
         inbox.update(claimed)
         for letter, how in zip(fresh, said, strict=True):
+            world.trace.note(world.now_us, topic, letter.body.type, letter.number, how)
             world.books.took_effect(topic, letter)
-            body = letter.body
-            assert body is not None
-            world.trace.note(world.now_us, topic, body.type, letter.number, how)
         self._commit(decisions, fold)
         return not (fresh and world.strikes("crash_after_commit", fresh[0].number))
 
