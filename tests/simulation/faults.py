@@ -39,11 +39,11 @@ NONE = Faults()
 """What a healed world has."""
 
 _MOST = Faults(
-    crash_before_commit=0.03,
-    crash_after_commit=0.03,
-    crash_in_relay=0.02,
-    slow_delivery=0.02,
-    topic_lost=0.03,
+    crash_before_commit=0.06,
+    crash_after_commit=0.08,
+    crash_in_relay=0.05,
+    slow_delivery=0.03,
+    topic_lost=0.08,
     call_lost=0.08,
     call_late=0.08,
     answer_lost=0.08,

@@ -65,7 +65,7 @@ class Shoppers:
         """Receive the goods of the day: hot ones run out, of the cold ones there are plenty."""
         inventory = self._world.inventory
         for sku in OFFERS:
-            pieces = self._checkouts * 3 if sku in COLD else 2 + self._checkouts // 40
+            pieces = self._checkouts * 3 if sku in COLD else 2 + self._checkouts // 80
             inventory.database.tables.put(
                 Stock(SHOP, sku, tuple(Level(name, 0, 0) for name in WAREHOUSES))
             )
