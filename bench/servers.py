@@ -1,13 +1,42 @@
-"""Databases and topics of a benchmark's own on servers that run already, gone at its end."""
+"""Databases and topics of a benchmark's own, gone at its end, and servers where none run."""
 
+import asyncio
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from contracts.topics import Topic
 from messaging.settings import KafkaSettings
+from trolley.runtime.servers import Servers
+
+SERVERS_START_SECONDS = 180
+
+
+@asynccontextmanager
+async def embedded_servers() -> AsyncIterator[Servers]:
+    """The pair of the local runtime in a temporary directory, both gone at the end."""
+    home = Path(tempfile.mkdtemp(prefix="trolley-bench-"))
+    home.chmod(0o711)  # PostgreSQL passes through it as a user of its own where we are root
+    command = (sys.executable, "-m", "trolley.runtime.servers")
+    command += ("--home", str(home / "home"), "--remove", str(home))
+    process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(SERVERS_START_SECONDS):
+            while (servers := Servers.read(home / "home")) is None:
+                if process.returncode is not None:
+                    raise SystemExit("Kafka and PostgreSQL did not start")
+                await asyncio.sleep(0.1)
+        yield servers
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 @asynccontextmanager

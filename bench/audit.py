@@ -1,0 +1,91 @@
+"""How long an audit takes: the first one of a shop, and one of what changed since.
+
+    python -m bench.audit --orders N [--published N] [--turns N]
+
+Starts the embedded Kafka and PostgreSQL in a temporary directory, fills every database with N
+orders that are over, by SQL, and publishes the events of the newest `--published` of them (all
+without the option; older ones count as taken by retention). Then it audits everything.
+Printed are the seconds of each turn, with the facts that were checked.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+from bench.servers import embedded_servers, own_database
+from bench.shop import Shop
+from messaging.migrations import upgrade
+from messaging.settings import KafkaSettings
+from trolley.audit import AuditSettings, Sources, audit
+from trolley.audit.invariant import DATABASES, Source
+from trolley.topics import apply_topics
+
+ORDERS_PER_SKU = 100
+
+
+async def main(orders: int, published: int, turns: int) -> None:
+    """Measure and print."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(embedded_servers())
+        name = f"bench_{uuid4().hex[:8]}"
+        urls = {
+            source: await stack.enter_async_context(
+                own_database(servers.postgres, f"{name}_{source}")
+            )
+            for source in DATABASES
+        }
+        for source, url in urls.items():
+            await asyncio.to_thread(upgrade, _migrations(source), url)
+        kafka = KafkaSettings(bootstrap_servers=servers.kafka, topic_prefix=f"{name}.")
+        await apply_topics(
+            {
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+                "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
+            }
+        )
+        shop = Shop(urls, kafka, skus=max(100, orders // ORDERS_PER_SKU))
+        with _told("fill the databases"):
+            await shop.stock()
+            await shop.sell(orders)
+            await shop.analyze()
+        with _told("publish"):
+            events = await shop.publish(orders - published + 1, orders)
+        print(f"{orders:,} orders, {events:,} events on the topics")
+        for turn in range(1, turns + 1):
+            report = await audit(Sources(urls, kafka), AuditSettings())
+            print(
+                f"audit {turn}: {report.seconds:.1f} s, {report.facts_checked:,} facts, "
+                f"{report.violations} violations"
+            )
+            for finding in list(report.findings)[:5]:
+                print(finding)
+
+
+def _migrations(source: Source) -> str:
+    if source is Source.SIMULATED_PROVIDER:
+        return "payment_service.providers.simulated"
+    return f"{source}_service"
+
+
+class _told:
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        print(f"{self.what}: {time.perf_counter() - self.began:.1f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--orders", type=int, default=100_000)
+    parser.add_argument("--published", type=int)
+    parser.add_argument("--turns", type=int, default=2)
+    given = parser.parse_args()
+    published = given.orders if given.published is None else given.published
+    asyncio.run(main(given.orders, published, given.turns))
