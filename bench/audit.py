@@ -31,7 +31,7 @@ async def main(orders: int, published: int, turns: int) -> None:
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(embedded_servers())
         name = f"bench_{uuid4().hex[:8]}"
-        urls = {
+        urls: dict[Source, str] = {
             source: await stack.enter_async_context(
                 own_database(servers.postgres, f"{name}_{source}")
             )

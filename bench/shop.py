@@ -10,6 +10,7 @@ operations that ended.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -382,7 +383,8 @@ class Shop:
         return len(events)
 
     async def _publish(self, producer: AIOKafkaProducer, topic: Topic, events: list[_Event]) -> None:
-        name, builders = self._kafka.topic_prefix + topic.name, {}
+        name = self._kafka.topic_prefix + topic.name
+        builders: dict[int, Any] = {}
         for _, kind, key, story, number in events:
             coded, partition = key.encode(), partition_of(key.encode(), topic.partitions)
             builder = builders.get(partition) or producer.create_batch()

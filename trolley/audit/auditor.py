@@ -1,28 +1,23 @@
-"""The audit: one look, and where sources disagree that are not of one moment, a second one.
-
-Every database is read in one snapshot, but the snapshots are not of one moment, and messages are
-on their way between them. So what breaks an invariant between two sources is a candidate. It
-becomes a finding when a second look, `audit_settle_seconds` later, sees the very same rows
-disagree, and nothing of it was open at either look: no step of its saga, no outbox row, no
-provider operation, no unread record.
-"""
+"""The audit: a look at everything, and a second one at what disagreed between sources."""
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from messaging.clock import utc_now
 from messaging.settings import KafkaSettings
-from trolley.audit.invariant import Invariant, Source, Subject
+from trolley.audit.invariant import Between, Invariant, Source, Subject
 from trolley.audit.invariants import INVARIANTS
-from trolley.audit.look import Tally, look
+from trolley.audit.look import Scope, look
 from trolley.audit.open_items import open_items
 from trolley.audit.published import Published
-from trolley.audit.report import AuditReport, Checked, OpenItem
+from trolley.audit.report import AuditReport, Checked, Finding
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Snapshots, database_urls
+from trolley.audit.suspicions import Seen, Suspicions
 from trolley.audit.unread import NOTHING_UNREAD, Unread
 from trolley.topics import kafka_settings
 
@@ -57,65 +52,84 @@ async def audit(
     """
     settings = settings or AuditSettings()
     began, at = time.monotonic(), utc_now()
+    suspicions = Suspicions(settle_seconds=settings.audit_settle_seconds)
+    looks = 1
     async with Published.opened(sources.kafka, settings) as published:
-        first = second = await _look(invariants, sources, published, settings)
-        suspects = [one for one in invariants if one.about and first.tallies[one].broken]
-        if suspects:
+        async with snapshots_of(sources, settings) as snapshots:
+            first = await seen(invariants, snapshots, published, settings)
+            found = suspicions.certain(first)
+            items = await open_items(snapshots)
+        if suspicions:
             if before_second_look is not None:
-                await before_second_look(sum(first.tallies[one].broken for one in suspects))
+                await before_second_look(
+                    sum(first.tallies[one].broken for one in invariants if _is_joined(one))
+                )
             await asyncio.sleep(settings.audit_settle_seconds)
-            unread = await Unread.now(sources.kafka)
-            second = await _look(suspects, sources, published, settings, unread)
+            looks, unread = 2, await Unread.now(sources.kafka)
+            suspected = {invariant for invariant, _ in suspicions}
+            async with snapshots_of(sources, settings) as snapshots:
+                second = await seen(
+                    suspected, snapshots, published, settings, scope_of(suspicions), unread
+                )
+                found.update(suspicions.certain(second))
+                items = await open_items(snapshots)
     return AuditReport(
         at=at,
-        checked=tuple(
-            _judged_at_once(one, first)
-            if one not in suspects
-            else _judged_twice(one, first, second)
-            for one in invariants
-        ),
-        open_items=second.open_items,
-        looks=1 if second is first else 2,
+        checked=tuple(_checked(one, first, found[one]) for one in invariants),
+        open_items=items,
+        looks=looks,
         seconds=time.monotonic() - began,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What one look saw; `open` has the candidates of which something was under way, by subject."""
-
-    tallies: Mapping[Invariant, Tally]
-    open: Mapping[str, Set[str]]
-    open_items: tuple[OpenItem, ...]
-
-
-async def _look(
-    invariants: Sequence[Invariant],
-    sources: Sources,
-    published: Published,
-    settings: AuditSettings,
-    unread: Unread = NOTHING_UNREAD,
-) -> _Seen:
-    async with Snapshots.taken(
+def snapshots_of(
+    sources: Sources, settings: AuditSettings
+) -> AbstractAsyncContextManager[Snapshots]:
+    """Every database in a snapshot of now."""
+    return Snapshots.taken(
         sources.databases,
         chunk_rows=settings.audit_chunk_rows,
         connect_seconds=settings.audit_connect_seconds,
-    ) as snapshots:
-        await published.read_to_end()
-        tallies = await look(invariants, snapshots, published, kept=settings.audit_candidates_kept)
-        candidates: defaultdict[Subject, set[str]] = defaultdict(set)
-        for invariant, tally in tallies.items():
-            if invariant.about:
-                candidates[invariant.about].update(tally.candidates)
-        return _Seen(
-            tallies=tallies,
-            open={
-                subject.name: await _open_of(subject, keys, snapshots, unread)
-                for subject, keys in candidates.items()
-                if keys
-            },
-            open_items=await open_items(snapshots),
-        )
+        sort_mib=settings.audit_sort_mib,
+    )
+
+
+async def seen(
+    invariants: Iterable[Invariant],
+    snapshots: Snapshots,
+    published: Published,
+    settings: AuditSettings,
+    scope: Scope | None = None,
+    unread: Unread = NOTHING_UNREAD,
+) -> Seen:
+    """One look at everything, or at some keys, and at what is open of what disagreed."""
+    at_seconds = time.monotonic()
+    tallies = await look(
+        invariants, snapshots, published, kept=settings.audit_candidates_kept, scope=scope
+    )
+    candidates: defaultdict[Subject, set[str]] = defaultdict(set)
+    for invariant, tally in tallies.items():
+        if isinstance(invariant, Between):
+            candidates[invariant.subject].update(tally.candidates)
+    return Seen(
+        at_seconds,
+        scope,
+        tallies,
+        {
+            subject.name: await _open_of(subject, keys, snapshots, unread)
+            for subject, keys in candidates.items()
+            if keys
+        },
+    )
+
+
+def scope_of(findings: Iterable[tuple[Invariant, Finding]]) -> Scope:
+    """The keys to look at again."""
+    keys: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+    for invariant, finding in findings:
+        if invariant.subject is not None and finding.subject_key is not None:
+            keys[invariant.subject][finding.subject_key] = None
+    return {subject: tuple(of_subject) for subject, of_subject in keys.items()}
 
 
 async def _open_of(
@@ -128,37 +142,21 @@ async def _open_of(
     return found
 
 
-def _judged_at_once(invariant: Invariant, seen: _Seen) -> Checked:
-    """All rows were of one snapshot, or there is nothing to judge."""
-    tally = seen.tallies[invariant]
+def _is_joined(invariant: Invariant) -> bool:
+    return isinstance(invariant, Between)
+
+
+def _checked(invariant: Invariant, first: Seen, findings: Sequence[Finding]) -> Checked:
+    """Within one source all that broke the rule is certain, counted or kept."""
+    tally = first.tallies[invariant]
+    unjudged = tally.broken - len(tally.candidates) if _is_joined(invariant) else 0
+    violations = len(findings) if _is_joined(invariant) else tally.broken
     return Checked(
         invariant.id,
         invariant.says,
         tally.facts,
-        violations=tally.broken,
-        findings=tuple(tally.candidates.values()),
-    )
-
-
-def _judged_twice(invariant: Invariant, first: _Seen, second: _Seen) -> Checked:
-    """A finding is what both looks saw alike, and of which neither saw anything open."""
-    assert invariant.about is not None  # noqa: S101 - only such invariants are looked at again
-    before, after = first.tallies[invariant], second.tallies[invariant]
-    subject = invariant.about.name
-    is_open = first.open.get(subject, set()) | second.open.get(subject, set())
-    seen_twice = before.candidates.keys() & after.candidates.keys()
-    findings = tuple(
-        after.candidates[entity]
-        for entity in sorted(seen_twice - is_open)
-        if before.candidates[entity].evidence == after.candidates[entity].evidence
-    )
-    unjudged = after.broken - len(seen_twice) if before.overflowed or after.overflowed else 0
-    return Checked(
-        invariant.id,
-        invariant.says,
-        after.facts,
-        violations=len(findings),
-        findings=findings,
-        under_way=max(before.broken - len(findings) - unjudged, 0),
+        violations=violations,
+        findings=tuple(findings),
+        under_way=tally.broken - violations - unjudged,
         unjudged=unjudged,
     )

@@ -22,6 +22,7 @@ from messaging.settings import KafkaSettings
 from trolley.audit.invariant import Read, Row
 from trolley.audit.join import Chunks
 from trolley.audit.settings import AuditSettings
+from trolley.audit.statements import Asked, Dialect
 from trolley.runtime.errors import KafkaUnavailable, RuntimeStartError
 
 R = TypeVar("R", bound=Row)
@@ -35,8 +36,7 @@ _FETCH_WAIT_MS = 20
 _TABLES = """
     PRAGMA journal_mode = OFF;
     CREATE TABLE events (
-        topic TEXT, partition INTEGER, key TEXT, seq INTEGER, id TEXT, type TEXT,
-        total_minor INTEGER
+        topic TEXT, partition INTEGER, key TEXT, seq INTEGER, type TEXT, total_minor INTEGER
     );
     CREATE TABLE strangers (topic TEXT, partition INTEGER, place INTEGER, why TEXT);
     CREATE TABLE partitions (
@@ -45,6 +45,13 @@ _TABLES = """
 """
 """`whole` says that the first record ever written is still there. Retention takes the oldest, and
 what it took cannot be missed."""
+
+
+_INDEX = """
+    CREATE INDEX IF NOT EXISTS events_of
+    ON events (topic, key, seq, partition, type, total_minor)
+"""
+"""Made once the first events are in; every read finds all it needs in it, in order."""
 
 
 class TopicMissing(RuntimeStartError):
@@ -131,6 +138,7 @@ class Published:
             self._note_what_is_whole(begins)
             while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
                 await self._take_in(behind)
+            self._events.execute(_INDEX)
         except KafkaError as error:
             raise KafkaUnavailable(self._servers, str(error) or type(error).__name__) from error
 
@@ -167,18 +175,35 @@ class Published:
                 events.append((topic.name, record.partition, *_facts(topic, record)))
             except NoEvent as error:
                 strangers.append((topic.name, record.partition, record.offset, str(error)))
-        self._events.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", events)
+        self._events.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
         self._events.executemany("INSERT INTO strangers VALUES (?, ?, ?, ?)", strangers)
 
-    async def chunks(self, read: Read[R]) -> Chunks[R]:
-        """The rows of a read, a bounded number at a time; `:topic` is the read's."""
-        cursor = self._events.execute(read.sql, {"topic": read.topic and read.topic.name})
+    async def chunks(self, read: Read[R], keys: Sequence[str] | None) -> Chunks[R]:
+        """The rows of a read in order, a bounded number at a time; `:topic` is the read's."""
+        asked = Asked(read, keys is not None, Dialect.SQLITE)
+        cursor = self._events.execute(asked.ordered, _arguments(read, keys))
         while rows := cursor.fetchmany(self._settings.audit_chunk_rows):
             yield [read.row(*row) for row in rows]
+
+    async def judged(
+        self, read: Read[Any], rules: Sequence[str], keys: Sequence[str] | None, *, kept: int
+    ) -> Sequence[tuple[int, int, Sequence[Row]]]:
+        """For each rule its facts, how many break it, and the first rows that do."""
+        asked, arguments = Asked(read, keys is not None, Dialect.SQLITE), _arguments(read, keys)
+        counts = self._events.execute(asked.counted(rules), arguments).fetchone()
+        judged = []
+        for rule, facts, broken in zip(rules, counts[::2], counts[1::2], strict=True):
+            found = self._events.execute(asked.breaking(rule, kept), arguments) if broken else ()
+            judged.append((facts, broken, [read.row(*row) for row in found]))
+        return judged
 
     def may_have_forgotten(self, topic: Topic) -> bool:
         """Whether retention has taken events of this topic: that one is missing says nothing."""
         return topic.name in self._forgot
+
+
+def _arguments(read: Read[Any], keys: Sequence[str] | None) -> dict[str, Any]:
+    return {"topic": read.topic and read.topic.name, "keys": orjson.dumps(keys or ()).decode()}
 
 
 def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[Any, ...]:
@@ -193,4 +218,4 @@ def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[Any, ...
         raise NoEvent(f"{type(error).__name__}: {error}") from error
     if envelope.event_seq is None:
         raise NoEvent("header ce_eventseq is missing")
-    return envelope.correlation_id, envelope.event_seq, str(envelope.id), envelope.type, total
+    return envelope.correlation_id, envelope.event_seq, envelope.type, total

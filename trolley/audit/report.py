@@ -15,12 +15,14 @@ class Finding:
     """Something that must never be: what breaks the invariant, and what shows it.
 
     `since` is when the newer of its rows last changed: it has been wrong at least from then on.
+    `subject_key` names what the entity is of, where that can be looked at again by itself.
     """
 
     invariant: str
     entity: str
     evidence: Evidence
     since: datetime | None
+    subject_key: str | None = None
 
     @property
     def id(self) -> str:

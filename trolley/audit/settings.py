@@ -21,8 +21,11 @@ class AuditSettings(BaseSettings):
     """How long after the first look the second one comes, if there is anything to look at again:
     longer than a message usually takes from one database to the next."""
 
-    audit_chunk_rows: int = Field(default=2_000, ge=1)
-    """How many rows of a read are in memory at a time."""
+    audit_chunk_rows: int = Field(default=5_000, ge=1)
+    """How many rows of a read are fetched at a time; two such chunks of it are in memory."""
+
+    audit_sort_mib: int = Field(default=128, ge=4)
+    """Memory of the database server that each sort or hash table of a statement may take."""
 
     audit_candidates_kept: int = Field(default=10_000, ge=1)
     """Candidates of one invariant that are looked at again; beyond these they are only counted,

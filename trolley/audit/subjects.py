@@ -14,7 +14,25 @@ from contracts.topics import (
 )
 from trolley.audit.invariant import Source, Subject
 
+_NEWER = "({table}.xmin::text::bigint - $2::bigint) & 4294967295 < 2147483648"
+"""Whether a row was written by transaction $2 or a later one: ids are compared as PostgreSQL does,
+modulo 2^32."""
+
+
+def _written(keys: str, table: str, moment: str | None = None) -> str:
+    """The keys of rows of a table that were written lately.
+
+    `moment` is the column that holds when; it has an index. Without one the whole table is read:
+    such tables grow with the goods and not with the orders.
+    """
+    recent = "$1::timestamptz IS NOT NULL" if moment is None else f"{moment} >= $1::timestamptz"
+    newer = _NEWER.format(table=table.split()[0])
+    return f"SELECT {keys} FROM {table} WHERE {recent} AND {newer}"  # noqa: S608 - constants
+
+
 _IN_OUTBOX = "SELECT DISTINCT correlation_id FROM outbox WHERE correlation_id = ANY($1)"
+
+_SHOP_SKU = "shop_id || '/' || sku"
 
 CHECKOUT = Subject(
     "checkout",
@@ -47,6 +65,23 @@ CHECKOUT = Subject(
         (Source.ORDER, _IN_OUTBOX),
         (Source.PAYMENT, _IN_OUTBOX),
     ),
+    changed=(
+        (Source.ORDER, _written("checkout_id::text", "checkouts", "changed_at")),
+        (Source.ORDER, _written("checkout_id::text", "orders", "changed_at")),
+        # What nobody writes to becomes overdue by itself.
+        (
+            Source.ORDER,
+            "SELECT checkout_id::text FROM checkouts WHERE deadline_at < now()"
+            " AND $1::timestamptz IS NOT NULL AND $2::bigint IS NOT NULL",
+        ),
+        (
+            Source.CART,
+            _written("checkout_id::text", "carts", "changed_at") + " AND checkout_id IS NOT NULL",
+        ),
+        (Source.CART, _written("checkout_id::text", "restorations", "restored_at")),
+        (Source.INVENTORY, _written("owner_id::text", "reservations", "changed_at")),
+        (Source.PAYMENT, _written("checkout_id::text", "payments", "updated_at")),
+    ),
 )
 """Keys are checkout ids."""
 
@@ -60,6 +95,11 @@ PAYMENT = Subject(
             " AND status IN ('due', 'leased', 'reported')",
         ),
     ),
+    changed=(
+        (Source.PAYMENT, _written("payment_id::text", "payments", "updated_at")),
+        (Source.PAYMENT, _written("payment_id::text", "operations", "updated_at")),
+        (Source.SIMULATED_PROVIDER, _written("payment_id::text", "ledger", "booked_at")),
+    ),
 )
 """Keys are payment ids. An operation is open from our intent until the provider's last word on it
 is booked, so it covers every message between."""
@@ -68,8 +108,32 @@ SKU = Subject(
     "sku",
     topics=(CATALOG_ITEMS, INVENTORY_AVAILABILITY),
     under_way=((Source.CATALOG, _IN_OUTBOX), (Source.INVENTORY, _IN_OUTBOX)),
+    changed=(
+        (Source.CATALOG, _written(_SHOP_SKU, "variants")),
+        (Source.CATALOG, _written(_SHOP_SKU, "prices")),
+        (
+            Source.CATALOG,
+            _written(
+                "products.shop_id || '/' || sku",
+                "products JOIN variants ON variants.shop_id = products.shop_id"
+                " AND product_code = code",
+            ),
+        ),
+        (Source.CART, _written(_SHOP_SKU, "catalog_items")),
+        (Source.CART, _written(_SHOP_SKU, "stock_availability")),
+        (Source.INVENTORY, _written(_SHOP_SKU, "stock_items")),
+        (Source.INVENTORY, _written(_SHOP_SKU, "stock_levels")),
+    ),
+    pair=True,
 )
 """Keys are `shop/SKU`."""
 
-CART = Subject("cart", topics=(), under_way=((Source.CART, _IN_OUTBOX),))
+CART = Subject(
+    "cart",
+    topics=(),
+    under_way=((Source.CART, _IN_OUTBOX),),
+    changed=((Source.CART, _written("cart_id::text", "carts", "changed_at")),),
+)
 """Keys are cart ids."""
+
+SUBJECTS = (CHECKOUT, PAYMENT, SKU, CART)

@@ -24,6 +24,7 @@ from trolley.audit.invariant import Invariant, Source
 from trolley.audit.invariants import INVARIANTS
 from trolley.audit.published import TopicMissing
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
+from trolley.audit.statements import Asked
 from trolley.audit.snapshots import DatabaseNotNamed, DatabaseNotReadable, database_urls
 from trolley.runtime.errors import DatabaseUnavailable
 from trolley.topics import admin_client
@@ -397,12 +398,13 @@ async def test_the_command_ends_with_0_only_without_violations(
 READS = {read.sql: read for invariant in INVARIANTS for read in invariant.reads}
 
 
+@pytest.mark.parametrize("narrowed", [False, True])
 async def test_every_read_gives_the_columns_that_its_rows_have(
-    connections: dict[Source, asyncpg.Connection],
+    connections: dict[Source, asyncpg.Connection], narrowed: bool
 ) -> None:
     for read in READS.values():
         if read.source is not Source.PUBLISHED:
-            statement = await connections[read.source].prepare(read.sql)
+            statement = await connections[read.source].prepare(Asked(read, narrowed).ordered)
             columns = tuple(column.name for column in statement.get_attributes())
             fields: Any = read.row
             assert columns == fields._fields, read

@@ -31,10 +31,11 @@ CARTS = Read(
     SELECT checkout_id::text AS key, greatest(changed_at, restored_at) AS since,
         c.cart_id::text AS cart_id, status, order_id::text AS order_id,
         start_due_at IS NOT NULL AS starting, restored_at IS NOT NULL AS restored
-    FROM (SELECT * FROM carts WHERE checkout_id IS NOT NULL) AS c
-    FULL JOIN restorations USING (checkout_id)
-    ORDER BY checkout_id
+    FROM (SELECT * FROM carts WHERE checkout_id IS NOT NULL AND only(checkout_id)) AS c
+    FULL JOIN (SELECT * FROM restorations WHERE only(checkout_id)) AS r USING (checkout_id)
     """,
+    CHECKOUT,
+    order="checkout_id",
 )
 
 

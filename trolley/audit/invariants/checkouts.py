@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from trolley.audit.invariant import Read, Source, within
 from trolley.audit.settings import AUDIT_OVERDUE_SECONDS
+from trolley.audit.subjects import CHECKOUT
 
 
 class Checkout(NamedTuple):
@@ -38,17 +39,11 @@ CHECKOUTS = Read(
         extract(epoch FROM now() - deadline_at)::float8 AS overdue_seconds,
         cart_id::text AS cart_id, order_id::text AS order_id, currency, total_minor,
         captured_minor, refund_pending_minor, refunded_minor
-    FROM checkouts WHERE state NOT IN ('unseen', 'tombstone')
-    ORDER BY checkout_id
+    FROM checkouts WHERE state NOT IN ('unseen', 'tombstone') AND only(checkout_id)
     """,
+    CHECKOUT,
+    order="checkout_id",
 )
-
-
-def _final_or_visible(checkout: Checkout) -> bool:
-    if checkout.final or checkout.blocked or checkout.state == "needs_attention":
-        return True
-    overdue = checkout.overdue_seconds
-    return overdue is not None and overdue <= AUDIT_OVERDUE_SECONDS
 
 
 INVARIANTS = (
@@ -57,6 +52,7 @@ INVARIANTS = (
         "Every checkout is final, or has a deadline that is kept, or shows as blocked or as "
         "needing attention.",
         CHECKOUTS,
-        _final_or_visible,
+        "final OR blocked OR state = 'needs_attention'"
+        f" OR coalesce(overdue_seconds <= {AUDIT_OVERDUE_SECONDS}, false)",
     ),
 )

@@ -40,7 +40,7 @@ INVARIANTS = tuple(
         f"messages.{source}-outbox-is-young",
         f"What {source} commits is published within {AUDIT_OVERDUE_SECONDS} seconds.",
         _outbox(source),
-        lambda outbox: outbox.oldest_seconds <= AUDIT_OVERDUE_SECONDS,
+        f"oldest_seconds <= {AUDIT_OVERDUE_SECONDS}",
     )
     for source in SERVICES
 )

@@ -1,10 +1,11 @@
 """Money: payments within our database, and our ledger against the provider's own books."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from trolley.audit.invariant import Read, Source, between, within
-from trolley.audit.subjects import PAYMENT
+from trolley.audit.subjects import CHECKOUT, PAYMENT
 
 
 class Payment(NamedTuple):
@@ -41,11 +42,13 @@ PAYMENTS = Read(
             sum(amount_minor) FILTER (WHERE kind = 'refunded') AS refunded,
             sum(amount_minor) FILTER (WHERE kind = 'refund_failed') AS failed
         FROM ledger l JOIN payments p USING (payment_id)
+        WHERE only(payment_id)
         GROUP BY l.payment_id
     ), live AS (
         SELECT payment_id, count(*) AS attempts
         FROM attempts
         WHERE status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')
+            AND only(payment_id)
         GROUP BY payment_id
     )
     SELECT payment_id::text AS key, updated_at AS since, currency, authorized_minor,
@@ -59,8 +62,10 @@ PAYMENTS = Read(
         coalesce(foreign_entries, 0) AS foreign_entries,
         coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN booked USING (payment_id) LEFT JOIN live USING (payment_id)
-    ORDER BY payment_id
+    WHERE only(payment_id)
     """,
+    PAYMENT,
+    order="payment_id",
 )
 
 
@@ -69,6 +74,7 @@ class Attempt(NamedTuple):
 
     key: str
     since: datetime | None
+    payment_id: str
     status: str
     amount_minor: int
     held_minor: int
@@ -80,7 +86,7 @@ ATTEMPTS = Read(
     Attempt,
     """
     SELECT (payment_id || ' ' || attempt) COLLATE "C" AS key,
-        a.updated_at AS since, a.status, a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
+        a.updated_at AS since, payment_id::text AS payment_id, a.status, a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
         coalesce(captured, 0)::bigint AS captured_minor
     FROM attempts a LEFT JOIN (
         SELECT payment_id, attempt,
@@ -88,10 +94,12 @@ ATTEMPTS = Read(
                 WHEN 'voided' THEN -amount_minor WHEN 'captured' THEN -amount_minor
                 ELSE 0 END) AS held,
             sum(amount_minor) FILTER (WHERE kind = 'captured') AS captured
-        FROM ledger GROUP BY payment_id, attempt
+        FROM ledger WHERE only(payment_id) GROUP BY payment_id, attempt
     ) AS booked USING (payment_id, attempt)
-    ORDER BY key
+    WHERE only(payment_id)
     """,
+    PAYMENT,
+    subject_key=attrgetter("payment_id"),
 )
 
 
@@ -100,6 +108,7 @@ class Refund(NamedTuple):
 
     key: str
     since: datetime | None
+    payment_id: str
     status: str | None
     amount_minor: int | None
     requested_minor: int
@@ -111,19 +120,22 @@ REFUNDS = Read(
     Source.PAYMENT,
     Refund,
     """
-    SELECT refund_id::text AS key, coalesce(r.updated_at, booked.since) AS since, status,
+    SELECT refund_id::text AS key, coalesce(r.updated_at, booked.since) AS since,
+        coalesce(r.payment_id, booked.payment_id)::text AS payment_id, status,
         amount_minor, coalesce(requested, 0)::bigint AS requested_minor,
         coalesce(refunded, 0)::bigint AS refunded_minor,
         coalesce(failed, 0)::bigint AS failed_minor
-    FROM refunds r FULL JOIN (
-        SELECT refund_id, max(recorded_at) AS since,
+    FROM (SELECT * FROM refunds WHERE only(payment_id)) AS r FULL JOIN (
+        SELECT refund_id, max(recorded_at) AS since, min(payment_id::text)::uuid AS payment_id,
             sum(amount_minor) FILTER (WHERE kind = 'refund_requested') AS requested,
             sum(amount_minor) FILTER (WHERE kind = 'refunded') AS refunded,
             sum(amount_minor) FILTER (WHERE kind = 'refund_failed') AS failed
-        FROM ledger WHERE refund_id IS NOT NULL GROUP BY refund_id
+        FROM ledger WHERE refund_id IS NOT NULL AND only(payment_id) GROUP BY refund_id
     ) AS booked USING (refund_id)
-    ORDER BY refund_id
     """,
+    PAYMENT,
+    order="refund_id",
+    subject_key=attrgetter("payment_id"),
 )
 
 
@@ -132,6 +144,7 @@ class Reply(NamedTuple):
 
     key: str
     since: datetime | None
+    checkout_id: str
     reply: str
     status: str | None
 
@@ -141,24 +154,24 @@ REPLIES = Read(
     Reply,
     """
     SELECT (r.checkout_id || ' ' || step || ' ' || round) COLLATE "C" AS key,
-        a.updated_at AS since, r.type AS reply, a.status
+        a.updated_at AS since, r.checkout_id::text AS checkout_id, r.type AS reply, a.status
     FROM recorded_replies r
     CROSS JOIN LATERAL (SELECT convert_from(payload, 'UTF8')::jsonb AS said) AS reply
     LEFT JOIN attempts a
         ON a.payment_id = (said->>'payment_id')::uuid AND a.attempt = (said->>'attempt')::int
-    WHERE step IN ('charge', 'capture', 'close_payment')
-    ORDER BY key
+    WHERE step IN ('charge', 'capture', 'close_payment') AND only(r.checkout_id)
     """,
+    CHECKOUT,
+    subject_key=attrgetter("checkout_id"),
 )
 
-_NO_MONEY = frozenset({"declined", "cancelled", "never_created", "capture_failed", "not_due"})
-_FINAL_REPLIES = {
-    "payment.succeeded.v1": frozenset({"succeeded"}),
-    "payment.declined.v1": _NO_MONEY,
-    "payment.cancelled.v1": _NO_MONEY,
-    "payment.closed.v1": _NO_MONEY,
-    "payment.no_payment_due.v1": _NO_MONEY,
-}
+_AFTER_REPLY = """
+    CASE WHEN reply = 'payment.succeeded.v1' THEN coalesce(status = 'succeeded', false)
+    WHEN reply IN ('payment.declined.v1', 'payment.cancelled.v1', 'payment.closed.v1',
+        'payment.no_payment_due.v1')
+    THEN coalesce(status IN ('declined', 'cancelled', 'never_created', 'capture_failed',
+        'not_due'), false) END
+"""
 """Where an attempt can stand once payment has given this answer about it; others are passing."""
 
 
@@ -187,13 +200,14 @@ def _books(source: Source, booked_at: str, where: str) -> Read[Books]:
                  CASE kind WHEN 'refund_failed' THEN -amount_minor ELSE amount_minor END),
                 ('refund_pending', CASE kind WHEN 'refunded' THEN -amount_minor ELSE 0 END)
             ) AS f (kind, amount)
-            WHERE {where}
+            WHERE {where} AND only(payment_id)
             GROUP BY payment_id, what
             HAVING sum(f.amount) <> 0
         ) AS amounts
         GROUP BY payment_id
-        ORDER BY payment_id
         """,  # noqa: S608 - built from the constants below
+        PAYMENT,
+        order="payment_id",
     )
 
 
@@ -206,6 +220,7 @@ class Effect(NamedTuple):
 
     key: str
     since: datetime | None
+    payment_id: str
     authorized: int
     captured: int
     voided: int
@@ -217,44 +232,37 @@ EFFECTS = Read(
     Effect,
     """
     SELECT coalesce(refund_key, charge_key) COLLATE "C" AS key, max(booked_at) AS since,
-        count(*) FILTER (WHERE kind = 'authorized') AS authorized,
+        min(payment_id::text) AS payment_id, count(*) FILTER (WHERE kind = 'authorized') AS authorized,
         count(*) FILTER (WHERE kind = 'captured') AS captured,
         count(*) FILTER (WHERE kind = 'voided') AS voided,
         count(*) FILTER (WHERE kind = 'refunded') AS refunded
-    FROM ledger GROUP BY key ORDER BY key
+    FROM ledger WHERE only(payment_id) GROUP BY key
     """,
+    PAYMENT,
+    subject_key=attrgetter("payment_id"),
 )
 
 
-def _attempt_agrees(attempt: Attempt) -> bool:
-    captured, held = attempt.captured_minor, attempt.held_minor
-    if captured + held > attempt.amount_minor:
-        return False
-    match attempt.status:
-        case "succeeded":
-            return captured > 0 and held == 0
-        case "authorized":
-            return captured == 0 and held > 0
-        case "unknown" | "processing":
-            # Perhaps about the capture or the close of what is set aside.
-            return captured == 0 and held >= 0
-        case _:
-            return captured == held == 0
+_ATTEMPT_AGREES = """
+    captured_minor + held_minor <= amount_minor AND CASE
+    WHEN status = 'succeeded' THEN captured_minor > 0 AND held_minor = 0
+    WHEN status = 'authorized' THEN captured_minor = 0 AND held_minor > 0
+    -- Perhaps about the capture or the close of what is set aside.
+    WHEN status IN ('unknown', 'processing') THEN captured_minor = 0 AND held_minor >= 0
+    ELSE captured_minor = 0 AND held_minor = 0 END
+"""
 
-
-def _refund_agrees(refund: Refund) -> bool:
-    booked = (refund.requested_minor, refund.refunded_minor, refund.failed_minor)
-    amount = refund.amount_minor or 0
-    match refund.status:
-        case "requested" | "unknown" | "refund_pending":
-            return booked == (amount, 0, 0)
-        case "refunded":
-            return booked == (amount, amount, 0)
-        case "refund_failed":
-            # One that was refused before it was asked for was never booked.
-            return booked in {(amount, 0, amount), (0, 0, 0)}
-        case _:
-            return False
+_REFUND_AGREES = """
+    CASE WHEN status IN ('requested', 'unknown', 'refund_pending') THEN
+        requested_minor = amount_minor AND refunded_minor = 0 AND failed_minor = 0
+    WHEN status = 'refunded' THEN
+        requested_minor = amount_minor AND refunded_minor = amount_minor AND failed_minor = 0
+    -- One that was refused before it was asked for was never booked.
+    WHEN status = 'refund_failed' THEN
+        refunded_minor = 0 AND requested_minor = failed_minor
+            AND requested_minor IN (amount_minor, 0)
+    ELSE false END
+"""
 
 
 INVARIANTS = (
@@ -262,72 +270,56 @@ INVARIANTS = (
         "money.amounts-in-order",
         "Per payment, 0 <= refunded + refund pending <= captured <= authorized.",
         PAYMENTS,
-        lambda payment: (
-            min(payment.refunded_minor, payment.refund_pending_minor) >= 0
-            and payment.refunded_minor + payment.refund_pending_minor
-            <= payment.captured_minor
-            <= payment.authorized_minor
-        ),
+        "0 <= least(refunded_minor, refund_pending_minor)"
+        " AND refunded_minor + refund_pending_minor <= captured_minor"
+        " AND captured_minor <= authorized_minor",
     ),
     within(
         "money.amounts-are-sum-of-ledger",
         "Per payment, every amount is the sum of its ledger's facts.",
         PAYMENTS,
-        lambda payment: (
-            (
-                payment.authorized_minor,
-                payment.captured_minor,
-                payment.refund_pending_minor,
-                payment.refunded_minor,
-            )
-            == (
-                payment.ledger_authorized_minor,
-                payment.ledger_captured_minor,
-                payment.ledger_refund_pending_minor,
-                payment.ledger_refunded_minor,
-            )
-        ),
+        """
+        (authorized_minor, captured_minor, refund_pending_minor, refunded_minor)
+        = (ledger_authorized_minor, ledger_captured_minor, ledger_refund_pending_minor,
+            ledger_refunded_minor)
+        """,
     ),
     within(
         "money.ledger-is-gapless",
         "Per payment, the ledger is numbered from 1 without a gap, in the payment's currency.",
         PAYMENTS,
-        lambda payment: payment.entries == payment.last_entry and payment.foreign_entries == 0,
+        "entries = last_entry AND foreign_entries = 0",
     ),
     within(
         "money.one-live-attempt",
         "At most one attempt of a payment may still bring money.",
         PAYMENTS,
-        lambda payment: payment.live_attempts <= 1,
+        "live_attempts <= 1",
     ),
     within(
         "money.attempts-agree-with-ledger",
         "An attempt has taken money exactly when it succeeded, holds some while it is authorized, "
         "and never more than it asked for.",
         ATTEMPTS,
-        _attempt_agrees,
+        _ATTEMPT_AGREES,
     ),
     within(
         "money.refunds-agree-with-ledger",
         "A refund is booked as asked for, made or refused, as its status says.",
         REFUNDS,
-        _refund_agrees,
+        _REFUND_AGREES,
     ),
     within(
         "money.replies-say-what-was-done",
         "What payment answered to a saga for good is what became of the attempt.",
         REPLIES,
-        lambda answer: (
-            answer.status in _FINAL_REPLIES[answer.reply]
-            if answer.reply in _FINAL_REPLIES
-            else None
-        ),
+        _AFTER_REPLY,
     ),
     within(
         "money.one-effect-per-key",
         "An idempotency key takes each of its effects at the provider once.",
         EFFECTS,
-        lambda effect: max(effect[2:]) <= 1,
+        "greatest(authorized, captured, voided, refunded) <= 1",
     ),
     between(
         "money.every-unit-is-at-both-sides",

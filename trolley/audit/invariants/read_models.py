@@ -35,9 +35,10 @@ CATALOG_ITEMS = Read(
     FROM variants v
     JOIN products p ON p.shop_id = v.shop_id AND p.code = v.product_code
     LEFT JOIN prices x ON x.shop_id = v.shop_id AND x.sku = v.sku
+    WHERE only(v.shop_id, v.sku)
     GROUP BY v.shop_id, v.sku, p.shop_id, p.code
-    ORDER BY key
     """,
+    SKU,
 )
 
 CARTS_ITEMS = Read(
@@ -46,8 +47,9 @@ CARTS_ITEMS = Read(
     """
     SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
         version, active, name, prices::text AS prices
-    FROM catalog_items ORDER BY key
+    FROM catalog_items WHERE only(shop_id, sku)
     """,
+    SKU,
 )
 
 
@@ -67,9 +69,10 @@ STOCK_AVAILABLE = Read(
     SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
         availability_version AS version, coalesce(sum(on_hand - reserved), 0)::bigint AS available
     FROM stock_items LEFT JOIN stock_levels USING (shop_id, sku)
+    WHERE only(shop_id, sku)
     GROUP BY shop_id, sku, availability_version
-    ORDER BY key
     """,
+    SKU,
 )
 
 CARTS_AVAILABLE = Read(
@@ -78,8 +81,9 @@ CARTS_AVAILABLE = Read(
     """
     SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since,
         version, available
-    FROM stock_availability ORDER BY key
+    FROM stock_availability WHERE only(shop_id, sku)
     """,
+    SKU,
 )
 
 

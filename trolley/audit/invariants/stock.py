@@ -1,9 +1,11 @@
 """Stock, within inventory's database: levels, the ledger of movements, reservations."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from trolley.audit.invariant import Read, Source, within
+from trolley.audit.subjects import CHECKOUT, SKU
 
 
 class Level(NamedTuple):
@@ -15,6 +17,7 @@ class Level(NamedTuple):
 
     key: str
     since: datetime | None
+    item: str
     on_hand: int | None
     reserved: int | None
     moved: int
@@ -33,24 +36,27 @@ LEVELS = Read(
             SELECT *, sum(quantity) OVER (
                 PARTITION BY shop_id, sku, warehouse ORDER BY event_seq
             ) AS balance
-            FROM movements
+            FROM movements WHERE only(shop_id, sku)
         ) AS movement
         GROUP BY shop_id, sku, warehouse
     ), held AS (
         SELECT shop_id, sku, warehouse, max(r.changed_at) AS since, sum(quantity)::bigint AS pieces
         FROM reservation_lines JOIN reservations r USING (shop_id, owner_id, round)
-        WHERE r.status = 'held'
+        -- A question is due of those that are held, and of no other: there is an index of these.
+        WHERE r.status = 'held' AND r.next_question_at IS NOT NULL AND only(shop_id, sku)
         GROUP BY shop_id, sku, warehouse
     )
     SELECT (shop_id || '/' || sku || '@' || warehouse) COLLATE "C" AS key,
-        greatest(moved.since, held.since) AS since, on_hand, reserved,
+        greatest(moved.since, held.since) AS since,
+        (shop_id || '/' || sku) COLLATE "C" AS item, on_hand, reserved,
         coalesce(moved.pieces, 0) AS moved, coalesce(held.pieces, 0) AS held,
         coalesce(moved.wrong, 0) AS wrong_balances
-    FROM stock_levels
+    FROM (SELECT * FROM stock_levels WHERE only(shop_id, sku)) AS level
     FULL JOIN moved USING (shop_id, sku, warehouse)
     FULL JOIN held USING (shop_id, sku, warehouse)
-    ORDER BY key
     """,
+    SKU,
+    subject_key=attrgetter("item"),
 )
 
 
@@ -70,13 +76,13 @@ ITEMS = Read(
     """
     SELECT (shop_id || '/' || sku) COLLATE "C" AS key, since, event_seq,
         coalesce(movements, 0) AS movements, coalesce(last_movement, 0) AS last_movement
-    FROM stock_items FULL JOIN (
+    FROM (SELECT * FROM stock_items WHERE only(shop_id, sku)) AS item FULL JOIN (
         SELECT shop_id, sku, max(moved_at) AS since, count(*) AS movements,
             max(event_seq) AS last_movement
-        FROM movements GROUP BY shop_id, sku
+        FROM movements WHERE only(shop_id, sku) GROUP BY shop_id, sku
     ) AS moved USING (shop_id, sku)
-    ORDER BY key
     """,
+    SKU,
 )
 
 
@@ -89,6 +95,7 @@ class Reservation(NamedTuple):
 
     key: str
     since: datetime | None
+    owner_id: str
     status: str | None
     taken: str | None
     sold: str | None
@@ -102,7 +109,7 @@ RESERVATIONS = Read(
     WITH taken AS (
         SELECT shop_id, owner_id, round,
             jsonb_object_agg(sku || '@' || warehouse, quantity)::text AS pieces
-        FROM reservation_lines GROUP BY shop_id, owner_id, round
+        FROM reservation_lines WHERE only(owner_id) GROUP BY shop_id, owner_id, round
     ), moved AS (
         SELECT shop_id, owner_id, round, max(since) AS since,
             jsonb_object_agg(place, sold) FILTER (WHERE sold IS NOT NULL)::text AS sold,
@@ -112,19 +119,20 @@ RESERVATIONS = Read(
                 max(moved_at) AS since,
                 -sum(quantity) FILTER (WHERE kind = 'sale') AS sold,
                 sum(quantity) FILTER (WHERE kind = 'return') AS returned
-            FROM movements WHERE kind IN ('sale', 'return')
+            FROM movements WHERE kind IN ('sale', 'return') AND only(operation_id)
             GROUP BY shop_id, operation_id, round, place
         ) AS moves
         GROUP BY shop_id, owner_id, round
     )
     SELECT (shop_id || '/' || owner_id || ' ' || round) COLLATE "C" AS key,
-        greatest(r.changed_at, moved.since) AS since, r.status, taken.pieces AS taken,
+        greatest(r.changed_at, moved.since) AS since, owner_id::text AS owner_id, r.status, taken.pieces AS taken,
         moved.sold, moved.returned
-    FROM reservations r
+    FROM (SELECT * FROM reservations WHERE only(owner_id)) AS r
     LEFT JOIN taken USING (shop_id, owner_id, round)
     FULL JOIN moved USING (shop_id, owner_id, round)
-    ORDER BY key
     """,
+    CHECKOUT,
+    subject_key=attrgetter("owner_id"),
 )
 
 
@@ -133,6 +141,7 @@ class Reply(NamedTuple):
 
     key: str
     since: datetime | None
+    checkout_id: str
     reply: str
     status: str | None
 
@@ -142,30 +151,26 @@ REPLIES = Read(
     Reply,
     """
     SELECT (checkout_id || ' ' || step || ' ' || a.round) COLLATE "C" AS key,
-        r.changed_at AS since, a.type AS reply, r.status
+        r.changed_at AS since, checkout_id::text AS checkout_id, a.type AS reply, r.status
     FROM recorded_replies a
     LEFT JOIN reservations r ON r.owner_id = a.checkout_id AND r.round = a.round
-    WHERE step IN ('reserve', 'commit', 'release')
-    ORDER BY key
+    WHERE step IN ('reserve', 'commit', 'release') AND only(checkout_id)
     """,
+    CHECKOUT,
+    subject_key=attrgetter("checkout_id"),
 )
 
-_GIVEN_BACK = frozenset({"released", "booked_back", "not_held"})
-_AFTER_REPLY = {
-    "inventory.stock_reserved.v1": frozenset({"held", "committed", "released", "booked_back"}),
-    "inventory.stock_rejected.v1": _GIVEN_BACK | {"rejected", "committed"},
-    "inventory.reservation_committed.v1": frozenset({"committed", "booked_back"}),
-    "inventory.reservation_not_held.v1": _GIVEN_BACK,
-    "inventory.stock_released.v1": _GIVEN_BACK,
-}
+_AFTER_REPLY = """
+    coalesce(status = ANY((CASE reply
+        WHEN 'inventory.stock_reserved.v1' THEN '{held,committed,released,booked_back}'
+        WHEN 'inventory.stock_rejected.v1' THEN '{released,booked_back,not_held,rejected,committed}'
+        WHEN 'inventory.reservation_committed.v1' THEN '{committed,booked_back}'
+        WHEN 'inventory.reservation_not_held.v1' THEN '{released,booked_back,not_held}'
+        WHEN 'inventory.stock_released.v1' THEN '{released,booked_back,not_held}'
+    END)::text[]), false)
+"""
 """Where a reservation can stand once inventory has given this answer about it. A rejected one
 can still be sold: commit takes the stock again."""
-
-
-def _moved_what_it_took(reservation: Reservation) -> bool:
-    sold = reservation.taken if reservation.status in ("committed", "booked_back") else None
-    returned = reservation.taken if reservation.status == "booked_back" else None
-    return (reservation.sold, reservation.returned) == (sold, returned)
 
 
 INVARIANTS = (
@@ -173,43 +178,46 @@ INVARIANTS = (
         "stock.on-hand-is-sum-of-movements",
         "Per SKU and warehouse, on hand is the sum of the movements.",
         LEVELS,
-        lambda level: level.on_hand == level.moved,
+        "on_hand IS NOT DISTINCT FROM moved",
     ),
     within(
         "stock.reserved-is-sum-of-held",
         "Per SKU and warehouse, reserved is the sum of what held reservations took.",
         LEVELS,
-        lambda level: level.reserved == level.held,
+        "reserved IS NOT DISTINCT FROM held",
     ),
     within(
         "stock.reserved-within-on-hand",
         "Per SKU and warehouse, reserved is at least nothing and at most what is on hand.",
         LEVELS,
-        lambda level: 0 <= (level.reserved or 0) <= (level.on_hand or 0),
+        "coalesce(reserved, 0) BETWEEN 0 AND coalesce(on_hand, 0)",
     ),
     within(
         "stock.movements-say-what-was-left",
         "Each movement says what was on hand after it: the sum of the movements up to it.",
         LEVELS,
-        lambda level: level.wrong_balances == 0,
+        "wrong_balances = 0",
     ),
     within(
         "stock.movements-are-gapless",
         "Per SKU, the movements are numbered from 1 up to its counter without a gap.",
         ITEMS,
-        lambda item: item.event_seq == item.movements == item.last_movement,
+        "event_seq IS NOT DISTINCT FROM movements AND movements = last_movement",
     ),
     within(
         "stock.reservations-move-what-they-took",
         "A committed reservation sold exactly what it took, one booked back returned it, and no "
         "other moved anything.",
         RESERVATIONS,
-        _moved_what_it_took,
+        """
+        sold IS NOT DISTINCT FROM CASE WHEN status IN ('committed', 'booked_back') THEN taken END
+        AND returned IS NOT DISTINCT FROM CASE WHEN status = 'booked_back' THEN taken END
+        """,
     ),
     within(
         "stock.replies-say-what-was-done",
         "What inventory answered to a saga is what became of the reservation.",
         REPLIES,
-        lambda answer: answer.status in _AFTER_REPLY.get(answer.reply, frozenset()),
+        _AFTER_REPLY,
     ),
 )
