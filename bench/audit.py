@@ -4,15 +4,18 @@
 
 Starts the embedded Kafka and PostgreSQL in a temporary directory, fills every database with N
 orders that are over, by SQL, and publishes the events of the newest `--published` of them (all
-without the option; older ones count as taken by retention). Then it audits everything.
-Printed are the seconds of each turn, with the facts that were checked.
+without the option; with 0 none, as if retention had taken them). Then it audits everything, and
+lets an auditor that goes on look at what changes: 1,000 orders more at each turn.
+Printed are the seconds of each look, with the facts that were checked.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 from bench.servers import embedded_servers, own_database
@@ -20,10 +23,14 @@ from bench.shop import Shop
 from messaging.migrations import upgrade
 from messaging.settings import KafkaSettings
 from trolley.audit import AuditSettings, Sources, audit
+from trolley.audit.findings import Findings
 from trolley.audit.invariant import DATABASES, Source
+from trolley.audit.watch import Looked, Watch
 from trolley.topics import apply_topics
 
 ORDERS_PER_SKU = 100
+CHANGED = 1_000
+"""Orders of an increment."""
 
 
 async def main(orders: int, published: int, turns: int) -> None:
@@ -54,14 +61,29 @@ async def main(orders: int, published: int, turns: int) -> None:
         with _told("publish"):
             events = await shop.publish(orders - published + 1, orders)
         print(f"{orders:,} orders, {events:,} events on the topics")
+        sources, settings = Sources(urls, kafka), AuditSettings()
         for turn in range(1, turns + 1):
-            report = await audit(Sources(urls, kafka), AuditSettings())
+            report = await audit(sources, settings)
             print(
                 f"audit {turn}: {report.seconds:.1f} s, {report.facts_checked:,} facts, "
                 f"{report.violations} violations"
             )
-            for finding in list(report.findings)[:5]:
-                print(finding)
+        findings = Findings(":memory:", resolved_kept=timedelta(days=1))
+        async with Watch.opened(sources, findings, settings) as watch:
+            _show("first look", await watch.look())
+            _show("nothing changed", await watch.look())
+            for turn in range(1, turns + 1):
+                await shop.sell(CHANGED)
+                await shop.publish(orders + (turn - 1) * CHANGED + 1, orders + turn * CHANGED)
+                _show(f"{CHANGED:,} orders more", await watch.look())
+        print(f"{len(findings.open())} violations")
+
+
+def _show(what: str, looked: Looked) -> None:
+    print(
+        f"{what}: {looked.seconds:.2f} s, {looked.keys:,} keys, {looked.facts:,} facts, "
+        f"{looked.statements} statements, {looked.due:,} due, {looked.suspected} suspected"
+    )
 
 
 def _migrations(source: Source) -> str:
@@ -70,15 +92,11 @@ def _migrations(source: Source) -> str:
     return f"{source}_service"
 
 
-class _told:
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        print(f"{self.what}: {time.perf_counter() - self.began:.1f} s", file=sys.stderr)
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    print(f"{what}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,16 @@ from trolley.runtime.servers import Servers
 SERVERS_START_SECONDS = 180
 
 
+def _made_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="trolley-bench-"))
+    home.chmod(0o711)  # PostgreSQL passes through it as a user of its own where we are root
+    return home
+
+
 @asynccontextmanager
 async def embedded_servers() -> AsyncIterator[Servers]:
     """The pair of the local runtime in a temporary directory, both gone at the end."""
-    home = Path(tempfile.mkdtemp(prefix="trolley-bench-"))
-    home.chmod(0o711)  # PostgreSQL passes through it as a user of its own where we are root
+    home = _made_home()
     command = [sys.executable, "-m", "trolley.runtime.servers"]
     command += ["--home", str(home / "home"), "--remove", str(home)]
     process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - every statement is made of constants
 """A shop of any size, as its services would have left it: what a benchmark of the auditor reads.
 
 Order `n` is paid, but for every tenth, which was declined and given up, and every tenth after
@@ -382,7 +383,9 @@ class Shop:
             await producer.stop()
         return len(events)
 
-    async def _publish(self, producer: AIOKafkaProducer, topic: Topic, events: list[_Event]) -> None:
+    async def _publish(
+        self, producer: AIOKafkaProducer, topic: Topic, events: list[_Event]
+    ) -> None:
         name = self._kafka.topic_prefix + topic.name
         builders: dict[int, Any] = {}
         for _, kind, key, story, number in events:
@@ -418,7 +421,7 @@ class Shop:
                     (SELECT {CHECKOUT} FROM (VALUES ($1::bigint)) AS o (n)) AND
                     (SELECT {CHECKOUT} FROM (VALUES ($2::bigint)) AS o (n)) END
                 ORDER BY sku, event_seq
-            """  # noqa: S608 - of names of ours
+            """
             for key, number in await connection.fetch(moved, first, last):
                 yield INVENTORY_EVENTS, StockMoved.type, key, key, number
 

@@ -84,6 +84,12 @@ class CartRow(Table, table=True):
             "cart_id",
             postgresql_where=text("guest_token_hash IS NOT NULL"),
         ),
+        Index(
+            "carts_changed",
+            "changed_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         Index("carts_start_due", "start_due_at", postgresql_where=text("start_due_at IS NOT NULL")),
     )
 
@@ -139,6 +145,14 @@ class RestorationRow(Table, table=True):
     """The lines of a cancelled checkout came back into `cart_id`: once per checkout."""
 
     __tablename__ = "restorations"
+    __table_args__ = (
+        Index(
+            "restorations_restored",
+            "restored_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
+    )
 
     checkout_id: UUID = Field(primary_key=True)
     shop_id: str = Field(sa_type=Text)

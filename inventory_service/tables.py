@@ -107,6 +107,12 @@ class MovementRow(Table, table=True):
             name="movements_kind",
         ),
         CheckConstraint("on_hand >= 0 AND event_seq > 0", name="movements_counts"),
+        Index(
+            "movements_moved",
+            "moved_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
     )
 
     shop_id: str = Field(sa_column=_code())
@@ -145,6 +151,12 @@ class ReservationRow(Table, table=True):
             name="reservations_question",
         ),
         CheckConstraint("questions >= 0", name="reservations_questions"),
+        Index(
+            "reservations_changed",
+            "changed_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         Index(
             "reservations_due",
             "next_question_at",

@@ -127,6 +127,12 @@ class CheckoutRow(Table, table=True):
         Index(
             "checkouts_deadline", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")
         ),
+        Index(
+            "checkouts_changed",
+            "changed_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
         Index("checkouts_open_states", "state", postgresql_where=text("NOT final")),
     )
 
@@ -205,6 +211,12 @@ class OrderRow(Table, table=True):
         CheckConstraint(one_of("return_status", *Returned), name="orders_return_status"),
         CheckConstraint(
             "(customer_id IS NULL) <> (guest_token_hash IS NULL)", name="orders_one_owner"
+        ),
+        Index(
+            "orders_changed",
+            "changed_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
         ),
         Index("orders_of_customer", "shop_id", "customer_id", "placed_at", "order_id"),
     )

@@ -75,6 +75,12 @@ class PaymentRow(Table, table=True):
         CheckConstraint("authorized_minor = 0 OR currency IS NOT NULL", name="payments_currency"),
         UniqueConstraint("shop_id", "checkout_id", name="payments_checkout"),
         Index("payments_order", "order_id"),
+        Index(
+            "payments_updated",
+            "updated_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
     )
 
     payment_id: UUID = Field(primary_key=True)
@@ -208,6 +214,12 @@ class OperationRow(Table, table=True):
             postgresql_where=text(f"status IN {OPEN_STATUSES}"),
         ),
         Index("operations_payment", "payment_id"),
+        Index(
+            "operations_updated",
+            "updated_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
     )
 
     operation_id: UUID = Field(primary_key=True)

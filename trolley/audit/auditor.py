@@ -83,13 +83,14 @@ async def audit(
 
 
 def snapshots_of(
-    sources: Sources, settings: AuditSettings
+    sources: Sources, settings: AuditSettings, statement_seconds: float | None = None
 ) -> AbstractAsyncContextManager[Snapshots]:
     """Every database in a snapshot of now."""
     return Snapshots.taken(
         sources.databases,
         chunk_rows=settings.audit_chunk_rows,
         connect_seconds=settings.audit_connect_seconds,
+        statement_seconds=statement_seconds,
         sort_mib=settings.audit_sort_mib,
     )
 

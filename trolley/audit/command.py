@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from messaging.logs import configure_logs
 from trolley.audit.auditor import Sources
 from trolley.audit.auditor import audit as audited
+from trolley.audit.service import serve
 from trolley.audit.settings import AuditSettings
 from trolley.audit.table import picture
 from trolley.commands.options import HomeOption
@@ -18,6 +20,10 @@ from trolley.runtime.home import Home
 def audit(
     home: HomeOption,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on: look at what changes, and tell findings over HTTP."),
+    ] = False,
     settle_seconds: Annotated[
         float | None,
         typer.Option(min=0, help="How long to wait before looking again at what may be under way."),
@@ -27,6 +33,10 @@ def audit(
     settings = AuditSettings()
     if settle_seconds is not None:
         settings = settings.model_copy(update={"audit_settle_seconds": settle_seconds})
+    if watch:
+        configure_logs("auditor", 0, "INFO")
+        asyncio.run(serve(Home(home), settings))
+        return
     told = Console(stderr=True)
     sources = Sources.named_by(Home(home).environment())
 

@@ -68,6 +68,8 @@ class Subject:
     topics: tuple[Topic, ...]
     under_way: tuple[tuple[Source, str], ...]
     changed: tuple[tuple[Source, str], ...]
+    published: tuple[Topic, ...]
+    """The event topics on which something is told of it, under its key as correlation."""
     pair: bool = False
     """Whether the key is `shop/SKU` rather than a UUID."""
 

@@ -7,7 +7,8 @@ millions of events need no memory.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -86,6 +87,9 @@ class Published:
         self._events = sqlite3.connect("")
         self._events.executescript(_TABLES)
         self._forgot: set[str] = set()
+        self._was_read = False
+        """Whether the end was reached once: only what comes later is news."""
+        self._news: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
     @classmethod
     @asynccontextmanager
@@ -139,6 +143,7 @@ class Published:
             while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
                 await self._take_in(behind)
             self._events.execute(_INDEX)
+            self._was_read = True
         except KafkaError as error:
             raise KafkaUnavailable(self._servers, str(error) or type(error).__name__) from error
 
@@ -175,8 +180,23 @@ class Published:
                 events.append((topic.name, record.partition, *_facts(topic, record)))
             except NoEvent as error:
                 strangers.append((topic.name, record.partition, record.offset, str(error)))
+        if self._was_read:
+            for event in events:
+                self._news[event[0]][event[2]] = None
         self._events.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
         self._events.executemany("INSERT INTO strangers VALUES (?, ?, ?, ?)", strangers)
+
+    def news(self, topics: Iterable[Topic]) -> Iterator[str]:
+        """The keys of stories that were told something on these topics since `forget_news`.
+
+        What was there when the topics were first read is no news.
+        """
+        for topic in topics:
+            yield from self._news[topic.name]
+
+    def forget_news(self) -> None:
+        """What was read so far is known from now on."""
+        self._news.clear()
 
     async def chunks(self, read: Read[R], keys: Sequence[str] | None) -> Chunks[R]:
         """The rows of a read in order, a bounded number at a time; `:topic` is the read's."""

@@ -116,7 +116,7 @@ class AuditReport:
                     "violations": one.violations,
                     "under_way": one.under_way,
                     "unjudged": one.unjudged,
-                    "findings": [_finding(finding, self.at) for finding in one.findings],
+                    "findings": [finding_as_json(finding, self.at) for finding in one.findings],
                 }
                 for one in self.checked
             ],
@@ -132,7 +132,8 @@ class AuditReport:
         }
 
 
-def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
+def finding_as_json(finding: Finding, at: datetime) -> dict[str, Any]:
+    """A finding for a report; holds only what JSON has."""
     return {
         "id": finding.id,
         "entity": finding.entity,

@@ -37,5 +37,33 @@ class AuditSettings(BaseSettings):
     audit_connect_seconds: float = Field(default=10, gt=0)
     """How long connecting to one database or to Kafka may take."""
 
+    audit_pause_seconds: float = Field(default=5, gt=0)
+    """How long the auditor that goes on rests between two looks, and at least as long as the last
+    one took: it never takes more than half of a connection's time."""
+
+    audit_look_keys: int = Field(default=2_000, ge=1)
+    """How many checkouts, payments, SKUs and carts each one look at changes is at; the rest is
+    due at the next."""
+
+    audit_statement_seconds: float = Field(default=20, gt=0)
+    """How long one statement of a look at changes may take before it is cancelled."""
+
+    audit_overlap_seconds: float = Field(default=300, ge=0)
+    """How far the clocks of services and databases may differ, and how long before its
+    transaction begins a service may read the time that its rows carry."""
+
+    audit_whole_hours: float = Field(default=24, gt=0)
+    """How often everything is looked at again: rows that were deleted, or changed without the
+    time that they carry, show only then."""
+
+    audit_resolved_days: float = Field(default=7, gt=0)
+    """How long a finding that is mended is still told."""
+
+    audit_http_host: str = "127.0.0.1"
+    """Where the auditor that goes on tells its findings."""
+
+    audit_http_port: int = Field(default=8090, ge=0, le=65_535)
+    """Likewise; 0 picks a free port."""
+
     audit_topic_silence_seconds: float = Field(default=30, gt=0)
     """A topic that yields nothing for so long before its end cannot be read."""

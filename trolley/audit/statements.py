@@ -65,10 +65,8 @@ class Asked:
 
     def _equal_to_one(self, columns: str) -> str:
         if self.dialect is Dialect.SQLITE:
-            return f"{columns} IN (SELECT value FROM json_each(:keys))"
+            return f"{columns} IN (SELECT value FROM json_each(:keys))"  # noqa: S608 - constants
         if self.read.subject is not None and self.read.subject.pair:
-            return (
-                f"({columns}) IN (SELECT split_part(one, '/', 1), substr(one, strpos(one, '/') + 1)"
-                " FROM unnest($1::text[]) AS one)"
-            )
+            parts = "split_part(one, '/', 1), substr(one, strpos(one, '/') + 1)"
+            return f"({columns}) IN (SELECT {parts} FROM unnest($1::text[]) AS one)"  # noqa: S608 - constants
         return f"{columns} = ANY($1::uuid[])"

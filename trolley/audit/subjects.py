@@ -5,12 +5,16 @@ Keys are compared as text: one that came from a topic may be anything.
 
 from contracts.topics import (
     CART_COMMANDS,
+    CART_EVENTS,
     CATALOG_ITEMS,
     INVENTORY_AVAILABILITY,
     INVENTORY_COMMANDS,
+    INVENTORY_EVENTS,
     ORDER_COMMANDS,
+    ORDER_EVENTS,
     ORDER_REPLIES,
     PAYMENT_COMMANDS,
+    PAYMENT_EVENTS,
 )
 from trolley.audit.invariant import Source, Subject
 
@@ -80,8 +84,14 @@ CHECKOUT = Subject(
         ),
         (Source.CART, _written("checkout_id::text", "restorations", "restored_at")),
         (Source.INVENTORY, _written("owner_id::text", "reservations", "changed_at")),
+        (
+            Source.INVENTORY,
+            _written("operation_id::text", "movements", "moved_at")
+            + " AND kind IN ('sale', 'return')",
+        ),
         (Source.PAYMENT, _written("checkout_id::text", "payments", "updated_at")),
     ),
+    published=(ORDER_EVENTS, PAYMENT_EVENTS),
 )
 """Keys are checkout ids."""
 
@@ -100,6 +110,7 @@ PAYMENT = Subject(
         (Source.PAYMENT, _written("payment_id::text", "operations", "updated_at")),
         (Source.SIMULATED_PROVIDER, _written("payment_id::text", "ledger", "booked_at")),
     ),
+    published=(),
 )
 """Keys are payment ids. An operation is open from our intent until the provider's last word on it
 is booked, so it covers every message between."""
@@ -124,6 +135,7 @@ SKU = Subject(
         (Source.INVENTORY, _written(_SHOP_SKU, "stock_items")),
         (Source.INVENTORY, _written(_SHOP_SKU, "stock_levels")),
     ),
+    published=(INVENTORY_EVENTS,),
     pair=True,
 )
 """Keys are `shop/SKU`."""
@@ -133,7 +145,6 @@ CART = Subject(
     topics=(),
     under_way=((Source.CART, _IN_OUTBOX),),
     changed=((Source.CART, _written("cart_id::text", "carts", "changed_at")),),
+    published=(CART_EVENTS,),
 )
 """Keys are cart ids."""
-
-SUBJECTS = (CHECKOUT, PAYMENT, SKU, CART)

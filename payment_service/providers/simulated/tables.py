@@ -122,6 +122,12 @@ class LedgerRecord(Table, table=True):
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="ledger_amount"),
         Index("ledger_payment", "payment_id", "attempt", "kind"),
+        Index(
+            "ledger_booked",
+            "booked_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
     )
 
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

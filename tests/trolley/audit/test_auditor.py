@@ -24,8 +24,8 @@ from trolley.audit.invariant import Invariant, Source
 from trolley.audit.invariants import INVARIANTS
 from trolley.audit.published import TopicMissing
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
-from trolley.audit.statements import Asked
 from trolley.audit.snapshots import DatabaseNotNamed, DatabaseNotReadable, database_urls
+from trolley.audit.statements import Asked
 from trolley.runtime.errors import DatabaseUnavailable
 from trolley.topics import admin_client
 

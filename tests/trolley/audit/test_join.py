@@ -1,4 +1,4 @@
-"""Two ordered streams become one stream of pairs, whatever the sizes of their chunks."""
+"""Ordered streams are brought side by side, whatever the sizes of their chunks."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trolley.audit.invariant import Read, Source
-from trolley.audit.join import OutOfOrder, in_order, paired
+from trolley.audit.join import OutOfOrder, side_by_side
 
 
 class Thing(NamedTuple):
@@ -17,6 +17,7 @@ class Thing(NamedTuple):
     since: datetime | None = None
 
 
+LEFT, RIGHT = Read(Source.CART, Thing, "left"), Read(Source.ORDER, Thing, "right")
 KEYS = st.sets(st.text(min_size=1, max_size=3))
 CHUNK_ROWS = st.integers(1, 4)
 
@@ -31,27 +32,30 @@ def _sorted(keys: set[str]) -> list[str]:
 
 
 @given(KEYS, KEYS, CHUNK_ROWS, CHUNK_ROWS)
-async def test_every_key_of_either_stream_comes_once_with_both_its_rows(
+async def test_every_key_of_any_stream_comes_once_in_one_range_with_all_its_rows(
     left: set[str], right: set[str], left_rows: int, right_rows: int
 ) -> None:
-    pairs = [
-        (one and one.key, other and other.key)
-        async for chunk in paired(
-            _stream(_sorted(left), left_rows), _stream(_sorted(right), right_rows)
+    ranges = [
+        (set(stretch[LEFT]), set(stretch[RIGHT]))
+        async for stretch in side_by_side(
+            {
+                LEFT: _stream(_sorted(left), left_rows),
+                RIGHT: _stream(_sorted(right), right_rows),
+            }
         )
-        for one, other in chunk
     ]
 
-    assert pairs == [
-        (key if key in left else None, key if key in right else None)
-        for key in _sorted(left | right)
-    ]
+    together = [key for one, other in ranges for key in _sorted(one | other)]
+    assert together == _sorted(left | right)
+    assert set().union(*(one for one, _ in ranges)) == left
+    assert set().union(*(other for _, other in ranges)) == right
 
 
 @pytest.mark.parametrize("keys", [("b", "a"), ("a", "a"), ("é", "z")])
-async def test_a_stream_that_is_not_in_byte_order_is_refused(keys: tuple[str, str]) -> None:
-    read = Read(Source.CART, Thing, "")
-
+@pytest.mark.parametrize("chunk_rows", [1, 2])
+async def test_a_stream_that_is_not_in_byte_order_is_refused(
+    keys: tuple[str, str], chunk_rows: int
+) -> None:
     with pytest.raises(OutOfOrder):
-        async for _ in in_order(read, _stream(keys, chunk_rows=1)):
+        async for _ in side_by_side({LEFT: _stream(keys, chunk_rows)}):
             pass

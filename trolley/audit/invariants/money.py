@@ -86,7 +86,8 @@ ATTEMPTS = Read(
     Attempt,
     """
     SELECT (payment_id || ' ' || attempt) COLLATE "C" AS key,
-        a.updated_at AS since, payment_id::text AS payment_id, a.status, a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
+        a.updated_at AS since, payment_id::text AS payment_id, a.status,
+        a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
         coalesce(captured, 0)::bigint AS captured_minor
     FROM attempts a LEFT JOIN (
         SELECT payment_id, attempt,
@@ -232,7 +233,8 @@ EFFECTS = Read(
     Effect,
     """
     SELECT coalesce(refund_key, charge_key) COLLATE "C" AS key, max(booked_at) AS since,
-        min(payment_id::text) AS payment_id, count(*) FILTER (WHERE kind = 'authorized') AS authorized,
+        min(payment_id::text) AS payment_id,
+        count(*) FILTER (WHERE kind = 'authorized') AS authorized,
         count(*) FILTER (WHERE kind = 'captured') AS captured,
         count(*) FILTER (WHERE kind = 'voided') AS voided,
         count(*) FILTER (WHERE kind = 'refunded') AS refunded

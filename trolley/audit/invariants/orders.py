@@ -79,7 +79,8 @@ SALES = Read(
         SELECT order_id, jsonb_object_agg(sku, quantity)::text AS pieces
         FROM (
             SELECT order_id, sku, sum(quantity) AS quantity
-            FROM order_lines WHERE sku IS NOT NULL AND only(order_id of orders by checkout_id) GROUP BY order_id, sku
+            FROM order_lines WHERE sku IS NOT NULL AND only(order_id of orders by checkout_id)
+            GROUP BY order_id, sku
         ) AS line
         GROUP BY order_id
     ) AS ordered USING (order_id)

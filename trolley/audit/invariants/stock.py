@@ -125,7 +125,8 @@ RESERVATIONS = Read(
         GROUP BY shop_id, owner_id, round
     )
     SELECT (shop_id || '/' || owner_id || ' ' || round) COLLATE "C" AS key,
-        greatest(r.changed_at, moved.since) AS since, owner_id::text AS owner_id, r.status, taken.pieces AS taken,
+        greatest(r.changed_at, moved.since) AS since, owner_id::text AS owner_id, r.status,
+        taken.pieces AS taken,
         moved.sold, moved.returned
     FROM (SELECT * FROM reservations WHERE only(owner_id)) AS r
     LEFT JOIN taken USING (shop_id, owner_id, round)

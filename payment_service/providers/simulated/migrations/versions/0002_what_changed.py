@@ -1,0 +1,14 @@
+"""What changed lately can be read without reading the rest."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Index when rows changed, by ranges of pages: an update stays as cheap as it was (HOT)."""
+    for index, table, column in (("ledger_booked", "ledger", "booked_at"),):
+        op.execute(
+            f"CREATE INDEX {index} ON {table} USING brin ({column}) WITH (autosummarize = on)"
+        )

@@ -1,0 +1,152 @@
+"""The audit that goes on: after one look at everything, looks at what changed since.
+
+What changed is asked of each database by the moment that its rows carry, over an index, and by the
+transaction that wrote them. Neither numbers nor moments commit in their order, so nothing is read
+from "the last one seen" on: a look remembers the oldest transaction that was open in its snapshot,
+and the next one asks for whatever that transaction, or a later one, may have written. Moments are
+read by clocks of several machines, and a little before a transaction begins; an overlap covers
+that, and the transaction's number keeps the rows of the overlap from being looked at again.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from messaging.clock import utc_now
+from trolley.audit.auditor import Sources, scope_of, seen, snapshots_of
+from trolley.audit.findings import Findings, News
+from trolley.audit.invariant import Invariant, Source, Subject
+from trolley.audit.invariants import INVARIANTS
+from trolley.audit.look import Scope
+from trolley.audit.open_items import open_items
+from trolley.audit.published import Published
+from trolley.audit.report import OpenItem
+from trolley.audit.settings import AuditSettings
+from trolley.audit.snapshots import Horizon, Snapshots
+from trolley.audit.suspicions import Suspicions
+from trolley.audit.unread import NOTHING_UNREAD, Unread
+
+SUBJECTS = tuple({one.subject: None for one in INVARIANTS if one.subject is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One look that came to its end.
+
+    `keys` counts the entities it was at, `due` those left for the next; `suspected` what broke an
+    invariant between sources and may be under way.
+    """
+
+    whole: bool
+    keys: int
+    due: int
+    facts: int
+    suspected: int
+    statements: int
+    seconds: float
+    news: News
+    open_items: tuple[OpenItem, ...]
+
+
+class Watch:
+    """Looks one after the other; what one found is known to the next."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        published: Published,
+        findings: Findings,
+        settings: AuditSettings,
+        invariants: Sequence[Invariant] = INVARIANTS,
+    ) -> None:
+        self.findings = findings
+        self._sources = sources
+        self._published = published
+        self._settings = settings
+        self._invariants = {one.id: one for one in invariants}
+        self._suspicions = Suspicions(settle_seconds=settings.audit_settle_seconds)
+        self._horizons: dict[Source, Horizon] = {}
+        self._due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls,
+        sources: Sources,
+        findings: Findings,
+        settings: AuditSettings,
+        invariants: Sequence[Invariant] = INVARIANTS,
+    ) -> AsyncIterator["Watch"]:
+        """A watch that has not looked yet. Raises KafkaUnavailable and TopicMissing."""
+        async with Published.opened(sources.kafka, settings) as published:
+            yield cls(sources, published, findings, settings, invariants)
+
+    async def look(self) -> Looked:
+        """Look at everything the first time, later at what changed; what fails is looked at again.
+
+        Raises DatabaseUnavailable, DatabaseNotReadable and KafkaUnavailable.
+        """
+        began, at, whole = time.monotonic(), utc_now(), not self._horizons
+        unread = await Unread.now(self._sources.kafka) if self._suspicions else NOTHING_UNREAD
+        bound = None if whole else self._settings.audit_statement_seconds
+        async with snapshots_of(self._sources, self._settings, bound) as snapshots:
+            scope = None if whole else await self._scope(snapshots)
+            saw = await seen(
+                self._invariants.values(),
+                snapshots,
+                self._published,
+                self._settings,
+                scope,
+                unread,
+            )
+            items = await open_items(snapshots)
+        news = self.findings.take(saw, self._suspicions.certain(saw), at)
+        self._horizons = dict(snapshots.horizons)
+        for subject, keys in (scope or {}).items():
+            for key in keys:
+                self._due[subject].pop(key, None)
+        return Looked(
+            whole=whole,
+            keys=sum(map(len, scope.values())) if scope else 0,
+            due=sum(map(len, self._due.values())),
+            facts=sum(tally.facts for tally in saw.tallies.values()),
+            suspected=len(self._suspicions),
+            statements=snapshots.statements,
+            seconds=time.monotonic() - began,
+            news=news,
+            open_items=items,
+        )
+
+    async def _scope(self, snapshots: Snapshots) -> Scope:
+        """What is due: suspected, changed, published about, and known to be wrong, in this order.
+
+        Of each subject only so many, so that a flood of changes makes more looks, not larger ones.
+        """
+        await self._published.read_to_end()
+        due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+        for subject, keys in scope_of(self._suspicions).items():
+            due[subject].update(dict.fromkeys(keys))
+        for subject in SUBJECTS:
+            self._due[subject].update(dict.fromkeys(await self._changed(subject, snapshots)))
+            self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
+            due[subject].update(self._due[subject])
+        self._published.forget_news()
+        most = self._settings.audit_look_keys
+        for known in self.findings.open()[:most]:
+            invariant = self._invariants.get(known.invariant)
+            if invariant is not None and invariant.subject and known.subject_key:
+                due[invariant.subject][known.subject_key] = None
+        return {subject: tuple(keys)[:most] for subject, keys in due.items()}
+
+    async def _changed(self, subject: Subject, snapshots: Snapshots) -> Iterable[str]:
+        """Keys of which a database has rows that the look before may not have seen."""
+        overlap = timedelta(seconds=self._settings.audit_overlap_seconds)
+        keys: dict[str, None] = {}
+        for source, sql in subject.changed:
+            before = self._horizons[source]
+            rows = await snapshots.fetch(source, sql, before.moment - overlap, before.transaction)
+            keys.update((row[0], None) for row in rows if row[0] is not None)
+        return keys
