@@ -11,6 +11,7 @@ Printed are the seconds of each look, with the facts that were checked.
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ async def main(orders: int, published: int, turns: int) -> None:
             await shop.sell(orders)
             await shop.analyze()
         with _told("publish"):
+            if published < orders:
+                await shop.forget()
             events = await shop.publish(orders - published + 1, orders)
         print(f"{orders:,} orders, {events:,} events on the topics")
         sources, settings = Sources(urls, kafka), AuditSettings()
@@ -66,7 +69,7 @@ async def main(orders: int, published: int, turns: int) -> None:
             report = await audit(sources, settings)
             print(
                 f"audit {turn}: {report.seconds:.1f} s, {report.facts_checked:,} facts, "
-                f"{report.violations} violations"
+                f"{report.violations} violations{_load()}"
             )
         findings = Findings(":memory:", resolved_kept=timedelta(days=1))
         async with Watch.opened(sources, findings, settings) as watch:
@@ -82,8 +85,13 @@ async def main(orders: int, published: int, turns: int) -> None:
 def _show(what: str, looked: Looked) -> None:
     print(
         f"{what}: {looked.seconds:.2f} s, {looked.keys:,} keys, {looked.facts:,} facts, "
-        f"{looked.statements} statements, {looked.due:,} due, {looked.suspected} suspected"
+        f"{looked.statements} statements, {looked.due:,} due, {looked.suspected} suspected{_load()}"
     )
+
+
+def _load() -> str:
+    """How busy the machine was with everything, and this process since its start."""
+    return f" (load {os.getloadavg()[0]:.1f}, {time.process_time():.0f} s of CPU here so far)"
 
 
 def _migrations(source: Source) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from contracts.envelope import SPEC_VERSION
 from contracts.messages.cart import CartChanged
@@ -33,6 +34,8 @@ from contracts.partitioning import partition_of
 from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
 from messaging.settings import KafkaSettings
 from trolley.audit.invariant import Source
+from trolley.audit.published import EVENT_TOPICS
+from trolley.topics import admin_client
 
 CURRENCY = "GBP"
 PRICE, POSTAGE = 1_250, 250
@@ -377,11 +380,24 @@ class Shop:
         )
         await producer.start()
         try:
-            for topic in (ORDER_EVENTS, PAYMENT_EVENTS, CART_EVENTS, INVENTORY_EVENTS):
+            for topic in EVENT_TOPICS:
                 await self._publish(producer, topic, [one for one in events if one[0] is topic])
         finally:
             await producer.stop()
         return len(events)
+
+    async def forget(self) -> None:
+        """Take from the topics whatever stands there, as retention does in its time."""
+        producer = AIOKafkaProducer(bootstrap_servers=self._kafka.bootstrap_servers)
+        ends = {}
+        async with producer, admin_client(self._kafka) as admin:
+            for topic in EVENT_TOPICS:
+                name = self._kafka.topic_prefix + topic.name
+                for partition in range(topic.partitions):
+                    place = TopicPartition(name, partition)
+                    sent = await producer.send_and_wait(name, b"gone", partition=partition)
+                    ends[place] = RecordsToDelete(sent.offset + 1)
+            await admin.delete_records(ends)
 
     async def _publish(
         self, producer: AIOKafkaProducer, topic: Topic, events: list[_Event]
