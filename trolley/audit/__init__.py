@@ -2,12 +2,18 @@
 
 invariant.py    what an invariant is
 invariants/     all of them, by subject
-subjects.py     how to see that something is under way
+subjects.py     how to see that something is under way, or changed
+statements.py   what is asked of a source, of everything or of some keys
 snapshots.py    the databases, each in one snapshot
 published.py    the event topics, as rows
+join.py         rows of several sources side by side
 look.py         every invariant asked once
+suspicions.py   what is under way, and what is certain
 auditor.py      one look, or two; the verdict
 report.py       what was found
+watch.py        look after look at what changed
+findings.py     what is known to be wrong, in a file
+service.py      the program that goes on, over HTTP
 """
 
 from trolley.audit.auditor import Sources, audit

@@ -9,9 +9,8 @@ it runs and whether it has looked at everything and still does.
 
 import argparse
 import asyncio
+import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ class AuditService:
     """Looks until it is stopped. `app` tells what it knows."""
 
     def __init__(self, sources: Sources, findings: Findings, settings: AuditSettings) -> None:
-        self.app = FastAPI(title="Trolley auditor", version="1", lifespan=self._lifespan)
+        self.app = FastAPI(title="Trolley auditor", version="1")
         self.app.get("/findings")(self._tell_findings)
         self.app.get("/health/live")(self._live)
         self.app.get("/health/ready")(self._ready)
@@ -105,16 +104,6 @@ class AuditService:
         self._trouble = str(error)
         self._numbers.failed.inc()
         log.warning("could not look", reason=self._trouble)
-
-    @asynccontextmanager
-    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        del app
-        looking = asyncio.create_task(self.run())
-        try:
-            yield
-        finally:
-            self.stop()
-            await looking
 
     async def _tell_findings(self) -> JSONResponse:
         """What is wrong now, what was not long ago, and what is open without being wrong."""
@@ -231,8 +220,15 @@ async def serve(home: Home, settings: AuditSettings) -> None:
             log_config=None,
         )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn takes them over while it serves, and raises them again at its end.
+        asyncio.get_running_loop().add_signal_handler(number, service.stop)
     try:
-        await server.serve()
+        # A defect that ends the looks ends the program: one that only seems to audit is worse.
+        async with asyncio.TaskGroup() as together:
+            together.create_task(service.run())
+            await server.serve()
+            service.stop()
     finally:
         findings.close()
 

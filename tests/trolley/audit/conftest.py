@@ -108,3 +108,13 @@ def audited(
         )
 
     return audited
+
+
+def environment_of(urls: dict[Source, str], kafka: KafkaSettings) -> dict[str, str]:
+    """The settings that name these sources to a program."""
+    return {
+        **{f"{source.upper()}_DATABASE_URL": url for source, url in urls.items()},
+        "PAYMENT_SIMULATED_DATABASE_URL": urls[Source.SIMULATED_PROVIDER],
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
+    }

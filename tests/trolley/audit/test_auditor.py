@@ -17,7 +17,7 @@ from aiokafka.admin import RecordsToDelete
 from contracts.partitioning import partition_of
 from contracts.topics import CART_EVENTS, CATALOG_ITEMS, ORDER_EVENTS, ORDER_REPLIES, Topic
 from messaging.settings import KafkaSettings
-from tests.trolley.audit.conftest import SETTINGS
+from tests.trolley.audit.conftest import SETTINGS, environment_of
 from tests.trolley.audit.world import Shop, World, in_outbox, named, payment_of, publish, sku_key
 from trolley.audit import AuditReport, AuditSettings, Sources, audit
 from trolley.audit.invariant import Invariant, Source
@@ -459,13 +459,7 @@ async def _delete_first(kafka: KafkaSettings, topic: Topic, *, of: str) -> None:
 def _run(
     urls: dict[Source, str], kafka: KafkaSettings, home: Path, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    settings = {
-        **{f"{source.upper()}_DATABASE_URL": url for source, url in urls.items()},
-        "PAYMENT_SIMULATED_DATABASE_URL": urls[Source.SIMULATED_PROVIDER],
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
-        "COLUMNS": "120",
-    }
+    settings = {**environment_of(urls, kafka), "COLUMNS": "120"}
     return subprocess.run(
         [
             *(sys.executable, "-m", "trolley", "audit", "--home", str(home)),
