@@ -47,6 +47,9 @@ COMMANDS = {
     "logs": Listed("trolley.commands.logs:logs", "Print what the processes say."),
     "reset": Listed("trolley.commands.reset:reset", "Delete all data of this runtime."),
     "demo": Listed("trolley.demo.command:demo", "Send real orders through, checked to the penny."),
+    "chaos": Listed(
+        "trolley.chaos.command:chaos", "Kill everything in turn while shoppers buy, and account."
+    ),
     "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
     "checkout": Listed(
         "trolley.checkouts.command:checkout", "Show one checkout or the stuck ones; decide of them."

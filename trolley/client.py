@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from trolley.replicas import Replicas
 from trolley.settings import ClientSettings
 
 _KEY_BYTES = 24
@@ -55,18 +56,25 @@ def fresh_key() -> str:
 class Client:
     """Sends requests to services by name; use it as an async context.
 
+    `urls` has the address of each service, or those of its replicas, which take turns.
     A request that is lost, or put off with 503 or with 409 and Retry-After, is sent again with
     growing waits until `patience_seconds` are over. That is safe: safe methods change nothing,
     and all others carry an Idempotency-Key that stays the same.
     """
 
-    def __init__(self, urls: Mapping[str, str], settings: ClientSettings) -> None:
+    def __init__(self, urls: Mapping[str, str | tuple[str, ...]], settings: ClientSettings) -> None:
         self._settings = settings
         self.requests = 0
         """Requests that were answered."""
         self.repeats = 0
         """How often one of them had to be sent again."""
-        self._urls = urls
+        self._replicas = {
+            service: Replicas(
+                (each,) if isinstance(each, str) else each,
+                avoided_seconds=settings.avoided_seconds,
+            )
+            for service, each in urls.items()
+        }
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -121,10 +129,12 @@ class Client:
     ) -> Answer:
         if self._http is None:
             raise RuntimeError("requests are sent inside of `async with`")
-        url = path if "://" in path else self._urls[service] + path
+        replicas = None if "://" in path else self._replicas[service]
         began = time.monotonic()
         wait = self._settings.retry_first_seconds
         while True:
+            replica = "" if replicas is None else replicas.next()
+            url = replica + path
             try:
                 async with self._http.request(
                     method, url, data=content, headers=headers
@@ -137,6 +147,8 @@ class Client:
                     self.requests += 1
                     return _answer(response, received)
                 last = f"status {response.status}"
+            if replicas is not None:
+                replicas.failed(replica)
             spent = time.monotonic() - began
             if spent + wait > self._settings.patience_seconds:
                 raise Unanswered(method, urlsplit(url).path, last, spent)

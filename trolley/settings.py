@@ -138,6 +138,12 @@ class ClientSettings(BaseSettings):
     retry_longest_seconds: float = Field(
         default=1, gt=0, description="Longest wait before a request is repeated."
     )
+    avoided_seconds: float = Field(
+        default=2,
+        ge=0,
+        description="How long a replica that lost a request, or put it off, is not asked while "
+        "there are others.",
+    )
     connections_per_service: int = Field(
         default=8,
         ge=1,

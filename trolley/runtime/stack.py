@@ -278,6 +278,17 @@ class Runtime:
                 # The restart has not begun; it must be taken neither for alive nor for ready.
                 kept.child, kept.state = None, "restarting"
 
+    async def kill_server(self, name: Literal["kafka", "postgres"]) -> None:
+        """SIGKILL to an embedded server; returns when it is gone. It is started again at once."""
+        kept = self._kept[name]
+        child = kept.child
+        if child is not None:
+            child.signal(signal.SIGKILL)
+            await child.ended()
+            if kept.child is child:
+                # The restart has not begun; it must be taken neither for alive nor for ready.
+                kept.child, kept.state = None, "restarting"
+
     def signal(self, service: str, number: int, slot: int = 0) -> None:
         """Sends any signal to a replica, such as SIGSTOP and SIGCONT to freeze it for a while."""
         kept = self._kept[instance_name(service, slot)]

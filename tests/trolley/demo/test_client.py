@@ -123,3 +123,16 @@ async def test_patience_ends(client_of: Callable[[Till], Client]) -> None:
             await client.command("POST", "cart", "/carts")
 
     assert len(set(shop.keys)) == 1
+
+
+async def test_what_one_replica_lost_goes_to_another_under_the_same_key() -> None:
+    settings = DemoSettings(retry_first_seconds=0.001, avoided_seconds=60)
+    async with till(LOST) as broken, till(reply(200, id=7), reply(200, id=8)) as sound:
+        urls = {"cart": (broken.url, sound.url)}
+        async with Client(urls, settings) as client:
+            first = await client.command("POST", "cart", "/carts")
+            second = await client.command("POST", "cart", "/carts")
+
+    assert (first.body, second.body) == ({"id": 7}, {"id": 8})
+    assert broken.keys == sound.keys[:1]
+    assert len(broken.keys) == 1

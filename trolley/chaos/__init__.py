@@ -1,0 +1,1 @@
+"""Faults against the running whole, in real processes, while shoppers buy."""

@@ -1,0 +1,91 @@
+"""The faults: which kinds there are, whom one strikes, and which strike together."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+
+class Kind(StrEnum):
+    """A kind of fault, by its name in reports."""
+
+    KILL_SERVICE = "kill-service"
+    DRAIN_SERVICE = "drain-service"
+    FREEZE_SERVICE = "freeze-service"
+    SCALE_SERVICE = "scale-service"
+    KILL_RELAY = "kill-relay"
+    DROP_CONNECTIONS = "drop-connections"
+    KILL_KAFKA = "kill-kafka"
+    KILL_POSTGRES = "kill-postgres"
+
+
+def meaning(kind: Kind) -> str:
+    """What happens to the victim, for readers of a report."""
+    match kind:
+        case Kind.KILL_SERVICE:
+            return "SIGKILL to a replica of a service"
+        case Kind.DRAIN_SERVICE:
+            return "SIGTERM to a replica: it drains, ends, and is started again"
+        case Kind.FREEZE_SERVICE:
+            return "SIGSTOP to a replica for longer than its session timeout, then SIGCONT"
+        case Kind.SCALE_SERVICE:
+            return "a replica is removed with its memberships, and added again later"
+        case Kind.KILL_RELAY:
+            return "SIGKILL to the very replica that leads a lane of the relay"
+        case Kind.DROP_CONNECTIONS:
+            return "PostgreSQL ends all connections of a service"
+        case Kind.KILL_KAFKA:
+            return "SIGKILL to Kafka"
+        case Kind.KILL_POSTGRES:
+            return "SIGKILL to PostgreSQL"
+        case _:
+            assert_never(kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. What does not apply to its kind is None.
+
+    The replica that leads a lane is found when it is to be killed: no plan can know it.
+    `lasts_seconds`: how long a replica stays frozen, or scaled away; other faults last no time.
+    """
+
+    kind: Kind
+    service: str | None = None
+    slot: int | None = None
+    lane: str | None = None
+    lasts_seconds: float = 0.0
+
+    @property
+    def victim(self) -> str:
+        """Whom it strikes, in words."""
+        if self.service is None:
+            return "Kafka" if self.kind is Kind.KILL_KAFKA else "PostgreSQL"
+        if self.lane is not None:
+            return f"{self.service}, leader of the {self.lane} lane"
+        return self.service if self.slot is None else f"{self.service}-{self.slot}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.victim}"
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What happens at once: a fault, and perhaps a second one while the first is not over.
+
+    The second follows after `beside_after_seconds`. `pause_seconds` is how long everything is
+    left in peace before the strike.
+    """
+
+    number: int
+    fault: Fault
+    pause_seconds: float
+    beside: Fault | None = None
+    beside_after_seconds: float = 0.0
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All of its faults, the first one first."""
+        return (self.fault,) if self.beside is None else (self.fault, self.beside)
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.faults))
