@@ -33,7 +33,7 @@ class RuntimeSettings(BaseSettings):
     """Largest Java heap of the embedded Kafka; 322 MiB resident were measured in use."""
 
     kafka_start_seconds: float = Field(default=60, gt=0)
-    """How long the embedded Kafka may take to answer; a recovery after a crash takes about 5."""
+    """How long the embedded Kafka may take to answer; a recovery after a crash takes 2 to 5."""
 
     kafka_download_seconds: float = Field(default=600, gt=0)
     """How long the one download of Kafka may take; 33 s were measured on a slow machine."""
@@ -87,7 +87,11 @@ class RuntimeSettings(BaseSettings):
     """Early ends in a row after which a start is given up rather than tried on."""
 
     unready_poll_seconds: float = Field(default=0.05, gt=0)
-    """How often a service that is not ready yet is asked whether it is."""
+    """How often a service that is being started is asked whether it is ready."""
+
+    waiting_poll_seconds: float = Field(default=0.3, gt=0)
+    """How often one that was ready and waits for a server is asked: each answer costs it a look at
+    its database and at Kafka, and the server that is starting needs the processor more."""
 
     ready_poll_seconds: float = Field(default=1, gt=0)
     """How often a ready service is asked whether it still is."""

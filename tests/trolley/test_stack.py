@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 import httpx
@@ -17,7 +17,7 @@ from contracts.topics import ORDER_EVENTS
 from trolley.runtime.children import Children
 from trolley.runtime.errors import AlreadyRunning, StartFailed
 from trolley.runtime.guardian import birth
-from trolley.runtime.home import Home
+from trolley.runtime.home import Home, ProcessState
 from trolley.runtime.postgres import EmbeddedPostgres
 from trolley.runtime.stack import Runtime
 from trolley.services import Database, Service
@@ -178,7 +178,7 @@ async def test_a_killed_kafka_comes_back_with_everything(
 
     began = time.monotonic()
     await running.restart_kafka(kill=True)
-    # Measured, not asserted: 4.4 s on an idle machine of two cores.
+    # Measured, not asserted: 2.2 s on a machine of two cores, 4.4 s without the archive of classes.
     record_property("kafka_back_seconds", round(time.monotonic() - began, 2))
 
     consumer = AIOKafkaConsumer(
@@ -191,6 +191,22 @@ async def test_a_killed_kafka_comes_back_with_everything(
     record = await consumer.getone()
     await consumer.stop()
     assert record.value == b"kept"
+
+
+@pytest.mark.parametrize("name", ["kafka", "postgres"])
+async def test_servers_that_are_killed_come_back(
+    running: Runtime, name: Literal["kafka", "postgres"]
+) -> None:
+    def process() -> ProcessState:
+        return next(one for one in running.processes() if one.name == name)
+
+    before = process()
+
+    await running.kill_server(name)
+    await running.wait_ready()
+
+    assert process().pid not in (None, before.pid)
+    assert process().restarts == before.restarts + 1
 
 
 async def test_a_second_supervisor_is_refused(running: Runtime) -> None:

@@ -51,7 +51,10 @@ async def play(
     with screen.working(lambda: runtime.step):
         await runtime.start()
     try:
-        screen.say(f"Two of everything runs, and {minutes:g} minutes of chaos begin: seed {seed}.")
+        screen.say(
+            f"{settings.replicas} replicas of every service run. Now {minutes:g} minutes of chaos, "
+            f"seed {seed}."
+        )
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(Client(_addresses(runtime), settings))
             probe = await stack.enter_async_context(Probe(seconds=settings.probe_seconds))

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ class EmbeddedPostgres(EmbeddedServer):
             "max_wal_size": "1GB",
             "log_line_prefix": "%m [%p] %d ",
         }
+        if sys.platform == "linux":
+            # After a crash all data goes to the disk before the recovery begins. File by file that
+            # took 6 s of 6.4 on a busy disk; the other systems know no other way.
+            options["recovery_init_sync_method"] = "syncfs"
         command = [str(place.install / "bin" / "postgres"), "-D", str(place.data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

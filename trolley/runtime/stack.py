@@ -217,6 +217,8 @@ class Runtime:
             await self.wait_ready()
             self._state = self._step = "ready"
             self._changed()
+            if self.kafka is not None:
+                self._background.append(asyncio.create_task(self.kafka.share_classes()))
         except BaseException:
             await self.stop()
             raise
@@ -588,10 +590,17 @@ class Runtime:
                         kept.state = "unready"
                     if kept.state != before:
                         self._changed()
-            settled = kept.state == "ready"
-            await asyncio.sleep(
-                self.settings.ready_poll_seconds if settled else self.settings.unready_poll_seconds
-            )
+            await asyncio.sleep(self._poll_seconds(kept.state))
+
+    def _poll_seconds(self, state: str) -> float:
+        """How long until a replica in this state is asked again whether it is ready."""
+        match state:
+            case "ready":
+                return self.settings.ready_poll_seconds
+            case "unready":
+                return self.settings.waiting_poll_seconds
+            case _:
+                return self.settings.unready_poll_seconds
 
     async def _start_server(self, name: str, server: EmbeddedServer | None) -> None:
         kept = self._kept[name]
