@@ -21,7 +21,8 @@ class RuntimeSettings(BaseSettings):
     """Maven coordinates of the embedded Kafka and of the logger without which it is silent."""
 
     cache_dir: Path = Field(default_factory=_user_cache)
-    """Where Kafka's jars (43 MB) are kept for all checkouts of this user."""
+    """Where Kafka's jars (43 MB) and the archive of its classes (62 MB) are kept for all checkouts
+    of this user."""
 
     kafka_port: int | None = Field(default=None, ge=1, le=65_535)
     """Port of the embedded Kafka; a free one is picked, and kept if it can be, without it."""

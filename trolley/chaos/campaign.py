@@ -18,7 +18,7 @@ class Blow:
     """A strike that was carried out, and how everything came back.
 
     Times are readings of the monotonic clock: when it struck, when no fault of it lasted any
-    more, when all was ready, and when a checkout that was begun after that had ended.
+    more, when all was ready, and when a checkout that was begun after that was paid.
     """
 
     strike: Strike
@@ -30,7 +30,7 @@ class Blow:
 
     @property
     def recovery_seconds(self) -> float:
-        """From the end of the faults until all was ready and a fresh checkout had ended."""
+        """From the end of the faults until all was ready and a fresh checkout was paid."""
         return self.recovered_at - self.over_at
 
     def __str__(self) -> str:

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from trolley.chaos.errands import PLAIN
-from trolley.chaos.shoppers import NO_END, Journey
+from trolley.chaos.shoppers import Journey
+from trolley.demo.shopper import PAID
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A time without any finished checkout; `from_at` is a reading of the monotonic clock."""
+    """A time in which no checkout was paid; `from_at` is a reading of the monotonic clock."""
 
     seconds: float
     from_at: float
 
 
 def longest_stall(journeys: Iterable[Journey], opened_at: float, closed_at: float) -> Stall:
-    """The longest time without a finished checkout while the shop was open."""
-    ends = sorted(one.ended_at for one in journeys if _finished(one))
+    """The longest time in which no checkout was paid while the shop was open."""
+    ends = sorted(one.ended_at for one in journeys if _paid(one))
     within = [at for at in ends if opened_at < at < closed_at]
     return max(
         (
@@ -30,9 +31,9 @@ def longest_stall(journeys: Iterable[Journey], opened_at: float, closed_at: floa
 
 
 def fresh_after(journeys: Iterable[Journey], at: float) -> float | None:
-    """When the first checkout of a shopper who came after `at` was finished; None before that."""
+    """When the first checkout of a shopper who came after `at` was paid; None before that."""
     return min(
-        (one.ended_at for one in journeys if one.began_at >= at and _finished(one)), default=None
+        (one.ended_at for one in journeys if one.began_at >= at and _paid(one)), default=None
     )
 
 
@@ -43,7 +44,7 @@ def slowest_plain(journeys: Iterable[Journey], struck_at: float, recovered_at: f
             one.seconds
             for one in journeys
             if one.errand == PLAIN
-            and _finished(one)
+            and _paid(one)
             and one.began_at < recovered_at
             and one.ended_at > struck_at
         ),
@@ -51,5 +52,6 @@ def slowest_plain(journeys: Iterable[Journey], struck_at: float, recovered_at: f
     )
 
 
-def _finished(journey: Journey) -> bool:
-    return journey.checkout is not None and journey.state != NO_END
+def _paid(journey: Journey) -> bool:
+    """Paid ones alone show that all goes on: a cancel may end a checkout that nobody began."""
+    return journey.state == PAID

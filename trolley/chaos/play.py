@@ -75,7 +75,7 @@ async def play(
             try:
                 with screen.working(lambda: _progress(campaign, shoppers)):
                     await campaign.run(minutes * MINUTE_SECONDS, ended)
-                closed_at = time.monotonic()
+                closed_at, load_after = time.monotonic(), os.getloadavg()[0]
                 screen.say("The faults are over, and nobody comes in any more.")
                 with screen.working(lambda: f"{shoppers.under_way} shoppers are on their way"):
                     await shoppers.close()
@@ -102,6 +102,7 @@ async def play(
         closed_at=closed_at,
         cores=os.cpu_count() or 1,
         load_before=load_before,
+        load_after=load_after,
         interrupted=ended.is_set(),
         blows=campaign.blows,
         troubles=campaign.troubles,

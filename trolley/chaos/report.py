@@ -17,9 +17,6 @@ from trolley.chaos.faults import Kind, meaning
 from trolley.chaos.measures import fresh_after, longest_stall, slowest_plain
 from trolley.chaos.shoppers import Journey
 
-UNDER_LOAD = 1.0
-"""A load average over this per core before the run means that others use the machine too."""
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -35,6 +32,7 @@ class Run:
     closed_at: float
     cores: int
     load_before: float
+    load_after: float
     interrupted: bool
     blows: Sequence[Blow]
     troubles: Sequence[str]
@@ -47,8 +45,8 @@ class Run:
 class OfKind:
     """How faults of one kind went. Faults that struck together share their times.
 
-    `sold_again`: from the strike until a shopper who came after it had bought. `recovery`: from
-    the end of the fault until all was ready and one who came after that had bought. `slowest`: the
+    `sold_again`: from the strike until a shopper who came after it had paid. `recovery`: from
+    the end of the fault until all was ready and one who came after that had paid. `slowest`: the
     slowest of the plain checkouts that were under way meanwhile.
     """
 
@@ -165,6 +163,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "shoppers_per_second": run.shoppers_per_second,
         "cores": run.cores,
         "load_before": _rounded(run.load_before),
+        "load_after": _rounded(run.load_after),
         "faults": {
             one.kind.value: {
                 "count": one.count,
@@ -255,8 +254,8 @@ def markdown(report: Report) -> Iterator[str]:
     yield ""
     yield (
         "Each pair is the median and the longest. *Sold again*: from the strike until a shopper "
-        "who came after it had bought. *Recovery*: from the end of the fault until every process "
-        "was ready and a shopper who came after that had bought; a frozen or removed replica "
+        "who came after it had paid. *Recovery*: from the end of the fault until every process "
+        "was ready and a shopper who came after that had paid; a frozen or removed replica "
         "is away before that. *Slowest checkout*: of those that wanted to pay at once and were "
         f"under way meanwhile. {together} of {len(run.blows)} strikes were two faults at a time, "
         "which share their figures."
@@ -311,14 +310,13 @@ def _told(report: Report) -> Iterator[str]:
         f"{verdict}. Seed {run.seed}, {run.began:%Y-%m-%d}: {report.faults} faults in "
         f"{(run.closed_at - run.opened_at) / 60:.1f} minutes on {run.replicas} replicas of every "
         f"service, {run.accounts.accepted:,} checkouts accepted, {len(run.accounts.lost)} lost, "
-        f"{len(run.accounts.doubled)} doubled. The longest time without a finished checkout was "
+        f"{len(run.accounts.doubled)} doubled. The longest time in which no checkout was paid was "
         f"{report.stall_seconds:.1f} s."
     )
-    shared = run.load_before > UNDER_LOAD * run.cores
     yield (
-        f"The machine had {run.cores} cores and a load average of {run.load_before:.1f} before the "
-        f"start{', so others used it at the same time' if shared else ''}; shoppers came in at "
-        f"{run.shoppers_per_second:g} a second."
+        f"The machine had {run.cores} cores. Its load average, with whatever else used it, was "
+        f"{run.load_before:.1f} before the start and {run.load_after:.1f} when the last fault was "
+        f"over; shoppers came in at {run.shoppers_per_second:g} a second."
     )
     if run.interrupted:
         yield f"It was interrupted before its {run.minutes:g} minutes were over."

@@ -69,7 +69,7 @@ class ChaosSettings(DemoSettings):
     recovery_seconds: float = Field(
         default=120,
         gt=0,
-        description="Everything must be ready, and a fresh checkout finished, so long after a "
+        description="Everything must be ready, and a fresh checkout paid, so long after a "
         "fault is over; otherwise the run ends, and has failed.",
     )
     recovery_poll_seconds: float = Field(

@@ -123,9 +123,10 @@ class EmbeddedKafka(EmbeddedServer):
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             # After a kill the broker may register again, and open its port, when its old session
-            # has expired. It tries after 0.1, 0.3, 0.7, 1.5 and 3.1 s: a session of 2 s cost 3.1.
-            "broker.session.timeout.ms": 1000,
-            "broker.heartbeat.interval.ms": 250,
+            # has expired. It tries after 0.1, 0.3, 0.7, 1.5 and 3.1 s: one of 2 s cost 3.1. A
+            # shorter one gains nothing, and on a busy machine heartbeats are late for half of 1 s.
+            "broker.session.timeout.ms": 1500,
+            "broker.heartbeat.interval.ms": 400,
             # The default map of the log cleaner (128 MiB) is a quarter of our heap.
             "log.cleaner.dedupe.buffer.size": 16 * 2**20,
             "log.index.size.max.bytes": 2**20,

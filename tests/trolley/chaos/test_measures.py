@@ -5,7 +5,7 @@ import pytest
 from trolley.chaos.errands import PLAIN
 from trolley.chaos.measures import Stall, fresh_after, longest_stall, slowest_plain
 from trolley.chaos.shoppers import NO_END, Journey
-from trolley.demo.shopper import PAID, Checkout
+from trolley.demo.shopper import CANCELLED, PAID, Checkout
 
 CHECKOUT = Checkout("c", "/checkouts/c", 100)
 
@@ -30,8 +30,9 @@ def test_the_longest_stall_is_the_longest_time_without_a_finished_checkout(
     assert longest_stall([journey(0, end) for end in ends], 0, 100) == stall
 
 
-def test_a_shopper_without_an_end_ends_no_stall() -> None:
-    assert longest_stall([journey(0, 50, state=NO_END)], 0, 100) == Stall(100, 0)
+@pytest.mark.parametrize("state", [NO_END, CANCELLED])
+def test_only_a_paid_checkout_ends_a_stall(state: str) -> None:
+    assert longest_stall([journey(0, 50, state=state)], 0, 100) == Stall(100, 0)
 
 
 def test_a_checkout_is_fresh_when_its_shopper_came_after() -> None:
