@@ -31,6 +31,11 @@ async def made(tmp_path: Path, archive: Path) -> bool:
         children.close()
 
 
+def starts_from(archive: Path) -> bool:
+    options = [f"-XX:SharedArchiveFile={archive}", "-Xshare:on", SERIAL]
+    return subprocess.run([str(JAVA), *options, "-version"], check=False).returncode == 0
+
+
 def test_another_class_path_has_another_archive(tmp_path: Path) -> None:
     assert archive_of(JAVA, "a.jar", tmp_path) == archive_of(JAVA, "a.jar", tmp_path)
     assert archive_of(JAVA, "a.jar", tmp_path) != archive_of(JAVA, "b.jar", tmp_path)
@@ -43,9 +48,7 @@ async def test_java_starts_from_the_archive_that_was_made(tmp_path: Path) -> Non
 
     assert await made(tmp_path, archive)
 
-    shared = [f"-XX:SharedArchiveFile={archive}", "-Xshare:on", SERIAL]
-    done = await asyncio.to_thread(subprocess.run, [JAVA, *shared, "-version"], check=False)
-    assert done.returncode == 0
+    assert await asyncio.to_thread(starts_from, archive)
 
 
 async def test_without_a_list_there_is_no_archive_and_no_error(tmp_path: Path) -> None:
