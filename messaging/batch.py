@@ -144,15 +144,14 @@ class BatchProcessor:
 
     async def _claim(self, connection: Connection, batch: Sequence[Delivery]) -> list[Delivery]:
         """The deliveries of the batch that are new, each id once, in order."""
-        claimed = [d for d in batch if self._claims or d.error is not None]
-        new = await inbox.claim(connection, self.consumer, [d.message_id for d in claimed])
+        if not self._claims:
+            return list(batch)  # what of it is put aside is claimed then
+        new = await inbox.claim(connection, self.consumer, [d.message_id for d in batch])
         fresh: list[Delivery] = []
         for delivery in batch:
-            if self._claims or delivery.error is not None:
-                if delivery.message_id not in new:
-                    continue
+            if delivery.message_id in new:
                 new.discard(delivery.message_id)
-            fresh.append(delivery)
+                fresh.append(delivery)
         return fresh
 
     async def _dead_letter(
@@ -167,7 +166,7 @@ class BatchProcessor:
             aside = Aside(self.service, self.consumer, parks=self._claims, now=utc_now())
             try:
                 async with self._database.transaction() as connection:
-                    if await inbox.claim(connection, self.consumer, [delivery.message_id]):
+                    if await self._claim(connection, [delivery]):
                         await self._bury(connection, aside, delivery, error, attempts, tells)
             except Exception as failure:  # noqa: BLE001 - a dead letter is never given up
                 log.error(

@@ -34,6 +34,13 @@ def heals_with_time(error: BaseException) -> bool:
     )
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; of the database's errors without the row that they repeat."""
+    if isinstance(error, asyncpg.PostgresError) and error.args:
+        return str(error.args[0])
+    return str(error)
+
+
 def shape_of(error_text: str) -> str:
     """What the same fault says each time: ids, numbers and quoted values do not count."""
     return _VARIABLE_PARTS.sub("?", error_text)
@@ -57,7 +64,7 @@ class Blame:
 
     def settled_by(self, error: BaseException) -> bool:
         """Whether with this one they are: it came before, or there were many."""
-        kind = f"{type(error).__name__} {shape_of(str(error))}"
+        kind = f"{type(error).__name__} {shape_of(text_of(error))}"
         self._seen[kind] += 1
         self.faults += 1
         return self._seen[kind] >= ATTEMPTS_BEFORE_BLAME or self.faults >= MOST_REJECTIONS

@@ -24,7 +24,7 @@ from messaging.database import Database, sql
 from messaging.dead_letters.api import router as dead_letters
 from messaging.dead_letters.replayer import Replayer
 from messaging.dead_letters.replays import ReplayProcessor
-from messaging.dead_letters.upkeep import count_open, forget_settled
+from messaging.dead_letters.upkeep import call_stalled, count_open, forget_settled
 from messaging.delivery import Subscription
 from messaging.dispatch import Processor
 from messaging.faults import heals_with_time
@@ -111,6 +111,7 @@ class Service:
                 "settled-dead-letters",
                 every(HOUSEKEEPING_SECONDS, forget_settled(settings.dead_letter_keep_days)),
             ),
+            BackgroundTask("stalled-dead-letters", every(HOUSEKEEPING_SECONDS, call_stalled(name))),
             BackgroundTask("open-dead-letters", every(COUNT_SECONDS, count_open(name))),
         )
         self._consumers: tuple[TopicConsumer, ...] = ()

@@ -146,6 +146,7 @@ def add_messaging_tables(metadata: MetaData) -> None:
             unique=True,
             postgresql_where=text(f"copy_key IS NOT NULL AND {UNSETTLED}"),
         ),
+        Index("dead_letters_run", "run_id", postgresql_where=text("run_id IS NOT NULL")),
         comment="Messages that could not be handled, and those parked behind them; the truth "
         "behind <service>.dead-letters.",
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from contracts.topics import TOPICS_BY_NAME
 from messaging.clock import utc_now
 from messaging.database import Connection
-from messaging.dead_letters import desk, history, runs, stored
-from messaging.dead_letters.desk import Selection
+from messaging.dead_letters import desk, history, notes, runs, stored
+from messaging.dead_letters.desk import Selection, Waiting
 from messaging.dead_letters.letters import Status
 from messaging.dead_letters.replayer import Replayer
 from messaging.dead_letters.stored import StoredLetter
@@ -32,6 +33,7 @@ from messaging.dead_letters.views import (
     trial_view,
 )
 from messaging.delivery import UndecodableRecord, decode
+from messaging.fold import Incoming
 from messaging.http.bodies import RequestBody, ShortText
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.declared import answers_with
@@ -47,6 +49,8 @@ MOST_FAULTS = 200
 MOST_RUNS = 200
 MOST_IDS = 1000
 FASTEST_PER_SECOND = 1000.0
+SLOWEST_PER_SECOND = 0.1
+"""A slower run would hold up the others of its service, and its own stop, for too long."""
 
 router = APIRouter(prefix="/dead-letters", route_class=CommandRoute, tags=["dead letters"])
 
@@ -103,7 +107,9 @@ class NewRun(RequestBody):
     until: AwareDatetime | None = None
     rate_per_second: Annotated[
         float | None,
-        Field(gt=0, le=FASTEST_PER_SECOND, description="Letters a second at most."),
+        Field(
+            ge=SLOWEST_PER_SECOND, le=FASTEST_PER_SECOND, description="Letters a second at most."
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -171,10 +177,8 @@ async def try_many(
 ) -> JsonResponse:
     """What replays of dead letters would come to now, one by one; nothing of it is kept."""
     async with request.app.state.api_database.reading() as connection:
-        found = await desk.page_of(connection, chosen, before=BEYOND_EVERY_LETTER, most=limit)
-    tried = [
-        await _try_out(request, replayer, one.id) for one in found if one.status is Status.DEAD
-    ]
+        found = await desk.oldest_dead(connection, chosen, limit)
+    tried = [await _try_out(request, replayer, letter_id) for letter_id in found]
     return JsonResponse(page(tried, None))
 
 
@@ -275,7 +279,10 @@ async def edit_letter(
             "It has had its turn, or has it now",
             dead_letter_status=one.status.value,
         )
-    value = orjson.dumps(body.value)
+    try:
+        value = orjson.dumps(body.value)
+    except orjson.JSONEncodeError as error:
+        raise _bad_value(str(error)) from None
     _check_value(one, value)
     await desk.edit(connection, one, value, who=operator.sub, reason=body.reason, now=now)
     return await _whole(connection, await _found(connection, replayer, letter_id))
@@ -323,10 +330,17 @@ def _check_value(one: StoredLetter, value: bytes) -> None:
     try:
         message = decode(value, letter.type, topic)
     except UndecodableRecord as error:
-        raise invalid_request([{"location": "body.value", "reason": str(error)}]) from None
+        raise _bad_value(str(error)) from None
     if message.key.encode() != letter.record.key:
-        reason = "it has another key than the record"
-        raise invalid_request([{"location": "body.value", "reason": reason}])
+        raise _bad_value("it has another key than the record")
+    before = one.delivery(topic)
+    after = replace(before, incoming=Incoming(message, before.envelope), error=None)
+    if notes.question(before) not in (None, notes.question(after)):
+        raise _bad_value("it is of another step or round than the record")
+
+
+def _bad_value(reason: str) -> Problem:
+    return invalid_request([{"location": "body.value", "reason": reason}])
 
 
 async def _found(connection: Connection, replayer: Replayer, letter_id: UUID) -> StoredLetter:
@@ -341,7 +355,7 @@ def _unknown() -> Problem:
 
 
 async def _whole(connection: Connection, one: StoredLetter) -> JsonResponse:
-    waiting: Sequence[StoredLetter] = ()
+    waiting: Sequence[Waiting] = ()
     if one.status not in (Status.PARKED, Status.DONE, Status.DISCARDED):
         waiting = await desk.waiting_behind(connection, one)
     entries = await history.entries(connection, one.letter.id)

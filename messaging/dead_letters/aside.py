@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from contracts.messages.order import StepBlocked
+from messaging import inbox
 from messaging.database import Connection
 from messaging.dead_letters import letters, notes, parking
 from messaging.dead_letters.letters import DeadLetter, Fault, key_hash
@@ -69,7 +70,15 @@ class Aside:
         return notes.blocked(delivery, self._service, behind or letter.id)
 
     async def save(self, connection: Connection) -> None:
-        """Write what was put aside, and park the keys of what died."""
+        """Write what was put aside, and park the keys of what died.
+
+        Where nothing is parked nothing was claimed either: what was put aside before is not again.
+        """
+        if not self._parks:
+            ids = [letter.message_id for letter in self._letters]
+            new = await inbox.claim(connection, self._consumer, ids)
+            self._letters = [letter for letter in self._letters if letter.message_id in new]
+            self.dead = list(self._letters)
         await letters.keep(connection, self._letters)
         newly = {one.key_hash: one.id for one in self.dead if one.key_hash is not None}
         await parking.park(connection, self._consumer, newly, self.now)

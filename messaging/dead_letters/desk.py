@@ -11,12 +11,15 @@ from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.replays import ReplayDeadLetter
 from messaging.database import Connection, sql
 from messaging.database import Record as Row
-from messaging.dead_letters import history, runs, stored
+from messaging.dead_letters import history, runs
 from messaging.dead_letters.history import Entry
 from messaging.dead_letters.letters import Status
 from messaging.dead_letters.runs import Action, Run
 from messaging.dead_letters.stored import StoredLetter
 from messaging.outbox import emit
+
+MOST_WAITING = 1000
+"""Messages behind one letter that are shown."""
 
 LARGEST_RUN = 10_000
 """Letters of one run: a transaction and a burst of records that nobody notices."""
@@ -117,32 +120,43 @@ _WAITING = """
       AND p.status = 'parked' AND d.status NOT IN ('parked', 'done', 'discarded')
 """
 _LIST = sql(f"""
-    SELECT seq, id, status, consumer, type, key, error_type, error_text, fingerprint, attempts,
-           outcome, created_at, ({_WAITING}) AS waiting
+    SELECT seq, id, status, consumer, type, substring(key FOR 256) AS key, error_type, error_text,
+           fingerprint, attempts, outcome, created_at, ({_WAITING}) AS waiting
     FROM dead_letters d
     WHERE seq < :before AND {_CHOSEN}
     ORDER BY seq DESC LIMIT :most
 """)  # noqa: S608 - made of the constants above
 _STATS = sql(f"""
-    SELECT consumer, fingerprint, min(type) AS type, min(error_type) AS error_type,
-           (array_agg(error_text ORDER BY seq DESC))[1] AS error_text,
-           count(*) FILTER (WHERE status = 'dead') AS dead,
-           count(*) FILTER (WHERE status <> 'dead') AS replaying,
-           sum(({_WAITING})) AS waiting,
-           min(created_at) AS first_at, max(created_at) AS last_at
-    FROM dead_letters d
-    WHERE status IN ('dead', 'replaying', 'discarding') AND fingerprint IS NOT NULL
-    GROUP BY consumer, fingerprint
-    ORDER BY count(*) DESC, consumer, fingerprint LIMIT :most
+    SELECT f.consumer, f.fingerprint, n.type, n.error_type, n.error_text, f.dead, f.replaying,
+           f.waiting, f.first_at, f.last_at
+    FROM (
+        SELECT consumer, fingerprint, max(seq) AS newest, count(*) AS letters,
+               count(*) FILTER (WHERE status = 'dead') AS dead,
+               count(*) FILTER (WHERE status <> 'dead') AS replaying,
+               sum(({_WAITING})) AS waiting,
+               min(created_at) AS first_at, max(created_at) AS last_at
+        FROM dead_letters d
+        WHERE status IN ('dead', 'replaying', 'discarding') AND fingerprint IS NOT NULL
+        GROUP BY consumer, fingerprint
+    ) f JOIN dead_letters n ON n.seq = f.newest
+    ORDER BY f.letters DESC, f.consumer, f.fingerprint LIMIT :most
 """)  # noqa: S608 - made of the constants above
 _CHOOSE = sql(f"""
     SELECT id, fingerprint FROM dead_letters
     WHERE {_CHOSEN} AND status = ANY(CAST(:allowed AS text[]))
     ORDER BY seq LIMIT :most FOR UPDATE
 """)  # noqa: S608 - made of the constants above
+_OLDEST = sql(f"""
+    SELECT id FROM dead_letters WHERE {_CHOSEN} AND status = 'dead' ORDER BY seq LIMIT :most
+""")  # noqa: S608 - made of the constants above
 _BEGIN = sql("""
     UPDATE dead_letters SET status = :status, run_id = :run_id, outcome = NULL, changed_at = :now
     WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+_PARKED_BEHIND = sql("""
+    SELECT id, type, created_at FROM dead_letters
+    WHERE consumer = :consumer AND key_hash = :key_hash AND seq > :seq AND status = 'parked'
+    ORDER BY seq LIMIT :most
 """)
 _EDIT = sql("UPDATE dead_letters SET edited_value = :value, changed_at = :now WHERE id = :id")
 
@@ -153,6 +167,11 @@ async def page_of(
     """The newest letters with a number below `before`."""
     values = {**selection.values(), "before": before, "most": most}
     return [_listed(row) for row in await connection.fetch(_LIST, values)]
+
+
+async def oldest_dead(connection: Connection, selection: Selection, most: int) -> list[UUID]:
+    """The letters whose turns would be the first of a replay."""
+    return await connection.fetch_column(_OLDEST, {**selection.values(), "most": most})
 
 
 def _listed(row: Row) -> Listed:
@@ -217,10 +236,17 @@ async def begin_run(
     values = {"ids": ids, "status": status.value, "run_id": run.id, "now": now}
     await connection.execute(_BEGIN, values)
     await history.note(connection, ids, Entry(now, who, f"{action} asked for", reason))
+    await emit_turns(connection, service, ids, now)
+    return run
+
+
+async def emit_turns(
+    connection: Connection, service: str, ids: Sequence[UUID], now: datetime
+) -> None:
+    """Call these letters to their turns, in this order, on the replays topic of their service."""
     turn = MESSAGES_BY_TYPE[f"{service}.replay_dead_letter.v1"]
     assert issubclass(turn, ReplayDeadLetter)  # noqa: S101 - by its name
     await emit(connection, [turn(dead_letter_id=one) for one in ids], source=service, now=now)
-    return run
 
 
 async def edit(
@@ -233,7 +259,18 @@ async def edit(
     )
 
 
-async def waiting_behind(connection: Connection, one: StoredLetter) -> Sequence[StoredLetter]:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is parked behind a letter."""
+
+    id: UUID
+    type: str | None
+    created_at: datetime
+
+
+async def waiting_behind(connection: Connection, one: StoredLetter) -> Sequence[Waiting]:
     """What is parked behind a letter, in order."""
-    behind = await stored.behind(connection, one)
-    return [waiting for waiting in behind if waiting.status is Status.PARKED]
+    letter = one.letter
+    values = {"consumer": letter.consumer, "key_hash": letter.key_hash, "seq": one.seq}
+    rows = await connection.fetch(_PARKED_BEHIND, {**values, "most": MOST_WAITING})
+    return [Waiting(row.id, row.type, row.created_at) for row in rows]

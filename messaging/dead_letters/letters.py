@@ -17,7 +17,7 @@ from contracts.messages.order import StepBlocked, StepUnblocked
 from contracts.topics import dead_letter_topic
 from messaging.database import Connection, sql
 from messaging.delivery import Delivery
-from messaging.faults import shape_of
+from messaging.faults import shape_of, text_of
 from messaging.outbox import Outgoing, write_outgoing
 from messaging.records import Record, pack_headers
 
@@ -51,7 +51,7 @@ class Fault:
     ) -> "Fault":
         """What is kept of an error."""
         error_type = type(error).__name__
-        text = str(error)[:LONGEST_ERROR_TEXT].replace("\x00", "")
+        text = text_of(error)[:LONGEST_ERROR_TEXT].replace("\x00", "")
         mark = fingerprint(consumer, message_type, error_type, text)
         return cls(error_type, text, mark, attempts)
 
@@ -97,7 +97,7 @@ class DeadLetter:
             type=delivery.type and delivery.type.replace("\x00", ""),
             fault=fault,
             key_hash=held,
-            copy_key=_copy_key(delivery) if held else None,
+            copy_key=_copy_key(delivery, held) if held else None,
             created_at=now,
         )
 
@@ -130,7 +130,7 @@ def key_hash(delivery: Delivery) -> bytes | None:
     return None if key is None else hashlib.sha256(key).digest()[:16]
 
 
-def _copy_key(delivery: Delivery) -> bytes | None:
+def _copy_key(delivery: Delivery, key: bytes) -> bytes | None:
     """What another message has in common with this one if it asks or tells the same again.
 
     A command is known by its question. Answers and notes follow each other, so none is a copy:
@@ -143,7 +143,7 @@ def _copy_key(delivery: Delivery) -> bytes | None:
         said = f"{body.checkout_id} {body.step} {body.round}".encode()
     else:
         said = delivery.record.value or b""
-    return hashlib.sha256(f"{delivery.type}\n".encode() + said).digest()[:16]
+    return hashlib.sha256(key + f"{delivery.type}\n".encode() + said).digest()[:16]
 
 
 _INSERT = sql("""

@@ -8,18 +8,22 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.messages.base import SagaMessage, Step
-from contracts.messages.order import StepBlocked, StepUnblocked
+from contracts.messages.inventory import ReservationDue
+from contracts.messages.order import DeadlinePassed, StepBlocked, StepUnblocked
 from messaging.delivery import Delivery
 
 LARGEST_ROUND = 2**31 - 1
 """What a column holds; an envelope that says more is not one of ours."""
+
+REMINDERS = (DeadlinePassed, ReservationDue)
+"""They come again by themselves: without one of them its step goes on as if it had been handled."""
 
 Note = StepBlocked | StepUnblocked
 
 
 def blocked(delivery: Delivery, service: str, dead_letter_id: UUID) -> StepBlocked | None:
     """The note that a message waits behind this dead letter, or is it; None if no saga's."""
-    asked = _question(delivery)
+    asked = question(delivery)
     if asked is None:
         return None
     shop_id, checkout_id, step, round_ = asked
@@ -40,9 +44,11 @@ def unblocked(
     outcome: Literal["replayed", "discarded"],
 ) -> StepUnblocked | None:
     """The note that a message was handled after all, or never will be; None if no saga's."""
-    asked = _question(delivery)
+    asked = question(delivery)
     if asked is None:
         return None
+    if delivery.incoming is not None and isinstance(delivery.incoming.body, REMINDERS):
+        outcome = "replayed"
     shop_id, checkout_id, step, round_ = asked
     return StepUnblocked(
         shop_id=shop_id,
@@ -55,7 +61,8 @@ def unblocked(
     )
 
 
-def _question(delivery: Delivery) -> tuple[str, UUID, Step, int] | None:
+def question(delivery: Delivery) -> tuple[str, UUID, Step, int] | None:
+    """Shop, checkout, step and round that a message asks or answers; None if it is no saga's."""
     body = None if delivery.incoming is None else delivery.incoming.body
     if isinstance(body, StepBlocked | StepUnblocked):
         return None

@@ -18,7 +18,7 @@ from messaging.dead_letters.runs import Run, RunStatus
 from messaging.dead_letters.stored import StoredLetter
 from messaging.delivery import Delivery, Subscription
 from messaging.faults import heals_with_time
-from messaging.fold import Fold, open_fold
+from messaging.fold import Fold, Handler, open_fold
 from messaging.outbox import write_outgoing
 
 
@@ -78,8 +78,8 @@ class Replayer:
         if found is None:
             return Turn()
         consumer, key = found.letter.consumer, found.letter.key_hash
-        if key is not None:
-            await parking.lock_parked(connection, consumer, [key])
+        keys = [] if key is None else [key]
+        locked = await parking.lock_parked(connection, consumer, keys)
         one = await stored.lock(connection, self.service, letter_id)
         assert one is not None  # noqa: S101 - nothing deletes an unsettled letter
         run = drained_by
@@ -99,7 +99,9 @@ class Replayer:
                 died = await self._replay(connection, one, run, now, failure=failure, tells=tells)
             case _:
                 tried = False  # it had its turn, or it is not its turn
-        return Turn(await self._following(connection, one), run, tried, died)
+        # A key that was not parked when its lock was asked for is nobody's to unpark.
+        following = await self._following(connection, one) if key in locked else None
+        return Turn(following, run, tried, died)
 
     async def try_out(
         self,
@@ -124,7 +126,8 @@ class Replayer:
         error = failure or delivery.error
         if error is not None or delivery.incoming is None:
             return Trial(delivery, fold, error, None)
-        for later in await stored.behind(connection, one):
+        overtakes = type(handler).overtaken is not Handler.overtaken
+        for later in await stored.behind(connection, one) if overtakes else ():
             waiting = later.delivery(subscription.topic).incoming
             if waiting is not None and handler.overtaken(body, waiting.body):
                 return Trial(delivery, fold, None, later.letter.type)

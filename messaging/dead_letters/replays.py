@@ -114,6 +114,8 @@ class ReplayProcessor:
         return Backoff(self._settings.retry_first_ms, self._settings.retry_longest_ms)
 
     def _report(self, letter_id: UUID, turn: Turn) -> None:
+        if not turn.tried:
+            return
         if turn.died is None:
             metrics.MESSAGES.labels(self.consumer, "replayed").inc()
             log.info("dead letter had its turn", dead_letter=str(letter_id))

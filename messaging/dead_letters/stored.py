@@ -15,6 +15,9 @@ from messaging.records import Record, unpack_headers
 MOST_LOOKED_AT = 1000
 """Parked messages of one key that a replay looks through for one that takes it back."""
 
+LARGEST_LOOKED_AT = 16 * 1024
+"""Bytes of such a message: a release or a close names things, and carries none."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
@@ -50,7 +53,7 @@ _NEXT = sql("""
 _BEHIND = sql("""
     SELECT * FROM dead_letters
     WHERE consumer = :consumer AND key_hash = :key_hash AND seq > :seq
-      AND status NOT IN ('done', 'discarded')
+      AND status = 'parked' AND octet_length(value) <= :largest
     ORDER BY seq LIMIT :most
 """)
 _SETTLE = sql("""
@@ -121,7 +124,7 @@ async def first_unsettled(
 
 
 async def behind(connection: Connection, stored: StoredLetter) -> Sequence[StoredLetter]:
-    """What waits behind a letter, in order."""
+    """What waits behind a letter and may take it back, in order."""
     letter = stored.letter
     if letter.key_hash is None:
         return ()
@@ -130,6 +133,7 @@ async def behind(connection: Connection, stored: StoredLetter) -> Sequence[Store
         "key_hash": letter.key_hash,
         "seq": stored.seq,
         "most": MOST_LOOKED_AT,
+        "largest": LARGEST_LOOKED_AT,
     }
     rows = await connection.fetch(_BEHIND, values)
     return [stored_letter(row, letter.service) for row in rows]

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from typing_extensions import TypedDict
 
-from messaging.dead_letters.desk import Figures, Listed
+from messaging.dead_letters.desk import Figures, Listed, Waiting
 from messaging.dead_letters.history import Entry
 from messaging.dead_letters.letters import Fault
 from messaging.dead_letters.replayer import Trial
@@ -189,13 +189,10 @@ def bytes_view(value: bytes | None) -> BytesView | None:
     if value is None:
         return None
     try:
-        return {"json": orjson.loads(value)}
+        orjson.loads(value)
     except orjson.JSONDecodeError:
-        pass
-    try:
-        return {"text": value.decode()}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode()}
+        return text_view(value)
+    return {"json": orjson.Fragment(value)}
 
 
 def text_view(value: bytes | None) -> BytesView | None:
@@ -272,7 +269,7 @@ def entry_view(entry: Entry) -> EntryView:
 
 
 def letter_view(
-    one: StoredLetter, waiting: Sequence[StoredLetter], entries: Sequence[Entry]
+    one: StoredLetter, waiting: Sequence[Waiting], entries: Sequence[Entry]
 ) -> LetterView:
     """A letter whole."""
     letter, record = one.letter, one.letter.record
@@ -296,8 +293,7 @@ def letter_view(
         "created_at": letter.created_at,
         "changed_at": one.changed_at,
         "waiting": [
-            {"id": each.letter.id, "type": each.letter.type, "created_at": each.letter.created_at}
-            for each in waiting
+            {"id": each.id, "type": each.type, "created_at": each.created_at} for each in waiting
         ],
         "history": [entry_view(entry) for entry in entries],
     }

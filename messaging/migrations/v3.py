@@ -34,6 +34,7 @@ STATEMENTS = (
     CREATE UNIQUE INDEX dead_letters_copy ON dead_letters (consumer, copy_key)
     WHERE copy_key IS NOT NULL AND status NOT IN ('done', 'discarded')
     """,
+    "CREATE INDEX dead_letters_run ON dead_letters (run_id) WHERE run_id IS NOT NULL",
     """
     COMMENT ON TABLE dead_letters IS
     'Messages that could not be handled, and those parked behind them; the truth behind '

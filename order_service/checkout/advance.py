@@ -144,12 +144,10 @@ def advance(
             if refusal is not None:
                 return refusal
             turn = Turn(checkout, now, policy)
-            refusal = _take_in(turn, message)
-            if refusal is not None:
-                return refusal
-            if turn.unblocked:
+            if checkout.blocked:
                 turn.renew_window()
-            return turn.moved(next_state(turn))
+            refusal = _take_in(turn, message)
+            return turn.moved(next_state(turn)) if refusal is None else refusal
     assert_never(checkout)
 
 
@@ -426,15 +424,16 @@ _STEPS_OF_TAKING_BACK = frozenset({Step.CLOSE_PAYMENT, Step.REFUND, Step.RELEASE
 def _resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
     """Do what an operator decided about a checkout that needs attention."""
     failed = [r for r in turn.open_refunds.values() if r.status is RefundStatus.FAILED]
-    exhausted = [wait for wait in turn.waits.values() if wait.hold is Hold.EXHAUSTED]
+    held = [wait for wait in turn.waits.values() if wait.hold is not None]
     match message.decision:
         case "retry":
             failed = failed[: max(0, turn.policy.refunds_limit - len(turn.refunds))]
         case "refunded_by_hand":
-            exhausted = []
-    if not failed and not exhausted:
+            held = []
+    if not failed and not held:
         return Stale(NothingToResolve(turn.before.state))
-    for wait in exhausted:
+    for wait in held:
+        # Should a dead letter be in its way still, it says so again.
         turn.ask_afresh(wait)
     for refund in failed:
         turn.refund(refund.attempt, by_hand=message.decision == "refunded_by_hand")
@@ -504,7 +503,7 @@ def _reservation_due(turn: Turn, message: ReservationDue) -> Refusal | None:
 
 def _blocked(turn: Turn, message: StepBlocked) -> Refusal | None:
     wait = turn.waits.get((message.step, message.round))
-    if wait is None or wait.provisional or wait.hold is not None:
+    if wait is None or wait.hold is not None:
         return Stale(Settled("nothing waits for that step"))
     turn.hold(wait, Hold.BLOCKED)
     turn.note = f"blocked by dead letter {message.dead_letter_id} of {message.service}"

@@ -145,9 +145,15 @@ class Turn:
         self.messages.append(self.command(step, round_))
 
     def resume(self, wait: Wait) -> None:
-        """The command of a blocked wait is on its way after all: its deadline runs again."""
+        """The command of a blocked wait is on its way after all: its deadline runs again.
+
+        It has its whole budget too: what it had used up was spent on the dead letter.
+        """
         due_at = self.now + self.policy.resend_after(1)
-        self.waits[wait.step, wait.round] = replace(wait, due_at=due_at, hold=None)
+        if wait.provisional:
+            due_at = max(due_at, wait.due_at)
+        resumed = replace(wait, due_at=due_at, sends=1, hold=None)
+        self.waits[wait.step, wait.round] = resumed
 
     def settle(self, step: Step, round_: int) -> None:
         """The answer to (step, round) is here, or nobody needs it any more."""
@@ -172,13 +178,6 @@ class Turn:
             return False
         self.waits[step, round_] = replace(wait, due_at=until, provisional=True, hold=None)
         return True
-
-    @property
-    def unblocked(self) -> bool:
-        """Did a dead letter stand in the way until now, and none does any more?"""
-        return self.before.blocked and all(
-            wait.hold is not Hold.BLOCKED for wait in self.waits.values()
-        )
 
     @property
     def stuck(self) -> bool:
@@ -298,7 +297,7 @@ class Turn:
         self.ask_once(Step.CLOSE_CART)
 
     def renew_window(self) -> None:
-        """Whoever was kept waiting by us has the whole payment window again."""
+        """Whoever is kept waiting by us has the whole payment window from now on."""
         if self.order is not None:
             ends = self.now + timedelta(seconds=self.request.payment_window_seconds)
             latest = max(ends, self.order.window_closes_at)

@@ -21,7 +21,7 @@ from messaging.clock import utc_now
 from messaging.database import Connection
 from messaging.dead_letters.aside import Aside
 from messaging.dead_letters.replays import ReplayProcessor
-from messaging.dead_letters.upkeep import count_open, forget_settled
+from messaging.dead_letters.upkeep import call_stalled, count_open, forget_settled
 from messaging.delivery import Delivery, Subscription, deliver
 from messaging.metrics import DEAD_LETTERS
 from messaging.records import RawHeaders, Record
@@ -246,6 +246,13 @@ class TestParking:
         assert await bench.told() == [("StepBlocked", 7)]
         (letter,) = await bench.letters()
         assert "unknown message type or version" in letter["fault"]["error_text"]
+
+    async def test_the_same_bytes_under_another_key_are_no_copy(self, bench: Bench) -> None:
+        def under(key: bytes) -> Callable[[Record], Record]:
+            return lambda record: replace(record, key=key, value=b"null")
+
+        await bench.hand(*(bench.delivery(reserve(new_id()), under(key)) for key in (b"a", b"b")))
+        assert await bench.statuses() == [("dead", 1), ("dead", 1)]
 
     async def test_a_record_without_a_key_parks_nothing(self, bench: Bench) -> None:
         deliveries = [
@@ -509,6 +516,35 @@ class TestReplays:
         await bench.give_turns()
         assert (await bench.figures(again))["done"] == 3
 
+    async def test_a_turn_that_was_lost_with_its_topic_comes_again(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        await bench.turns()  # are lost
+        call = call_stalled("inventory")
+        await call(bench.service.database)
+        assert await bench.turns() == []
+        long_ago = "UPDATE dead_letters SET changed_at = now() - interval '1 day'"
+        await bench.example.query(long_ago)
+        await call(bench.service.database)
+        await bench.give_turns()
+        assert await bench.rounds(bad) == [1, 2]
+
+    async def test_a_turn_that_comes_late_unparks_nothing_that_is_not_its_own(
+        self, bench: Bench
+    ) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        bench.handler.mended = True
+        await bench.run(key=str(bad))
+        (turn,) = await bench.turns()
+        assert await bench.replays().settle([turn], asyncio.Event())
+        bench.handler.mended = False
+        await bench.tell(reserve(bad, 2, sku=RAISES))
+        assert await bench.replays().settle([turn], asyncio.Event())
+        assert await bench.parked() == 1
+
 
 class TestDiscards:
     async def test_the_letter_is_left_and_what_waited_goes_on(self, bench: Bench) -> None:
@@ -653,6 +689,21 @@ class TestOperators:
             answer = await bench.post(f"/{letter['id']}/edits", value=value, reason="to try it")
             assert answer.status_code == 422
             assert answer.json()["errors"][0]["location"] == "body.value"
+
+    async def test_an_edit_does_not_answer_another_question(self, bench: Bench) -> None:
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=RAISES))
+        (letter,) = await bench.letters()
+        value = reserve(bad, 2).model_dump(mode="json")
+        answer = await bench.post(f"/{letter['id']}/edits", value=value, reason="to try it")
+        assert answer.status_code == 422
+
+    async def test_what_the_database_says_of_a_row_is_not_kept(self, bench: Bench) -> None:
+        checkout = new_id()
+        await bench.tell(reserve(checkout, sku=REJECTED_BY_DATABASE))
+        (letter,) = await bench.letters()
+        assert "violates check constraint" in letter["fault"]["error_text"]
+        assert str(checkout) not in letter["fault"]["error_text"]
 
     async def test_what_had_its_turn_is_not_edited(self, bench: Bench) -> None:
         bad = new_id()

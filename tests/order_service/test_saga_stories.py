@@ -771,6 +771,34 @@ class TestBlockedSteps:
         story.later(days=3).ignores(ending)
         story.is_now(State.PAYING)
 
+    def test_a_reply_that_is_put_aside_blocks_an_attempt_that_waits_for_the_shopper(self) -> None:
+        story = ordered().tell(action_required())
+        ending = story.window_closed()
+        story.tell(blocked(Step.CHARGE))
+        assert story.saga.blocked
+        story.later(days=1).ignores(ending)
+        story.tell(succeeded())
+        story.is_now(State.COMMITTING)
+
+    def test_what_is_replayed_has_its_whole_budget(self) -> None:
+        story = ordered()
+        for _ in range(story.policy.sends[Step.CHARGE] - 1):
+            story.tell(story.deadline(Step.CHARGE))
+        story.tell(blocked(Step.CHARGE), unblocked(Step.CHARGE))
+        story.tell(story.deadline(Step.CHARGE))
+        assert story.asks == [Step.CHARGE]
+
+    def test_a_failure_behind_a_dead_letter_tells_the_window_that_runs_now(self) -> None:
+        story = ordered().tell(blocked(Step.CHARGE)).later(days=3)
+        story.tell(payment_cancelled())
+        (told,) = [m for m in story.latest if isinstance(m, OrderPaymentFailed)]
+        assert told.window_closes_at > story.now
+
+    def test_an_operator_may_ask_a_blocked_step_again(self) -> None:
+        story = ordered().tell(blocked(Step.CHARGE), resolve("retry"))
+        assert story.asks == [Step.CHARGE]
+        assert not story.saga.blocked
+
     def test_the_whole_window_runs_again_behind_a_dead_letter(self) -> None:
         story = ordered().tell(blocked(Step.CHARGE)).later(days=3)
         story.tell(unblocked(Step.CHARGE), payment_cancelled())

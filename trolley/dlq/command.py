@@ -239,7 +239,7 @@ def replay(
     since: MomentOption = None,
     until: UntilOption = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, max=1000, help="Letters a second at most.")
+        float | None, typer.Option(min=0.1, max=1000, help="Letters a second at most.")
     ] = None,
     url: UrlOption = None,
 ) -> None:
