@@ -34,9 +34,12 @@ class Failed:
     violation: Violation
     story: list[str]
     """The shortened trace."""
+    mutant: Mutant | None = None
 
     def __str__(self) -> str:
         again = f"python -m tests.simulation --seed {self.seed} --checkouts {self.checkouts}"
+        if self.mutant is not None:
+            again += f" --mutant {self.mutant.name}"
         return "\n".join((*self.story, "", f"violated: {self.violation}", f"again:    {again}"))
 
 
@@ -48,7 +51,7 @@ def run_world(seed: int, checkouts: int, mutant: Mutant | None = None) -> Passed
             world.run()
         except Violation as violation:
             story = world.trace.shortened(violation.whose)
-            return Failed(seed, checkouts, violation, story)
+            return Failed(seed, checkouts, violation, story, mutant)
     ended = Counter(checkout.state.value for checkout in world.orders.checkouts())
     return Passed(checkouts, world.injected, ended, world.trace.digest)
 

@@ -88,3 +88,4 @@ def test_a_failure_prints_its_seed_and_a_shortened_trace(
     assert sum("bank" in line and "make charge 1" in line for line in story) > 1
     assert violated.startswith(f"violated: {MONEY}")
     assert again.startswith("again:    python -m tests.simulation --seed 1 --checkouts ")
+    assert again.endswith(" --mutant NEW_KEY")
