@@ -66,8 +66,8 @@ CHARGE_KEY, REFUND_KEY = f"({PAYMENT} || ':1:charge')", f"({PAYMENT} || ':refund
 
 DECLINED, REFUNDED, SOLD = "n % 10 = 0", "n % 10 = 1", "n % 10 > 1"
 ORDERS = "generate_series($1::bigint, $2::bigint) AS n"
-AT = "statement_timestamp() - ($2 - n) * interval '1 microsecond'"
-"""When everything happened to order `n`."""
+AT = "statement_timestamp() - ($2 - n) * interval '30 milliseconds'"
+"""When everything happened to order `n`: a million of them in eight hours."""
 
 _SKU = "'SKU-' || lpad({number}::text, 6, '0')"
 _LINES = "LATERAL (VALUES (1, (n * 7) % $3), (2, (n * 7 + 3) % $3)) AS line (number, sku)"

@@ -15,6 +15,7 @@ def _counting(table: str, since: str, where: str) -> str:
     )
 
 
+# Conditions say what follows from others, where there is an index of it: `NOT final`.
 _OPEN = (
     *(
         (what, source, _counting("dead_letters", "created_at", f"status IN {statuses}"))
@@ -44,12 +45,14 @@ _OPEN = (
     (
         "checkouts that need attention",
         Source.ORDER,
-        _counting("checkouts", "changed_at", "state = 'needs_attention'"),
+        _counting("checkouts", "changed_at", "NOT final AND state = 'needs_attention'"),
     ),
     (
         "checkouts that are blocked",
         Source.ORDER,
-        _counting("checkouts", "changed_at", "blocked AND state <> 'needs_attention'"),
+        _counting(
+            "checkouts", "changed_at", "NOT final AND blocked AND state <> 'needs_attention'"
+        ),
     ),
     (
         "checkouts under way",
@@ -63,7 +66,11 @@ _OPEN = (
     (
         "reservations past their expiry",
         Source.INVENTORY,
-        _counting("reservations", "expires_at", "status = 'held' AND expires_at < now()"),
+        _counting(
+            "reservations",
+            "expires_at",
+            "status = 'held' AND next_question_at IS NOT NULL AND expires_at < now()",
+        ),
     ),
     (
         "provider operations",
