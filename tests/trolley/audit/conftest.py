@@ -54,11 +54,12 @@ async def connections(
 
 
 @pytest.fixture
-async def world(connections: dict[Source, asyncpg.Connection]) -> World:
+async def world(connections: dict[Source, asyncpg.Connection]) -> AsyncIterator[World]:
     """The databases as the shop left them."""
     world = World(connections)
     await world.build(Shop())
-    return world
+    yield world
+    await world.empty()
 
 
 @pytest.fixture(scope="session")

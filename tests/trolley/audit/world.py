@@ -406,13 +406,17 @@ class World:
 
     async def build(self, shop: Shop) -> None:
         """Put the databases into the state of this shop, whatever they held before."""
+        await self.empty()
+        for (source, table), rows in shop.rows.items():
+            await self.insert(source, table, *rows)
+
+    async def empty(self) -> None:
+        """Nothing is left, and every constraint that was lifted stands again."""
         for connection in self._connections.values():
             await connection.execute(_EMPTY)
         for source, statement in self._lifted:
             await self.run(source, statement)
         self._lifted.clear()
-        for (source, table), rows in shop.rows.items():
-            await self.insert(source, table, *rows)
 
     async def insert(self, source: Source, table: str, *rows: Row) -> None:
         """Insert rows; columns that a row leaves out have their defaults."""
