@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from messaging.tables import service_tables
+from messaging.tables import changed_index, service_tables
 
 if TYPE_CHECKING:
     from sqlmodel import SQLModel
@@ -84,12 +84,7 @@ class CartRow(Table, table=True):
             "cart_id",
             postgresql_where=text("guest_token_hash IS NOT NULL"),
         ),
-        Index(
-            "carts_changed",
-            "changed_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("carts_changed", "changed_at"),
         Index("carts_start_due", "start_due_at", postgresql_where=text("start_due_at IS NOT NULL")),
     )
 
@@ -145,14 +140,7 @@ class RestorationRow(Table, table=True):
     """The lines of a cancelled checkout came back into `cart_id`: once per checkout."""
 
     __tablename__ = "restorations"
-    __table_args__ = (
-        Index(
-            "restorations_restored",
-            "restored_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
-    )
+    __table_args__ = (changed_index("restorations_restored", "restored_at"),)
 
     checkout_id: UUID = Field(primary_key=True)
     shop_id: str = Field(sa_type=Text)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from messaging.tables import service_tables
+from messaging.tables import changed_index, service_tables
 
 if TYPE_CHECKING:
     from sqlmodel import SQLModel
@@ -107,12 +107,7 @@ class MovementRow(Table, table=True):
             name="movements_kind",
         ),
         CheckConstraint("on_hand >= 0 AND event_seq > 0", name="movements_counts"),
-        Index(
-            "movements_moved",
-            "moved_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("movements_moved", "moved_at"),
     )
 
     shop_id: str = Field(sa_column=_code())
@@ -151,12 +146,7 @@ class ReservationRow(Table, table=True):
             name="reservations_question",
         ),
         CheckConstraint("questions >= 0", name="reservations_questions"),
-        Index(
-            "reservations_changed",
-            "changed_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("reservations_changed", "changed_at"),
         Index(
             "reservations_due",
             "next_question_at",

@@ -8,12 +8,12 @@ import structlog
 
 from messaging.database import Database
 from messaging.faults import heals_with_time
-from messaging.waiting import happens
+from messaging.waiting import Backoff, happens
 
 log = structlog.get_logger()
 
-RETRY_FIRST_SECONDS = 0.1
-RETRY_LONGEST_SECONDS = 5.0
+RETRY_FIRST_MS = 100
+RETRY_LONGEST_MS = 5000
 
 Run = Callable[[Database, asyncio.Event], Awaitable[None]]
 
@@ -43,7 +43,7 @@ def every(seconds: float, action: Callable[[Database], Awaitable[int]]) -> Run:
 
 async def keep_running(task: BackgroundTask, database: Database, stop: asyncio.Event) -> None:
     """Run a background task until `stop`; a fault is logged and it starts again, with backoff."""
-    wait = RETRY_FIRST_SECONDS
+    backoff = Backoff(RETRY_FIRST_MS, RETRY_LONGEST_MS)
     while not stop.is_set():
         started = asyncio.get_running_loop().time()
         try:
@@ -55,7 +55,6 @@ async def keep_running(task: BackgroundTask, database: Database, stop: asyncio.E
                 error=type(error).__name__,
                 exc_info=None if heals_with_time(error) else error,
             )
-            if asyncio.get_running_loop().time() - started > RETRY_LONGEST_SECONDS:
-                wait = RETRY_FIRST_SECONDS
-            await happens(stop, wait)
-            wait = min(2 * wait, RETRY_LONGEST_SECONDS)
+            if asyncio.get_running_loop().time() - started > RETRY_LONGEST_MS / 1000:
+                backoff.reset()
+            await backoff.rest(stop)

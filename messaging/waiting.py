@@ -21,7 +21,12 @@ class Backoff:
 
     def __init__(self, first_ms: int, longest_ms: int) -> None:
         self.wait_ms = first_ms
+        self._first_ms = first_ms
         self._longest_ms = longest_ms
+
+    def reset(self) -> None:
+        """It works again: the next wait is a first one."""
+        self.wait_ms = self._first_ms
 
     async def rest(self, stop: asyncio.Event) -> bool:
         """Wait before the next attempt, or until `stop` is set; whether it is."""

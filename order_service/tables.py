@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field
 
-from messaging.tables import service_tables
+from messaging.tables import changed_index, service_tables
 from order_service.checkout.compass import STATE_OF_LIVE
 from order_service.checkout.facts import (
     ENDED,
@@ -127,12 +127,7 @@ class CheckoutRow(Table, table=True):
         Index(
             "checkouts_deadline", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")
         ),
-        Index(
-            "checkouts_changed",
-            "changed_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("checkouts_changed", "changed_at"),
         Index("checkouts_open_states", "state", postgresql_where=text("NOT final")),
     )
 
@@ -212,12 +207,7 @@ class OrderRow(Table, table=True):
         CheckConstraint(
             "(customer_id IS NULL) <> (guest_token_hash IS NULL)", name="orders_one_owner"
         ),
-        Index(
-            "orders_changed",
-            "changed_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("orders_changed", "changed_at"),
         Index("orders_of_customer", "shop_id", "customer_id", "placed_at", "order_id"),
     )
 

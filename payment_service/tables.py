@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field
 
-from messaging.tables import service_tables
+from messaging.tables import changed_index, service_tables
 
 if TYPE_CHECKING:
     from sqlmodel import SQLModel
@@ -75,12 +75,7 @@ class PaymentRow(Table, table=True):
         CheckConstraint("authorized_minor = 0 OR currency IS NOT NULL", name="payments_currency"),
         UniqueConstraint("shop_id", "checkout_id", name="payments_checkout"),
         Index("payments_order", "order_id"),
-        Index(
-            "payments_updated",
-            "updated_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("payments_updated", "updated_at"),
     )
 
     payment_id: UUID = Field(primary_key=True)
@@ -214,12 +209,7 @@ class OperationRow(Table, table=True):
             postgresql_where=text(f"status IN {OPEN_STATUSES}"),
         ),
         Index("operations_payment", "payment_id"),
-        Index(
-            "operations_updated",
-            "updated_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("operations_updated", "updated_at"),
     )
 
     operation_id: UUID = Field(primary_key=True)

@@ -38,6 +38,8 @@ class Aside:
 
     def in_the_way_of(self, delivery: Delivery) -> UUID | None:
         """The dead letter that this delivery waits behind, if there is one."""
+        if not self._in_the_way:
+            return None
         held = key_hash(delivery)
         return None if held is None else self._in_the_way.get(held)
 

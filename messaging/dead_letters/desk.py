@@ -13,9 +13,9 @@ from messaging.database import Connection, sql
 from messaging.database import Record as Row
 from messaging.dead_letters import history, runs
 from messaging.dead_letters.history import Entry
-from messaging.dead_letters.letters import Status
+from messaging.dead_letters.letters import Fault, Status
 from messaging.dead_letters.runs import Action, Run
-from messaging.dead_letters.stored import StoredLetter
+from messaging.dead_letters.stored import StoredLetter, fault_of
 from messaging.outbox import emit
 
 MOST_WAITING = 1000
@@ -79,10 +79,7 @@ class Listed:
     consumer: str
     type: str | None
     key: bytes | None
-    error_type: str | None
-    error_text: str | None
-    fingerprint: str | None
-    attempts: int
+    fault: Fault | None
     outcome: str | None
     created_at: datetime
     waiting: int
@@ -182,10 +179,7 @@ def _listed(row: Row) -> Listed:
         consumer=row.consumer,
         type=row.type,
         key=row.key,
-        error_type=row.error_type,
-        error_text=row.error_text,
-        fingerprint=row.fingerprint,
-        attempts=row.attempts,
+        fault=fault_of(row),
         outcome=row.outcome,
         created_at=row.created_at,
         waiting=row.waiting,

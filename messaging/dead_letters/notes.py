@@ -4,7 +4,7 @@ A blocked step is neither asked again nor given up. The question that a message 
 is read from the message, or from the envelope of one that cannot be decoded.
 """
 
-from typing import Literal
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from contracts.messages.base import SagaMessage, Step
@@ -26,15 +26,7 @@ def blocked(delivery: Delivery, service: str, dead_letter_id: UUID) -> StepBlock
     asked = question(delivery)
     if asked is None:
         return None
-    shop_id, checkout_id, step, round_ = asked
-    return StepBlocked(
-        shop_id=shop_id,
-        checkout_id=checkout_id,
-        step=step,
-        round=round_,
-        service=service,
-        dead_letter_id=dead_letter_id,
-    )
+    return StepBlocked(service=service, dead_letter_id=dead_letter_id, **asked)
 
 
 def unblocked(
@@ -49,25 +41,27 @@ def unblocked(
         return None
     if delivery.incoming is not None and isinstance(delivery.incoming.body, REMINDERS):
         outcome = "replayed"
-    shop_id, checkout_id, step, round_ = asked
-    return StepUnblocked(
-        shop_id=shop_id,
-        checkout_id=checkout_id,
-        step=step,
-        round=round_,
-        service=service,
-        dead_letter_id=dead_letter_id,
-        outcome=outcome,
-    )
+    return StepUnblocked(service=service, dead_letter_id=dead_letter_id, outcome=outcome, **asked)
 
 
-def question(delivery: Delivery) -> tuple[str, UUID, Step, int] | None:
-    """Shop, checkout, step and round that a message asks or answers; None if it is no saga's."""
+class Question(TypedDict):
+    """What a message of a saga asks or answers."""
+
+    shop_id: str
+    checkout_id: UUID
+    step: Step
+    round: int
+
+
+def question(delivery: Delivery) -> Question | None:
+    """What a message asks or answers; None if it is no saga's."""
     body = None if delivery.incoming is None else delivery.incoming.body
     if isinstance(body, StepBlocked | StepUnblocked):
         return None
     if isinstance(body, SagaMessage):
-        return body.shop_id, body.checkout_id, body.step, body.round
+        return Question(
+            shop_id=body.shop_id, checkout_id=body.checkout_id, step=body.step, round=body.round
+        )
     envelope = delivery.envelope
     if envelope is None or envelope.step is None or "\x00" in envelope.shop_id:
         return None
@@ -77,4 +71,6 @@ def question(delivery: Delivery) -> tuple[str, UUID, Step, int] | None:
         checkout_id, step = UUID(envelope.correlation_id), Step(envelope.step)
     except ValueError:
         return None
-    return envelope.shop_id, checkout_id, step, envelope.round
+    return Question(
+        shop_id=envelope.shop_id, checkout_id=checkout_id, step=step, round=envelope.round
+    )

@@ -74,10 +74,10 @@ class Replayer:
         the database had at earlier attempts, the letter dies of that; the saga is told if it
         `tells`.
         """
-        found = await stored.find(connection, self.service, letter_id)
+        found = await stored.place(connection, letter_id)
         if found is None:
             return Turn()
-        consumer, key = found.letter.consumer, found.letter.key_hash
+        consumer, key = found
         keys = [] if key is None else [key]
         locked = await parking.lock_parked(connection, consumer, keys)
         one = await stored.lock(connection, self.service, letter_id)

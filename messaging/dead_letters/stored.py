@@ -43,6 +43,7 @@ class StoredLetter:
         return deliver(record, topic)
 
 
+_PLACE = sql("SELECT consumer, key_hash FROM dead_letters WHERE id = :id")
 _FIND = sql("SELECT * FROM dead_letters WHERE id = :id")
 _LOCK = sql("SELECT * FROM dead_letters WHERE id = :id FOR UPDATE")
 _NEXT = sql("""
@@ -67,11 +68,15 @@ _DIE_AGAIN = sql("""
 """)
 
 
+def fault_of(row: Row) -> Fault | None:
+    """The fault that a row of the table tells of; None where it only waits."""
+    if row.fingerprint is None:
+        return None
+    return Fault(row.error_type, row.error_text, row.fingerprint, row.attempts)
+
+
 def stored_letter(row: Row, service: str) -> StoredLetter:
     """What a row of the table says."""
-    fault = None
-    if row.fingerprint is not None:
-        fault = Fault(row.error_type, row.error_text, row.fingerprint, row.attempts)
     record = Record(
         topic=row.topic,
         partition=row.partition,
@@ -87,7 +92,7 @@ def stored_letter(row: Row, service: str) -> StoredLetter:
         message_id=row.message_id,
         record=record,
         type=row.type,
-        fault=fault,
+        fault=fault_of(row),
         key_hash=row.key_hash,
         copy_key=row.copy_key,
         created_at=row.created_at,
@@ -101,6 +106,12 @@ def stored_letter(row: Row, service: str) -> StoredLetter:
         outcome=row.outcome,
         changed_at=row.changed_at,
     )
+
+
+async def place(connection: Connection, letter_id: UUID) -> tuple[str, bytes | None] | None:
+    """Consumer and key of the letter of this id: what has to be locked before it."""
+    row = await connection.fetch_one(_PLACE, {"id": letter_id})
+    return None if row is None else (row.consumer, row.key_hash)
 
 
 async def find(connection: Connection, service: str, letter_id: UUID) -> StoredLetter | None:

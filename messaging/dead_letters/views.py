@@ -219,21 +219,13 @@ def fault_view(fault: Fault | None) -> FaultView | None:
 
 def listed_view(one: Listed) -> ListedView:
     """A line of the list."""
-    fault: FaultView | None = None
-    if one.fingerprint is not None:
-        fault = {
-            "error_type": one.error_type or "",
-            "error_text": one.error_text or "",
-            "fingerprint": one.fingerprint,
-            "attempts": one.attempts,
-        }
     return {
         "id": one.id,
         "status": one.status.value,
         "consumer": one.consumer,
         "type": one.type,
         "key": None if one.key is None else one.key.decode(errors="replace"),
-        "fault": fault,
+        "fault": fault_view(one.fault),
         "outcome": one.outcome,
         "created_at": one.created_at,
         "waiting": one.waiting,

@@ -18,7 +18,7 @@ from messaging.database import connect
 from messaging.faults import heals_with_time
 from messaging.relay.rests import Rests
 from messaging.settings import KafkaSettings, RelaySettings
-from messaging.waiting import happens
+from messaging.waiting import Backoff
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Relay(ABC):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; every fault is waited out, visibly."""
-        wait_ms = self._settings.retry_first_ms
+        backoff = Backoff(self._settings.retry_first_ms, self._settings.retry_longest_ms)
         while not stop.is_set():
             try:
                 await self._with_connection(stop)
@@ -72,12 +72,14 @@ class Relay(ABC):
                 if not heals_with_time(error):
                     raise
                 if self.leads:
-                    wait_ms = self._settings.retry_first_ms
+                    backoff.reset()
                 log.warning(
-                    "relay waits", lane=self.lane, error=type(error).__name__, wait_ms=wait_ms
+                    "relay waits",
+                    lane=self.lane,
+                    error=type(error).__name__,
+                    wait_ms=backoff.wait_ms,
                 )
-                await happens(stop, wait_ms / 1000)
-                wait_ms = min(2 * wait_ms, self._settings.retry_longest_ms)
+                await backoff.rest(stop)
             finally:
                 self.connected = False
                 self._set_leads(False)

@@ -29,7 +29,7 @@ from messaging.relay.positions import last_position
 from messaging.relay.producers import close
 from messaging.relay.rows import Place
 from messaging.settings import KafkaSettings, RelaySettings
-from messaging.waiting import happens
+from messaging.waiting import Backoff, happens
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ class TransactionalRelay(Relay):
         self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
     ) -> None:
         super().__init__(service, database_url, kafka, settings)
-        self._wait_ms = settings.retry_first_ms
+        self._backoff = Backoff(settings.retry_first_ms, settings.retry_longest_ms)
 
     @property
     def _transactional_id(self) -> str:
@@ -101,9 +101,10 @@ class TransactionalRelay(Relay):
             if failed.place is not None:
                 self._rests.begin(failed.place, failed.error)
                 continue
-            log.warning("events wait", error=type(failed.error).__name__, wait_ms=self._wait_ms)
-            await happens(stop, self._wait_ms / 1000)
-            self._wait_ms = min(2 * self._wait_ms, self._settings.retry_longest_ms)
+            log.warning(
+                "events wait", error=type(failed.error).__name__, wait_ms=self._backoff.wait_ms
+            )
+            await self._backoff.rest(stop)
 
     async def _has_rows(self, connection: Any, stop: asyncio.Event) -> bool:
         """Wait until there is something to send; False when stopped.
@@ -155,7 +156,8 @@ class TransactionalRelay(Relay):
             await reach(Point.LANE_COMMITTED, self._service, outbox.topics_of(rows))
             await outbox.delete(connection, self.lane, [row["id"] for row in rows], self._service)
             await reach(Point.LANE_DELETED, self._service, outbox.topics_of(rows))
-            most, self._wait_ms = self._settings.batch_rows, self._settings.retry_first_ms
+            most = self._settings.batch_rows
+            self._backoff.reset()
             for place in outbox.by_place(rows):
                 self._rests.works(place)
             if len(rows) < self._settings.batch_rows // 2:

@@ -8,17 +8,15 @@ from fastapi import APIRouter, Depends, Query
 from typing_extensions import TypedDict
 
 from contracts.messages.order import ResolveCheckout
-from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.pages import page
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import Customer, require_role
 from order_service.api.bodies import NewResolution
-from order_service.api.problems import checkout_not_found, problem_of
-from order_service.api.routes import Settings
-from order_service.api.views import CheckoutView, checkout_view
-from order_service.checkout import Checkout, Stale
-from order_service.handlers import SERVICE, CheckoutHandler
+from order_service.api.decisions import Settings, decide, shown
+from order_service.api.problems import checkout_not_found
+from order_service.api.views import CheckoutView
+from order_service.checkout import Checkout
 from order_service.store import listings
 
 MOST_STUCK = 1000
@@ -92,13 +90,7 @@ async def resolve_checkout(
         reason=body.reason,
         requested_by=operator.sub,
     )
-    handler = CheckoutHandler(settings.policy())
-    decision = await apply(connection, handler, command, now, source=SERVICE)
-    if isinstance(decision.result, Stale):
-        problem = problem_of(decision.result.why)
-        if problem is not None:
-            raise problem
+    await decide(connection, settings, command, now)
     after = await listings.read_checkout(connection, checkout_id)
     assert isinstance(after, Checkout)  # noqa: S101 - it was one before
-    history = await listings.read_history(connection, checkout_id, settings.history_entries)
-    return JsonResponse(checkout_view(after, history), 202)
+    return JsonResponse(await shown(connection, after, settings), 202)

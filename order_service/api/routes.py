@@ -8,23 +8,22 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from contracts.messages.order import CancelCheckout, PayOrder
 from contracts.messages.parts import PaymentMethod
 from contracts.money import provider_limit
 from messaging.database import Connection
-from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import Customer, GuestTokenHash, OptionalCustomer, RequiredCustomer
 from messaging.signing import verify
 from order_service.api.bodies import NO_REASON, NewCancel, NewPayment
+from order_service.api.decisions import Settings, decide, shown
 from order_service.api.problems import (
     checkout_not_found,
     order_not_found,
-    problem_of,
     provider_not_offered,
     total_below_minimum,
 )
@@ -32,13 +31,11 @@ from order_service.api.views import (
     CheckoutView,
     OrderPage,
     OrderView,
-    checkout_view,
     order_view,
     summary_view,
     unbegun_view,
 )
-from order_service.checkout import Checkout, Stale
-from order_service.handlers import SERVICE, CheckoutHandler
+from order_service.checkout import Checkout
 from order_service.settings import OrderSettings
 from order_service.store import listings
 from order_service.store.checkouts import Known
@@ -50,16 +47,6 @@ CHECKOUT_PURPOSE = "checkout"
 OPERATOR = "operator"
 
 router = APIRouter(route_class=CommandRoute, tags=["orders"])
-
-
-async def order_settings(request: Request) -> OrderSettings:
-    """The settings of this process."""
-    settings = request.app.state.settings
-    assert isinstance(settings, OrderSettings)  # noqa: S101 - set by the service
-    return settings
-
-
-Settings = Annotated[OrderSettings, Depends(order_settings)]
 
 
 class Caller:
@@ -120,8 +107,7 @@ async def show_checkout(
         return JsonResponse(_unbegun(checkout_id, known, settings, now))
     if shop != holder.shop_id and not asking.may_see(holder):
         raise checkout_not_found()
-    history = await listings.read_history(connection, checkout_id, settings.history_entries)
-    return JsonResponse(checkout_view(known, history))
+    return JsonResponse(await shown(connection, known, settings))
 
 
 @router.post("/checkouts/{checkout_id}/cancel", status_code=202, response_model=CheckoutView)
@@ -151,12 +137,11 @@ async def cancel_checkout(
         reason=body.reason,
         requested_by=asking.name,
     )
-    await _decide(connection, settings, command, now)
+    await decide(connection, settings, command, now)
     after = await listings.read_checkout(connection, checkout_id)
     if not isinstance(after, Checkout):
         return JsonResponse(_unbegun(checkout_id, after, settings, now), 202)
-    history = await listings.read_history(connection, checkout_id, settings.history_entries)
-    return JsonResponse(checkout_view(after, history), 202)
+    return JsonResponse(await shown(connection, after, settings), 202)
 
 
 @router.get("/orders", response_model=OrderPage)
@@ -182,7 +167,7 @@ async def show_order(
 ) -> JsonResponse:
     """An order with its lines, payments and timeline."""
     holder = await _found(connection, order_id, asking)
-    return JsonResponse(await _shown(connection, holder, settings))
+    return JsonResponse(await _shown_order(connection, holder, settings))
 
 
 @router.post("/orders/{order_id}/payments", status_code=202, response_model=OrderView)
@@ -204,8 +189,8 @@ async def pay_order(
         method=method,
         replace=body.replace,
     )
-    await _decide(connection, settings, command, now)
-    return JsonResponse(await _shown(connection, holder, settings), 202)
+    await decide(connection, settings, command, now)
+    return JsonResponse(await _shown_order(connection, holder, settings), 202)
 
 
 @router.post("/orders/{order_id}/cancel", status_code=202, response_model=OrderView)
@@ -225,8 +210,8 @@ async def cancel_order(
         reason=body.reason,
         requested_by=asking.name,
     )
-    await _decide(connection, settings, command, now)
-    return JsonResponse(await _shown(connection, holder, settings), 202)
+    await decide(connection, settings, command, now)
+    return JsonResponse(await _shown_order(connection, holder, settings), 202)
 
 
 def _unbegun(
@@ -255,22 +240,7 @@ async def _require_chargeable(
         raise total_below_minimum(price.total_minor, minimum, price.currency)
 
 
-async def _decide(
-    connection: Connection,
-    settings: OrderSettings,
-    command: PayOrder | CancelCheckout,
-    now: datetime,
-) -> None:
-    """Decide a command at once. Raises the problem of a refusal; nothing is kept then."""
-    handler = CheckoutHandler(settings.policy())
-    decision = await apply(connection, handler, command, now, source=SERVICE)
-    if isinstance(decision.result, Stale):
-        problem = problem_of(decision.result.why)
-        if problem is not None:
-            raise problem
-
-
-async def _shown(connection: Connection, holder: Holder, settings: OrderSettings) -> Any:
+async def _shown_order(connection: Connection, holder: Holder, settings: OrderSettings) -> Any:
     known = await listings.read_checkout(connection, holder.checkout_id)
     checkout = listings.order_of(known)
     if checkout is None or checkout.order is None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,21 +43,26 @@ class Release:
             self.town.runtime.start_service(self.service, slot)
             await self.town.runtime.wait_ready()
 
+    @classmethod
+    @asynccontextmanager
+    async def mended(cls, town: Town, service: str) -> AsyncIterator["Release"]:
+        """The release that runs; at the end the one without a bug does."""
+        release = cls(town, service, town.bug_files[service])
+        yield release
+        if release.bug_file.exists():
+            await release.deploy(None)
+
 
 @pytest.fixture
 async def inventory(town: Town) -> AsyncIterator[Release]:
-    release = Release(town, "inventory", town.bug_files["inventory"])
-    yield release
-    if release.bug_file.exists():
-        await release.deploy(None)
+    async with Release.mended(town, "inventory") as release:
+        yield release
 
 
 @pytest.fixture
 async def payment(town: Town) -> AsyncIterator[Release]:
-    release = Release(town, "payment", town.bug_files["payment"])
-    yield release
-    if release.bug_file.exists():
-        await release.deploy(None)
+    async with Release.mended(town, "payment") as release:
+        yield release
 
 
 async def trolley(town: Town, *arguments: str) -> tuple[int | None, str]:

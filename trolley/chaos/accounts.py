@@ -24,10 +24,10 @@ FINAL_STATES = frozenset({PAID, CANCELLED, REJECTED})
 # A row that only refuses a late start stands for a checkout that was cancelled before it came.
 _CHECKOUTS = """
     SELECT checkout_id::text, CASE state WHEN 'tombstone' THEN 'cancelled' ELSE state END AS state,
-        final OR state = 'tombstone' AS final, order_id::text, total_minor
+        final OR state = 'tombstone' AS final
     FROM checkouts WHERE state <> 'unseen'
 """
-_ORDERS = "SELECT checkout_id::text, order_id::text, total_minor, payment_status FROM orders"
+_ORDERS = "SELECT checkout_id::text, order_id::text, total_minor FROM orders"
 _SOLD = """
     SELECT line.sku, sum(line.quantity) AS pieces
     FROM order_lines AS line JOIN orders USING (order_id) JOIN checkouts USING (checkout_id)

@@ -1,23 +1,21 @@
 """What a replica says of itself, asked over its own address: ready, leader, reader."""
 
-import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-
-_SAMPLE = re.compile(r"^(?P<name>\w+)\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+from prometheus_client.parser import text_string_to_metric_families
 
 Sample = tuple[str, dict[str, str], float]
 """Name, labels and value of one line of /metrics."""
 
 
 def samples(text: str) -> Iterator[Sample]:
-    """The samples with labels in the text form of Prometheus."""
-    for found in _SAMPLE.finditer(text):
-        yield found["name"], dict(_LABEL.findall(found["labels"])), float(found["value"])
+    """The samples in the text form of Prometheus."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
 
 
 class Probe:

@@ -24,6 +24,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from messaging.tables import changed_index
+
 _registry = registry(metadata=MetaData(info={"service": "simulated_provider"}))
 
 
@@ -122,12 +124,7 @@ class LedgerRecord(Table, table=True):
     __table_args__ = (
         CheckConstraint("amount_minor > 0", name="ledger_amount"),
         Index("ledger_payment", "payment_id", "attempt", "kind"),
-        Index(
-            "ledger_booked",
-            "booked_at",
-            postgresql_using="brin",
-            postgresql_with={"autosummarize": "on"},
-        ),
+        changed_index("ledger_booked", "booked_at"),
     )
 
     id: int = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

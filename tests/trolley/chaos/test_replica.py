@@ -12,9 +12,10 @@ trolley_assigned_partitions{consumer="order.commands"} 4.0
 """
 
 
-def test_samples_with_labels_are_read() -> None:
+def test_samples_are_read() -> None:
     assert list(samples(TEXT)) == [
         ("trolley_relay_leads", {"lane": "plain", "service": "order"}, 1.0),
         ("trolley_relay_leads", {"lane": "transactional", "service": "order"}, 0.0),
+        ("process_open_fds", {}, 12.0),
         ("trolley_assigned_partitions", {"consumer": "order.commands"}, 4.0),
     ]
