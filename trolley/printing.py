@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
+import orjson
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
@@ -17,6 +19,13 @@ def console(*, stderr: bool = False) -> Console:
     """A console; in a pipe lines are for programs, and none is cut."""
     made = Console(highlight=False, stderr=stderr)
     return made if made.is_terminal else Console(highlight=False, stderr=stderr, width=_PIPE_WIDTH)
+
+
+def as_json_text(content: Any) -> str:
+    """Plain values and dataclasses as indented JSON; times in UTC with Z, as the APIs have them."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
+    # What asyncpg reads as an id is a subclass of UUID, which orjson leaves to `default`.
+    return orjson.dumps(content, default=str, option=options).decode()
 
 
 def plain_table(*titles: str) -> Table:

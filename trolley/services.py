@@ -23,6 +23,8 @@ class Service:
     prefix: str
     """What the names of its settings begin with."""
     databases: tuple[Database, ...]
+    replicated: bool = True
+    """Whether there are as many of it as are asked for; else one is enough."""
     links: tuple[tuple[str, str], ...] = ()
     """Settings that hold the public address of a service, itself or another: (setting, name)."""
 
@@ -45,7 +47,7 @@ class Service:
 def _service(name: str, *more: Database, links: tuple[tuple[str, str], ...] = ()) -> Service:
     package, prefix = f"{name}_service", f"{name.upper()}_"
     own = Database(name, f"{prefix}DATABASE_URL", package)
-    return Service(name, f"{package}.app", prefix, (own, *more), links)
+    return Service(name, f"{package}.app", prefix, (own, *more), links=links)
 
 
 SERVICES: tuple[Service, ...] = (
@@ -64,6 +66,12 @@ SERVICES: tuple[Service, ...] = (
         links=(("PAYMENT_PUBLIC_BASE_URL", "payment"),),
     ),
 )
+
+
+OPERATIONS = Service(
+    "operations", "trolley.operations.app", "OPERATIONS_", databases=(), replicated=False
+)
+"""Reads what the services wrote; no checkout needs it."""
 
 
 def databases(services: tuple[Service, ...] = SERVICES) -> Iterator[Database]:

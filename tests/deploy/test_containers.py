@@ -11,7 +11,7 @@ import yaml
 
 from tests import containers
 from tests.containers import kafka_environment
-from trolley.services import SERVICES
+from trolley.services import OPERATIONS, SERVICES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -79,7 +79,7 @@ def test_compose_runs_every_service_with_all_its_settings_a_health_check_and_a_l
     None
 ):
     services = compose()["services"]
-    for service in SERVICES:
+    for service in (*SERVICES, OPERATIONS):
         container = services[service.name]
         assert container["command"] == [service.module]
         assert container["healthcheck"]["test"]
@@ -101,7 +101,7 @@ def test_no_secret_has_a_default_in_the_compose_file() -> None:
 
 
 def test_services_and_commands_import_without_what_the_image_leaves_out() -> None:
-    modules = (*(service.module for service in SERVICES), "trolley.cli")
+    modules = (*(service.module for service in (*SERVICES, OPERATIONS)), "trolley.cli")
     done = run("-c", IMPORT_WITHOUT.format(absent=set(NOT_IN_THE_IMAGE), modules=modules))
     assert done.returncode == 0, done.stderr
 

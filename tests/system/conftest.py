@@ -14,7 +14,7 @@ from trolley.client import Client
 from trolley.demo.screen import Screen
 from trolley.demo.settings import DemoSettings
 from trolley.runtime.stack import Runtime
-from trolley.services import SERVICES
+from trolley.services import OPERATIONS, SERVICES
 
 REPLICAS = 2
 BUGGY = {
@@ -34,14 +34,15 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
             directory / "state",
             replicas=REPLICAS,
             services=tuple(
-                replace(one, module=BUGGY.get(one.name, one.module)) for one in SERVICES
+                replace(one, module=BUGGY.get(one.name, one.module))
+                for one in (*SERVICES, OPERATIONS)
             ),
             service_environment={name: {BUG_FILE: str(file)} for name, file in bug_files.items()},
         ) as runtime,
         contextlib.AsyncExitStack() as stack,
     ):
         await runtime.wait_ready()
-        services = [service.name for service in runtime.services]
+        services = [service.name for service in SERVICES]
         clients = [
             await stack.enter_async_context(
                 Client({name: runtime.url(name, slot) for name in services}, DemoSettings())

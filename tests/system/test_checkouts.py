@@ -11,6 +11,7 @@ import pytest
 
 from contracts.ids import new_id
 from tests.system.town import Bought, Town
+from trolley.operators import operator
 
 pytestmark = pytest.mark.integration
 WaitUntil = Callable[..., Awaitable[None]]
@@ -26,6 +27,13 @@ async def trolley(town: Town, *arguments: str) -> tuple[int | None, str]:
     )
     printed, _ = await process.communicate()
     return process.returncode, printed.decode()
+
+
+async def asked(town: Town, path: str) -> Any:
+    """What the operations service answers to an operator."""
+    operators = operator(town.runtime.home, "olga", "operations", ["operations"])
+    async with operators as olga:
+        return (await olga.client.get("operations", path, headers=olga.headers)).body
 
 
 async def in_peace() -> None:
@@ -60,6 +68,7 @@ async def test_the_story_of_a_checkout_is_told_over_all_services(town: Town) -> 
     code, printed = await trolley(town, "show", str(checkout_id))
     assert code == 0
     assert f"Checkout {checkout_id}: paid, final" in printed
+    assert (await asked(town, f"/checkouts/{checkout_id}")) == story
 
 
 async def test_what_is_stuck_is_listed_with_the_reason_until_it_goes_on(
@@ -85,6 +94,8 @@ async def test_what_is_stuck_is_listed_with_the_reason_until_it_goes_on(
         (wait,) = json.loads(printed)["waits"]
         assert (wait["step"], wait["round"], wait["hold"]) == ("charge", 1, None)
         assert "asked again" in wait["next"]
+        (told,) = (await asked(town, "/checkouts/stuck"))["items"]
+        assert (told["checkout_id"], told["state"]) == (stuck["checkout_id"], "paying")
     finally:
         for slot in range(2):
             town.runtime.start_service("payment", slot)

@@ -12,11 +12,12 @@ import pytest
 
 from trolley.runtime.guardian import birth
 from trolley.runtime.home import Home
-from trolley.services import SERVICES, databases
+from trolley.services import OPERATIONS, SERVICES, databases
 
 pytestmark = pytest.mark.integration
 
 UP_SECONDS = 240
+RUNNING = (*SERVICES, OPERATIONS)
 
 
 def trolley(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -59,7 +60,7 @@ def test_every_process_is_ready(running: Home) -> None:
     shown = trolley(running.path, "status")
 
     assert shown.returncode == 0, shown.stderr
-    for name in ("postgres", "kafka", *(f"{service.name}-0" for service in SERVICES)):
+    for name in ("postgres", "kafka", *(f"{service.name}-0" for service in RUNNING)):
         line = next(line for line in shown.stdout.splitlines() if line.startswith(f"{name} "))
         assert "ready" in line
     assert "checkouts  none yet" in shown.stdout
@@ -68,7 +69,7 @@ def test_every_process_is_ready(running: Home) -> None:
 def test_every_service_says_that_it_is_ready(running: Home) -> None:
     settings = running.written_environment()
 
-    for service in SERVICES:
+    for service in RUNNING:
         url = f"http://127.0.0.1:{settings[service.port_setting]}"
         assert httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
         assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200

@@ -1,29 +1,23 @@
 """`trolley audit`: is everything right that must always be right?"""
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from messaging.logs import configure_logs
 from trolley.audit.auditor import Sources
 from trolley.audit.auditor import audit as audited
-from trolley.audit.service import serve
 from trolley.audit.settings import AuditSettings
 from trolley.audit.table import picture
 from trolley.commands.options import HomeOption
+from trolley.printing import as_json_text
 from trolley.runtime.home import Home
 
 
 def audit(
     home: HomeOption,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Go on: look at what changes, and tell findings over HTTP."),
-    ] = False,
     settle_seconds: Annotated[
         float | None,
         typer.Option(min=0, help="How long to wait before looking again at what may be under way."),
@@ -33,10 +27,6 @@ def audit(
     settings = AuditSettings()
     if settle_seconds is not None:
         settings = settings.model_copy(update={"audit_settle_seconds": settle_seconds})
-    if watch:
-        configure_logs("auditor", 0, "INFO")
-        asyncio.run(serve(Home(home), settings))
-        return
     told = Console(stderr=True)
     sources = Sources.named_by(Home(home).environment())
 
@@ -51,7 +41,7 @@ def audit(
     with told.status("Reading every database and the event topics"):
         report = asyncio.run(audited(sources, settings, before_second_look=say))
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=2))
+        typer.echo(as_json_text(report.as_json()))
     else:
         shown = picture(report, findings_shown=settings.audit_findings_shown)
         Console(highlight=False).print(shown)

@@ -41,18 +41,9 @@ class Known:
     evidence: Mapping[str, Any]
     resolved_at: datetime | None
 
-    def as_json(self, at: datetime) -> dict[str, Any]:
-        """For a report; its age counts from when it went wrong, as far as that is recorded."""
-        return {
-            "id": self.id,
-            "invariant": self.invariant,
-            "entity": self.entity,
-            "first_seen": self.first_seen.isoformat(),
-            "last_seen": self.last_seen.isoformat(),
-            "age_seconds": max(0.0, (at - (self.since or self.first_seen)).total_seconds()),
-            "resolved_at": self.resolved_at and self.resolved_at.isoformat(),
-            "evidence": self.evidence,
-        }
+    def age_seconds(self, at: datetime) -> float:
+        """How long ago it went wrong, as far as that is recorded; else, was first seen."""
+        return max(0.0, (at - (self.since or self.first_seen)).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +70,22 @@ class Findings:
         """Those that are wrong now, the oldest first."""
         return list(self._known("resolved_at IS NULL ORDER BY first_seen, id"))
 
-    def resolved(self) -> list[Known]:
-        """Those that were wrong not long ago, the latest first."""
-        return list(self._known("resolved_at IS NOT NULL ORDER BY resolved_at DESC, id"))
+    def count(self) -> int:
+        """How many are wrong now."""
+        (count,) = self._file.execute(
+            "SELECT count(*) FROM findings WHERE resolved_at IS NULL"
+        ).fetchone()
+        return int(count)
+
+    def page(self, *, resolved: bool, after: tuple[str, str] | None, most: int) -> list[Known]:
+        """Findings by the moment of first sight, behind one of this moment and id.
+
+        With `resolved` those that were wrong not long ago, else those that are wrong now.
+        """
+        state = "NOT NULL" if resolved else "NULL"
+        where = f"resolved_at IS {state} AND (first_seen, id) > (?, ?)"
+        order = "ORDER BY first_seen, id LIMIT ?"
+        return list(self._known(f"{where} {order}", *(after or ("", "")), most))
 
     def take(
         self,
@@ -130,12 +134,13 @@ class Findings:
         # Where not all that is broken was kept, nothing says that it is not among the rest.
         return known.entity not in tally.candidates and tally.broken == len(tally.candidates)
 
-    def _known(self, where: str) -> Iterator[Known]:
+    def _known(self, where: str, *arguments: str | int) -> Iterator[Known]:
         columns = (
             "id, invariant, entity, subject_key, first_seen, last_seen, since, evidence,"
             " resolved_at"
         )
-        for row in self._file.execute(f"SELECT {columns} FROM findings WHERE {where}"):  # noqa: S608 - constants
+        statement = f"SELECT {columns} FROM findings WHERE {where}"  # noqa: S608 - constants
+        for row in self._file.execute(statement, arguments):
             known, invariant, entity, key, first, last, since, evidence, resolved = row
             yield Known(
                 known,

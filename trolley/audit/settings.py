@@ -59,11 +59,5 @@ class AuditSettings(BaseSettings):
     audit_resolved_days: float = Field(default=7, gt=0)
     """How long a finding that is mended is still told."""
 
-    audit_http_host: str = "127.0.0.1"
-    """Where the auditor that goes on tells its findings."""
-
-    audit_http_port: int = Field(default=8090, ge=0, le=65_535)
-    """Likewise; 0 picks a free port."""
-
     audit_topic_silence_seconds: float = Field(default=30, gt=0)
     """A topic that yields nothing for so long before its end cannot be read."""

@@ -2,10 +2,7 @@
 
 import asyncio
 import getpass
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,15 +12,15 @@ import typer
 
 from contracts.messages.base import DEFAULT_SHOP
 from messaging.clock import utc_now
-from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Snapshots, database_urls
 from trolley.checkouts.picture import picture_of, picture_of_stuck
-from trolley.checkouts.story import SERVICES, Story, UnknownCheckout, story_of
+from trolley.checkouts.reading import snapshots_of
+from trolley.checkouts.story import Story, UnknownCheckout, story_of
 from trolley.checkouts.stuck import Stuck, stuck_checkouts
 from trolley.client import ClientError, Refused
 from trolley.commands.options import HomeOption
 from trolley.operators import NoServiceRuns, operator
-from trolley.printing import console
+from trolley.printing import as_json_text, console
 from trolley.runtime.home import Home
 
 checkout = typer.Typer(
@@ -44,10 +41,6 @@ class Decision(StrEnum):
     CANCELLED = "cancelled"
 
 
-CONNECT_SECONDS = 5
-STATEMENT_SECONDS = 30
-
-
 @checkout.command("show")
 def show(
     home: HomeOption,
@@ -66,7 +59,7 @@ def show(
         typer.echo(f"trolley: {error}", err=True)
         raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps(story.as_json(), indent=2))
+        typer.echo(as_json_text(story))
     else:
         console().print(picture_of(story, utc_now()))
 
@@ -85,7 +78,7 @@ def stuck(
 
     found = asyncio.run(read())
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=2, default=str))
+        typer.echo(as_json_text(found))
     elif found:
         console().print(picture_of_stuck(found, utc_now()))
     else:
@@ -139,14 +132,5 @@ def resolve(
     typer.echo(f"The checkout is {state} now.")
 
 
-@asynccontextmanager
-async def _snapshots(home: Path) -> AsyncIterator[Snapshots]:
-    """The databases of the services that take part in a checkout."""
-    urls = database_urls(Home(home).environment())
-    async with Snapshots.taken(
-        {source: urls[source] for source in SERVICES},
-        chunk_rows=AuditSettings().audit_chunk_rows,
-        connect_seconds=CONNECT_SECONDS,
-        statement_seconds=STATEMENT_SECONDS,
-    ) as snapshots:
-        yield snapshots
+def _snapshots(home: Path) -> AbstractAsyncContextManager[Snapshots]:
+    return snapshots_of(database_urls(Home(home).environment()))

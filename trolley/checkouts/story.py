@@ -5,17 +5,15 @@ answer they gave, whose id carries the time of it; payment keeps its calls to th
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from trolley.audit.invariant import Source
 from trolley.audit.snapshots import Snapshots
-
-SERVICES = (Source.CART, Source.ORDER, Source.INVENTORY, Source.PAYMENT)
-"""Those that take part in a checkout."""
+from trolley.checkouts.reading import SERVICES
 
 MOST_ENTRIES = 1000
 """Entries of one service that are read; a checkout has some twenty."""
@@ -53,24 +51,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An answer that the saga waits for."""
+    """An answer that the saga waits for; `next` is what happens if none comes."""
 
     step: str
     round: int
     sends: int
     due_at: datetime
     hold: str | None
-
-    @property
-    def next(self) -> str:
-        """What happens if no answer comes."""
-        match self.hold:
-            case "blocked":
-                return "nothing, until its dead letter is replayed or discarded"
-            case "exhausted":
-                return "nothing, until somebody decides: it was asked as often as it may be"
-            case _:
-                return f"at {self.due_at:%H:%M:%S} it is asked again, or its budget is used up"
+    next: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +84,6 @@ class Story:
     entries: tuple[Entry, ...]
     waits: tuple[Wait, ...]
     open_items: tuple[OpenItem, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The story for programs: ids and times as text."""
-        told: dict[str, Any] = _plain(asdict(self))
-        for wait, shown in zip(self.waits, told["waits"], strict=True):
-            shown["next"] = wait.next
-        return told
 
 
 _CHECKOUT = """
@@ -172,16 +153,19 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
 
 def waits_in(facts: str | None) -> tuple[Wait, ...]:
     """The waits as the order service stores them, as JSON, among the facts of a checkout."""
-    return tuple(
-        Wait(
-            one["step"],
-            one["round"],
-            one["sends"],
-            datetime.fromisoformat(one["due_at"]),
-            one["hold"],
-        )
-        for one in json.loads(facts or "[]")
-    )
+    return tuple(map(_wait, json.loads(facts or "[]")))
+
+
+def _wait(one: Mapping[str, Any]) -> Wait:
+    due_at = datetime.fromisoformat(one["due_at"])
+    match one["hold"]:
+        case "blocked":
+            following = "nothing, until its dead letter is replayed or discarded"
+        case "exhausted":
+            following = "nothing, until somebody decides: it was asked as often as it may be"
+        case _:
+            following = f"at {due_at:%H:%M:%S} it is asked again, or its budget is used up"
+    return Wait(one["step"], one["round"], one["sends"], due_at, one["hold"], following)
 
 
 def _taken_in(history: Sequence[Any]) -> Iterator[Entry]:
@@ -260,13 +244,3 @@ def _open_items(
 def _moment_of(message_id: UUID) -> datetime:
     """When a UUIDv7 was made (RFC 9562, section 5.7: 48 bits of milliseconds)."""
     return datetime.fromtimestamp((message_id.int >> 80) / 1000, UTC)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value

@@ -20,6 +20,7 @@ from trolley.runtime.children import tail
 from trolley.runtime.errors import StartFailed
 from trolley.runtime.home import Home, RuntimeState, python_environment
 from trolley.runtime.stack import Runtime
+from trolley.services import OPERATIONS, SERVICES
 from trolley.settings import RuntimeSettings
 from trolley.table import picture
 
@@ -38,7 +39,8 @@ def up(
     if detach:
         _detached(home, replicas)
     else:
-        asyncio.run(_foreground(Runtime(home, replicas=replicas)))
+        services = (*SERVICES, OPERATIONS)
+        asyncio.run(_foreground(Runtime(home, replicas=replicas, services=services)))
 
 
 async def _foreground(runtime: Runtime) -> None:

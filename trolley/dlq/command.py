@@ -34,7 +34,7 @@ from trolley.dlq.picture import (
     picture_of_trials,
 )
 from trolley.operators import NoServiceRuns
-from trolley.printing import console
+from trolley.printing import as_json_text, console
 from trolley.runtime.home import Home
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ def list_(
         home, who, url, lambda desk: desk.letters(chosen, statuses=status or OPEN, most=most)
     )
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(as_json_text(found))
     elif found:
         console().print(picture_of_letters(found, utc_now()))
     else:
@@ -136,7 +136,7 @@ def stats(
     """Count what is open by fault, the most frequent first."""
     found = _at(home, who, url, lambda desk: desk.figures())
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(as_json_text(found))
     elif found:
         console().print(picture_of_figures(found, utc_now()))
     else:
@@ -154,7 +154,7 @@ def show(
     """Show a dead letter whole: its record, its fault, what waits, and what was done with it."""
     letter = _at(home, who, url, lambda desk: desk.letter(letter_id))
     if as_json:
-        typer.echo(json.dumps(letter, indent=2))
+        typer.echo(as_json_text(letter))
     else:
         console().print(picture_of_letter(letter, utc_now()))
 
@@ -218,7 +218,7 @@ def dry_run(
     chosen = Chosen(ids, fingerprint, consumer, message_type, key, since, until)
     found = _at(home, who, url, lambda desk: desk.dry_run(chosen, most))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(as_json_text(found))
     elif found:
         console().print(picture_of_trials(found))
     else:
@@ -280,7 +280,7 @@ def runs(
     """List the latest replays and discards."""
     found = _at(home, who, url, lambda desk: desk.runs(most))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(as_json_text(found))
     else:
         console().print(picture_of_runs(found) if found else "Nothing was replayed yet.")
 

@@ -180,7 +180,7 @@ class Runtime:
 
     def urls(self, service: str) -> list[str]:
         """The addresses of all replicas of a service."""
-        return [self.url(service, slot) for slot in range(self.replicas)]
+        return [one.url for one in self._instances.values() if one.service.name == service]
 
     def processes(self) -> tuple[ProcessState, ...]:
         """The state of every process, servers first."""
@@ -366,7 +366,7 @@ class Runtime:
         self._written = self._settings_for_all()
         self.home.write_environment(self._written)
         for service in self.services:
-            for slot in range(self.replicas):
+            for slot in self._slots(service):
                 self._add_instance(service, slot)
         self._changed()
         self._background += [
@@ -412,6 +412,9 @@ class Runtime:
             controller_port=self._ports_by_name["kafka-controller"],
         )
         self._kept["kafka"] = _Kept("kafka", "server", self.kafka.port)
+
+    def _slots(self, service: Service) -> range:
+        return range(self.replicas if service.replicated else 1)
 
     def _add_instance(self, service: Service, slot: int) -> None:
         name = instance_name(service.name, slot)
@@ -466,7 +469,7 @@ class Runtime:
             wanted["kafka"] = ("TROLLEY_KAFKA_PORT", self.settings.kafka_port)
             wanted["kafka-controller"] = ("", None)
         for service in self.services:
-            for slot in range(self.replicas):
+            for slot in self._slots(service):
                 given = int(self._given.get(service.port_setting) or 0) if slot == 0 else 0
                 name = instance_name(service.name, slot)
                 wanted[name] = (service.port_setting, given or None)

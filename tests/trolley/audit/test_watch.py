@@ -1,27 +1,21 @@
 """The audit that goes on: it sees what changed, whoever commits how late, and asks no more."""
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
 
 from contracts.topics import ORDER_EVENTS
 from messaging.settings import KafkaSettings
-from tests.trolley.audit.conftest import environment_of
 from tests.trolley.audit.test_invariants import VIOLATIONS, Violation
 from tests.trolley.audit.world import Shop, World, named, payment_of, publish
 from trolley.audit import AuditSettings, Sources
 from trolley.audit.findings import Findings
 from trolley.audit.invariant import Source
 from trolley.audit.watch import Watch
-from trolley.runtime.ports import PortReservations
 
 pytestmark = pytest.mark.integration
 
@@ -122,7 +116,9 @@ async def test_a_finding_that_is_mended_is_resolved(watch: Watch, world: World) 
     assert again.news.resolved == ()
     assert invariant in {known.invariant for known in mended.news.resolved}
     assert entities(watch, invariant) == set()
-    assert invariant in {known.invariant for known in watch.findings.resolved()}
+    assert invariant in {
+        known.invariant for known in watch.findings.page(resolved=True, after=None, most=100)
+    }
 
 
 async def test_a_commit_that_comes_late_is_not_missed(
@@ -239,55 +235,3 @@ async def test_what_is_known_outlives_the_program(
     assert before
     assert before.items() <= {known.id: known.first_seen for known in again.open()}.items()
     assert not {known.id for known in looked.news.new} & before.keys()
-
-
-async def test_findings_are_told_over_http(
-    world: World,
-    migrated: dict[Source, str],
-    published: KafkaSettings,
-    tmp_path: Path,
-    wait_until: Callable[..., Awaitable[None]],
-) -> None:
-    await world.run(
-        Source.PAYMENT,
-        "UPDATE payments SET captured_minor = captured_minor - 1 WHERE payment_id = $1",
-        payment_of("paid"),
-    )
-    ports = PortReservations(20_000, 29_999)
-    port = ports.pick()
-    program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "trolley", "audit", "--watch", "--home", str(tmp_path)),
-        env={
-            **os.environ,
-            **environment_of(migrated, published),
-            "TROLLEY_AUDIT_HTTP_PORT": str(port),
-            "TROLLEY_AUDIT_PAUSE_SECONDS": "0.2",
-        },
-        cwd=Path(__file__).parents[3],
-    )
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-
-            async def ready() -> bool:
-                try:
-                    return (await client.get("/health/ready")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await wait_until(ready, seconds=90, what="readiness")
-            told = (await client.get("/findings")).json()
-            numbers = (await client.get("/metrics")).text
-            assert (await client.get("/health/live")).status_code == 200
-    finally:
-        program.terminate()
-        await program.wait()
-        ports.close()
-
-    (finding,) = [
-        one for one in told["findings"] if one["invariant"] == "money.amounts-are-sum-of-ledger"
-    ]
-    assert finding["entity"] == str(payment_of("paid"))
-    assert finding["evidence"]["payment"]["ledger_captured_minor"] > 0
-    assert finding["age_seconds"] > 0
-    assert 'trolley_audit_findings{invariant="money.amounts-are-sum-of-ledger"} 1.0' in numbers
-    assert program.returncode == 0

@@ -1,0 +1,90 @@
+"""What the operations API answers with."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from typing_extensions import TypedDict
+
+from trolley.audit.findings import Known
+from trolley.checkouts.stuck import Stuck
+
+
+class FindingView(TypedDict):
+    """Something that must never be. `evidence` is what each source says of the entity."""
+
+    id: str
+    invariant: str
+    entity: str
+    first_seen: datetime
+    last_seen: datetime
+    age_seconds: float
+    resolved_at: datetime | None
+    evidence: Mapping[str, Any]
+
+
+class FindingPage(TypedDict):
+    """A page of findings."""
+
+    items: list[FindingView]
+    next_cursor: str | None
+
+
+class OpenItemView(TypedDict):
+    """How much of a kind is open without being wrong, such as unsent outbox rows."""
+
+    what: str
+    where: str
+    count: int
+
+
+class AuditView(TypedDict):
+    """How the auditor stands. `trouble` is why the last look could not be taken."""
+
+    looked_seconds_ago: float | None
+    trouble: str | None
+    findings: int
+    suspected: int
+    due: int
+    open_items: list[OpenItemView]
+
+
+class StuckView(TypedDict):
+    """A checkout that does not go on, and why."""
+
+    checkout_id: UUID
+    state: str
+    since: datetime
+    why: str
+
+
+class StuckPage(TypedDict):
+    """The checkouts that are stuck for longest."""
+
+    items: list[StuckView]
+    next_cursor: str | None
+
+
+def finding_view(one: Known, at: datetime) -> FindingView:
+    """A finding with its age at this moment."""
+    return {
+        "id": one.id,
+        "invariant": one.invariant,
+        "entity": one.entity,
+        "first_seen": one.first_seen,
+        "last_seen": one.last_seen,
+        "age_seconds": one.age_seconds(at),
+        "resolved_at": one.resolved_at,
+        "evidence": one.evidence,
+    }
+
+
+def stuck_view(one: Stuck) -> StuckView:
+    """A line of the list."""
+    return {
+        "checkout_id": one.checkout_id,
+        "state": one.state,
+        "since": one.since,
+        "why": one.why,
+    }
