@@ -4,7 +4,8 @@
 
 On a database and topics of its own, a backlog of reservations waits on `inventory.commands`, in
 turns: alone, with one record in ten in between that is no message, and with one in ten that only
-the database refuses, so that it has to be searched for. The service reads all of it; printed are
+the database refuses, by a constraint that no handler knows, so that it has to be searched for. The
+service reads all of it; printed are
 the good messages a second, medians over the turns, and the ratios. A turn ends when every good
 message has had its effect and every bad one is a dead letter.
 """
@@ -41,8 +42,7 @@ BAD_IN = 10
 
 SKUS = 500
 POLL_SECONDS = 0.02
-BEYOND_THE_COLUMN = 2**40
-"""Pieces of a line that JSON carries and the database refuses."""
+REFUSED_SKU = "SKU-REFUSED"
 
 
 class Poison(StrEnum):
@@ -75,6 +75,11 @@ async def _turn(servers: str, url: str, poison: Poison) -> float:
         database = await asyncpg.connect(own_url)
         try:
             await _fill_shelves(database)
+            if poison is Poison.REFUSED:
+                await database.execute(
+                    "ALTER TABLE reservation_lines ADD CONSTRAINT unknown_to_handlers"
+                    f" CHECK (sku <> '{REFUSED_SKU}')"
+                )
             bad = await _place(kafka, poison)
             settings: dict[str, Any] = {
                 "database_url": own_url,
@@ -97,8 +102,9 @@ async def _turn(servers: str, url: str, poison: Poison) -> float:
 async def _fill_shelves(database: asyncpg.Connection) -> None:
     await database.execute(
         "INSERT INTO stock_items (shop_id, sku) SELECT 'main', 'SKU-' || n FROM"
-        " generate_series(0, $1 - 1) n",
+        " generate_series(0, $1 - 1) n UNION ALL SELECT 'main', $2",
         SKUS,
+        REFUSED_SKU,
     )
     await database.execute(
         "INSERT INTO stock_levels (shop_id, sku, warehouse, on_hand)"
@@ -114,10 +120,10 @@ async def _place(kafka: KafkaSettings, poison: Poison) -> int:
     now, bad = utc_now(), 0
     async with producer:
         for number in range(GOOD):
-            await _send(producer, kafka, _reservation(number, quantity=1, now=now))
+            await _send(producer, kafka, _reservation(f"SKU-{number % SKUS}", now=now))
             if poison is Poison.NONE or number % BAD_IN != 0:
                 continue
-            broken = _reservation(number, quantity=BEYOND_THE_COLUMN, now=now)
+            broken = _reservation(REFUSED_SKU, now=now)
             if poison is Poison.NO_MESSAGE:
                 broken = replace(broken, payload=b'{"lines": [')
             await _send(producer, kafka, broken)
@@ -125,10 +131,10 @@ async def _place(kafka: KafkaSettings, poison: Poison) -> int:
     return bad
 
 
-def _reservation(number: int, *, quantity: int, now: datetime) -> Outgoing:
+def _reservation(sku: str, *, now: datetime) -> Outgoing:
     command = ReserveStock(
         checkout_id=new_id(),
-        lines=(StockLine(sku=f"SKU-{number % SKUS}", quantity=quantity),),
+        lines=(StockLine(sku=sku, quantity=1),),
         expires_at=now.replace(year=now.year + 1),
     )
     return address(command, source="order", now=now)

@@ -71,7 +71,8 @@ def parse_envelope(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     """The envelope in a record's headers.
 
     Unknown headers are ignored, of a repeated one the last counts. Raises `MalformedEnvelope`
-    for a missing or malformed one, including values that are null, not UTF-8 or too long.
+    for a missing or malformed one, including values that are null, not UTF-8, too long, or have
+    NUL in them.
     """
     values = _decode(headers)
     if values.get("ce_specversion") != SPEC_VERSION:
@@ -110,6 +111,8 @@ def _decode(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
             raise MalformedEnvelope(f"header {name} is null")
         if len(value) > LARGEST_HEADER_BYTES:
             raise MalformedEnvelope(f"header {name} is longer than {LARGEST_HEADER_BYTES} bytes")
+        if b"\x00" in value:
+            raise MalformedEnvelope(f"header {name} has the NUL character in it")
         try:
             values[name] = value.decode()
         except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from contracts.messages.base import Message
 from contracts.topics import Topic
 from messaging.fold import Handler, Incoming
 from messaging.records import Record
+from messaging.storable import unstorable
 
 
 class UndecodableRecord(ValueError):
@@ -89,8 +90,11 @@ def decode(value: bytes | None, message_type: str, topic: Topic) -> Message:
     if value is None:
         raise UndecodableRecord("the record has no value")
     try:
-        return kind.model_validate_json(value)
+        body = kind.model_validate_json(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in found["loc"]) or "the value"
         raise UndecodableRecord(f"{where}: {found['msg']}") from None
+    if (why := unstorable(value)) is not None:
+        raise UndecodableRecord(why)
+    return body

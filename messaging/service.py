@@ -78,6 +78,7 @@ class Service:
     ) -> None:
         self.name = name
         self.settings = settings
+        self.subscriptions = tuple(subscriptions)
         url = settings.database_url.get_secret_value()
         self.database = Database(
             url,

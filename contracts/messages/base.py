@@ -1,14 +1,31 @@
 """The roots of all messages: what every message, saga message and event carries."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from contracts.topics import Topic
 
 DEFAULT_SHOP = "main"
+
+
+LARGEST_COUNT = 2**31 - 1
+
+Count = Annotated[
+    int,
+    Field(ge=1, le=LARGEST_COUNT),
+    WithJsonSchema({"type": "integer", "minimum": 1}),
+]
+"""Rounds, attempts and pieces, from 1 to what a 32-bit column holds.
+
+The schema leaves the upper bound out: nobody can have written more, so that saying it now would
+only look like a narrower message.
+"""
+
+Number = Annotated[int, Field(ge=0, le=LARGEST_COUNT), WithJsonSchema({"type": "integer"})]
+"""Names one of several by a count, such as an attempt; bounded in the same way."""
 
 
 class Value(BaseModel):
@@ -71,7 +88,7 @@ class SagaMessage(Message):
 
     checkout_id: UUID
     step: Step
-    round: int = Field(1, ge=1)
+    round: Count = 1
 
     @property
     def key(self) -> str:

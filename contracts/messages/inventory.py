@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from contracts.messages.base import Event, Message, SagaCommand, SagaReply, Step
+from contracts.messages.base import Event, Message, Number, SagaCommand, SagaReply, Step
 from contracts.messages.parts import Shortage, StockLine
 from contracts.topics import (
     INVENTORY_AVAILABILITY,
@@ -68,7 +68,7 @@ class ExtendReservation(SagaCommand):
     topic: ClassVar[Topic] = INVENTORY_COMMANDS
 
     step: Literal[Step.EXTEND] = Step.EXTEND
-    reservation_round: int
+    reservation_round: Number
     expires_at: AwareDatetime
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.messages.base import Event, Message, SagaCommand, SagaMessage, Step
+from contracts.messages.base import Event, Message, Number, SagaCommand, SagaMessage, Step
 from contracts.messages.parts import Address, OrderLine, PaymentMethod, ShippingLine
 from contracts.topics import ORDER_COMMANDS, ORDER_EVENTS, ORDER_REPLIES, Topic
 
@@ -171,7 +171,7 @@ class OrderPaymentFailed(OrderEvent):
 
     type: ClassVar[str] = "order.payment_failed.v1"
 
-    attempt: int
+    attempt: Number
     code: str
     window_closes_at: AwareDatetime
 

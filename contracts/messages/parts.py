@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from contracts.messages.base import Value
+from contracts.messages.base import Count, Value
 
 
 class Discount(Value):
@@ -30,7 +30,7 @@ class PricedLine(Value):
     """
 
     unit_price_minor: int = Field(ge=0)
-    quantity: int = Field(ge=1)
+    quantity: Count
     discounts: tuple[Discount, ...] = ()
     taxes: tuple[Tax, ...] = ()
     net_minor: int = Field(ge=0)
@@ -64,7 +64,7 @@ class StockLine(Value):
     """So many pieces of one SKU."""
 
     sku: str
-    quantity: int = Field(ge=1)
+    quantity: Count
 
 
 class Shortage(Value):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.messages.base import Event, Message, SagaCommand, SagaReply, Step
+from contracts.messages.base import Event, Message, Number, SagaCommand, SagaReply, Step
 from contracts.messages.parts import NextAction, PaymentMethod
 from contracts.topics import ORDER_REPLIES, PAYMENT_COMMANDS, PAYMENT_EVENTS, Topic
 
@@ -17,7 +17,7 @@ class PaymentCommand(SagaCommand):
     topic: ClassVar[Topic] = PAYMENT_COMMANDS
 
     payment_id: UUID
-    attempt: int
+    attempt: Number
 
 
 class ChargePayment(PaymentCommand):
@@ -77,7 +77,7 @@ class PaymentReply(SagaReply):
 
     step: Literal[Step.CHARGE, Step.CAPTURE, Step.CLOSE_PAYMENT, Step.REFUND] = Step.CHARGE
     payment_id: UUID
-    attempt: int
+    attempt: Number
 
 
 class PaymentSucceeded(PaymentReply):
@@ -213,7 +213,7 @@ class ProviderReported(Message):
 
     checkout_id: UUID
     payment_id: UUID
-    attempt: int
+    attempt: Number
     operation_id: UUID
     report: int = 1
     outcome: str

@@ -7,13 +7,10 @@ is read from the message, or from the envelope of one that cannot be decoded.
 from typing import Literal, TypedDict
 from uuid import UUID
 
-from contracts.messages.base import SagaMessage, Step
+from contracts.messages.base import LARGEST_COUNT, SagaMessage, Step
 from contracts.messages.inventory import ReservationDue
 from contracts.messages.order import DeadlinePassed, StepBlocked, StepUnblocked
 from messaging.delivery import Delivery
-
-LARGEST_ROUND = 2**31 - 1
-"""What a column holds; an envelope that says more is not one of ours."""
 
 REMINDERS = (DeadlinePassed, ReservationDue)
 """They come again by themselves: without one of them its step goes on as if it had been handled."""
@@ -63,9 +60,9 @@ def question(delivery: Delivery) -> Question | None:
             shop_id=body.shop_id, checkout_id=body.checkout_id, step=body.step, round=body.round
         )
     envelope = delivery.envelope
-    if envelope is None or envelope.step is None or "\x00" in envelope.shop_id:
+    if envelope is None or envelope.step is None:
         return None
-    if envelope.round is None or not 1 <= envelope.round <= LARGEST_ROUND:
+    if envelope.round is None or not 1 <= envelope.round <= LARGEST_COUNT:
         return None
     try:
         checkout_id, step = UUID(envelope.correlation_id), Step(envelope.step)

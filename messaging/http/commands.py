@@ -25,6 +25,7 @@ from messaging.http.declared import Declared, RequestHeader
 from messaging.http.problems import Problem
 from messaging.http.tokens import OPTIONAL_CUSTOMER, identity_of
 from messaging.points import Point, reach
+from messaging.storable import has_nul
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
@@ -212,16 +213,8 @@ class _CommandRequest(Request):
             self._json = orjson.loads(self._body)
         except orjson.JSONDecodeError:
             raise Problem(400, "malformed-json", "The body is not valid JSON") from None
-        if b"\\u0000" in self._body and _has_nul(self._json):
+        if b"\\u0000" in self._body and has_nul(self._json):
             raise Problem(422, "invalid-request", "Text must not contain the NUL character")
-
-
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any("\x00" in name or _has_nul(item) for name, item in value.items())
-    return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
 def _key_of(request: StarletteRequest) -> str:

@@ -73,3 +73,35 @@ def test_a_message_weighs_as_many_lines_as_it_is_about() -> None:
 def test_depth_is_only_an_error(depth: int) -> None:
     delivery = deliver(record(b"[" * depth, good_headers()), INVENTORY_COMMANDS)
     assert delivery.error is not None
+
+
+@pytest.mark.parametrize(
+    ("field", "content", "error"),
+    [
+        ("shop_id", '"a\\u0000b"', "a text has the NUL character in it"),
+        ("unknown", '{"a\\u0000": 1}', "a text has the NUL character in it"),
+        ("unknown", "[9223372036854775808]", "a number is beyond 64 bits"),
+        ("unknown", "[-9223372036854775809]", "a number is beyond 64 bits"),
+        ("unknown", "9223372036854775807", None),
+        ("unknown", '"a\\\\u0000b"', None),
+        ("unknown", '"12345678901234567890"', None),
+    ],
+)
+def test_what_no_column_holds_is_an_error(field: str, content: str, error: str | None) -> None:
+    body = reserve(new_id()).model_dump_json()
+    value = f'{body[:-1]},"{field}":{content}}}'.encode()
+
+    delivery = deliver(record(value, good_headers()), INVENTORY_COMMANDS)
+
+    assert (delivery.error and str(delivery.error)) == error
+
+
+@pytest.mark.parametrize(("count", "fits"), [(2**31 - 1, True), (2**31, False)])
+@pytest.mark.parametrize("field", ["round", "quantity"])
+def test_rounds_and_pieces_fit_their_columns(field: str, count: int, fits: bool) -> None:
+    body = orjson.loads(reserve(new_id()).model_dump_json())
+    (body if field == "round" else body["lines"][0])[field] = count
+
+    delivery = deliver(record(orjson.dumps(body), good_headers()), INVENTORY_COMMANDS)
+
+    assert (delivery.error is None) == fits
