@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 
 Path = tuple[str | int, ...]
 
-SETTINGS = {"signing_key": "k" * 32}
+SETTINGS: dict[str, Any] = {"signing_key": "k" * 32}
 SERVICES: dict[str, Callable[[str], Service]] = {
     "cart": lambda url: cart_service.app.build(CartSettings(database_url=url, **SETTINGS)),
     "inventory": lambda url: inventory_service.app.build(
