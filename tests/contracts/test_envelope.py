@@ -15,9 +15,8 @@ from contracts.envelope import (
     usable_id,
 )
 
-words = st.text(
-    st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1, max_size=60
-)
+WRITABLE = st.characters(exclude_characters="\x00", codec="utf-8")
+words = st.text(WRITABLE, min_size=1, max_size=60)
 whole = st.integers(0, 10**12)
 moments = st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3.5))]))
 envelopes = st.builds(
