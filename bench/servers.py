@@ -1,6 +1,7 @@
 """Databases and topics of a benchmark's own, gone at its end, and servers where none run."""
 
 import asyncio
+import fcntl
 import subprocess
 import sys
 import tempfile
@@ -26,10 +27,12 @@ def _made_home() -> Path:
 
 @asynccontextmanager
 async def embedded_servers() -> AsyncIterator[Servers]:
-    """The pair of the local runtime in a temporary directory, both gone at the end."""
+    """The pair of the local runtime in a temporary directory; both end with us, however we do."""
     home = _made_home()
-    command = [sys.executable, "-m", "trolley.runtime.servers"]
-    command += ["--home", str(home / "home"), "--remove", str(home)]
+    lease = (home / "lease").open("a+")
+    fcntl.flock(lease, fcntl.LOCK_SH)
+    command = [sys.executable, "-m", "trolley.runtime.servers", "--home", str(home / "home")]
+    command += ["--lease", lease.name, "--remove", str(home)]
     process = await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL)
     try:
         async with asyncio.timeout(SERVERS_START_SECONDS):
@@ -42,6 +45,7 @@ async def embedded_servers() -> AsyncIterator[Servers]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+        lease.close()
 
 
 @asynccontextmanager
