@@ -209,6 +209,24 @@ async def test_servers_that_are_killed_come_back(
     assert process().restarts == before.restarts + 1
 
 
+async def test_a_frozen_postgresql_answers_nobody_until_it_is_thawed(running: Runtime) -> None:
+    connection = await asyncpg.connect(running.database_url("fake"))
+    try:
+        running.freeze_server("postgres")
+        try:
+            with pytest.raises(TimeoutError):
+                await connection.fetchval("SELECT 1", timeout=0.5)
+            with pytest.raises((OSError, TimeoutError)):
+                await asyncpg.connect(running.database_url("fake"), timeout=0.5)
+        finally:
+            running.thaw_server("postgres")
+        fresh = await asyncpg.connect(running.database_url("fake"), timeout=20)
+        assert await fresh.fetchval("SELECT 1") == 1
+        await fresh.close()
+    finally:
+        connection.terminate()
+
+
 async def test_a_second_supervisor_is_refused(running: Runtime) -> None:
     second = stack(running.home.path)
 

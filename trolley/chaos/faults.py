@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Literal, TypeAlias, assert_never
+
+Server: TypeAlias = Literal["kafka", "postgres"]
 
 
 class Kind(StrEnum):
@@ -13,9 +15,25 @@ class Kind(StrEnum):
     FREEZE_SERVICE = "freeze-service"
     SCALE_SERVICE = "scale-service"
     KILL_RELAY = "kill-relay"
+    FREEZE_RELAY = "freeze-relay"
     DROP_CONNECTIONS = "drop-connections"
     KILL_KAFKA = "kill-kafka"
+    FREEZE_KAFKA = "freeze-kafka"
+    RESTART_KAFKA = "restart-kafka"
     KILL_POSTGRES = "kill-postgres"
+    FREEZE_POSTGRES = "freeze-postgres"
+    RESTART_POSTGRES = "restart-postgres"
+
+    @property
+    def server(self) -> Server | None:
+        """The server that it strikes; None where it strikes a service."""
+        match self:
+            case Kind.KILL_KAFKA | Kind.FREEZE_KAFKA | Kind.RESTART_KAFKA:
+                return "kafka"
+            case Kind.KILL_POSTGRES | Kind.FREEZE_POSTGRES | Kind.RESTART_POSTGRES:
+                return "postgres"
+            case _:
+                return None
 
 
 def meaning(kind: Kind) -> str:
@@ -31,12 +49,22 @@ def meaning(kind: Kind) -> str:
             return "a replica is removed with its memberships, and added again later"
         case Kind.KILL_RELAY:
             return "SIGKILL to the very replica that leads a lane of the relay"
+        case Kind.FREEZE_RELAY:
+            return "SIGSTOP to the replica that leads a lane, as long, then SIGCONT"
         case Kind.DROP_CONNECTIONS:
             return "PostgreSQL ends all connections of a service"
         case Kind.KILL_KAFKA:
             return "SIGKILL to Kafka"
+        case Kind.FREEZE_KAFKA:
+            return "SIGSTOP to Kafka for longer than a session timeout, then SIGCONT"
+        case Kind.RESTART_KAFKA:
+            return "SIGTERM to Kafka, which is started again when it has ended"
         case Kind.KILL_POSTGRES:
             return "SIGKILL to PostgreSQL"
+        case Kind.FREEZE_POSTGRES:
+            return "SIGSTOP to all processes of PostgreSQL, as long, then SIGCONT"
+        case Kind.RESTART_POSTGRES:
+            return "a fast shutdown of PostgreSQL, which is started again when it has ended"
         case _:
             assert_never(kind)
 
@@ -45,8 +73,8 @@ def meaning(kind: Kind) -> str:
 class Fault:
     """One fault. What does not apply to its kind is None.
 
-    The replica that leads a lane is found when it is to be killed: no plan can know it.
-    `lasts_seconds`: how long a replica stays frozen, or scaled away; other faults last no time.
+    The replica that leads a lane is found when it is to be struck: no plan can know it.
+    `lasts_seconds`: how long its victim stays frozen, or scaled away; other faults last no time.
     """
 
     kind: Kind
@@ -59,10 +87,9 @@ class Fault:
     def victim(self) -> str:
         """Whom it strikes, in words."""
         if self.service is None:
-            return "Kafka" if self.kind is Kind.KILL_KAFKA else "PostgreSQL"
-        if self.lane is not None:
-            return f"{self.service}, leader of the {self.lane} lane"
-        return self.service if self.slot is None else f"{self.service}-{self.slot}"
+            return "Kafka" if self.kind.server == "kafka" else "PostgreSQL"
+        replica = self.service if self.slot is None else f"{self.service}-{self.slot}"
+        return replica if self.lane is None else f"{replica}, leader of the {self.lane} lane"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.victim}"

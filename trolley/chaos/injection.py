@@ -4,12 +4,12 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal, assert_never
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 import asyncpg
 
-from trolley.chaos.faults import Fault, Kind
+from trolley.chaos.faults import Fault, Kind, Server
 from trolley.chaos.replica import Probe
 from trolley.chaos.settings import ChaosSettings
 from trolley.runtime.errors import KafkaUnavailable
@@ -68,13 +68,21 @@ class Injector:
             case Kind.SCALE_SERVICE:
                 return await self._scale(fault)
             case Kind.KILL_RELAY:
-                return await self._kill_leader(fault)
+                leader = await self._leader(fault)
+                return await self._kill_service(replace(fault, slot=leader))
+            case Kind.FREEZE_RELAY:
+                leader = await self._leader(fault)
+                return await self._freeze(replace(fault, slot=leader))
             case Kind.DROP_CONNECTIONS:
                 return await self._drop_connections(fault)
-            case Kind.KILL_KAFKA:
-                return await self._kill_server(fault, "kafka", self._kafka_answers)
-            case Kind.KILL_POSTGRES:
-                return await self._kill_server(fault, "postgres", self._postgres_answers)
+            case Kind.KILL_KAFKA | Kind.KILL_POSTGRES:
+                return await self._down(fault, self._runtime.kill_server(_server(fault)))
+            case Kind.RESTART_KAFKA:
+                return await self._down(fault, self._runtime.restart_kafka())
+            case Kind.RESTART_POSTGRES:
+                return await self._down(fault, self._runtime.restart_postgres())
+            case Kind.FREEZE_KAFKA | Kind.FREEZE_POSTGRES:
+                return await self._freeze_server(fault)
             case _:
                 assert_never(fault.kind)
 
@@ -114,6 +122,15 @@ class Injector:
             self._runtime.signal(service, signal.SIGCONT, slot)
         return Injected(fault, fault.victim, struck_at, time.monotonic())
 
+    async def _freeze_server(self, fault: Fault) -> Injected:
+        server, struck_at = _server(fault), time.monotonic()
+        self._runtime.freeze_server(server)
+        try:
+            await asyncio.sleep(fault.lasts_seconds)
+        finally:
+            self._runtime.thaw_server(server)
+        return Injected(fault, fault.victim, struck_at, time.monotonic())
+
     async def _scale(self, fault: Fault) -> Injected:
         service, slot = _replica(fault)
         urls = self._runtime.urls(service)
@@ -142,7 +159,8 @@ class Injector:
             partitions_moved_seconds=moved_seconds,
         )
 
-    async def _kill_leader(self, fault: Fault) -> Injected:
+    async def _leader(self, fault: Fault) -> int:
+        """The slot of the replica that leads the fault's lane. Raises `NotInjected`."""
         service, lane = fault.service or "", fault.lane or ""
         leader: int | None = None
 
@@ -155,10 +173,7 @@ class Injector:
 
         if not await self._happens(found, self._settings.leader_seconds) or leader is None:
             raise NotInjected(f"nobody leads the {lane} lane of {service}")
-        struck_at = time.monotonic()
-        await self._runtime.kill(service, leader)
-        victim = f"{service}-{leader}, leader of the {lane} lane"
-        return Injected(fault, victim, struck_at, struck_at)
+        return leader
 
     async def _drop_connections(self, fault: Fault) -> Injected:
         service = fault.service or ""
@@ -173,14 +188,11 @@ class Injector:
             raise NotInjected(f"{service}'s connections could not be ended: {error}") from error
         return Injected(fault, fault.victim, struck_at, time.monotonic(), connections=ended)
 
-    async def _kill_server(
-        self,
-        fault: Fault,
-        name: Literal["kafka", "postgres"],
-        answers: Callable[[], Awaitable[bool]],
-    ) -> Injected:
+    async def _down(self, fault: Fault, struck: Awaitable[None]) -> Injected:
+        """A server goes down and comes back; `struck` is how it goes."""
+        answers = self._kafka_answers if _server(fault) == "kafka" else self._postgres_answers
         struck_at = time.monotonic()
-        await self._runtime.kill_server(name)
+        await struck
         if not await self._happens(answers, self._settings.recovery_seconds):
             raise NotInjected(f"{fault.victim} is not back")
         back_at = time.monotonic()
@@ -214,6 +226,12 @@ class Injector:
                 return False
             await asyncio.sleep(self._settings.recovery_poll_seconds)
         return True
+
+
+def _server(fault: Fault) -> Server:
+    if fault.kind.server is None:
+        raise ValueError(f"{fault.kind} strikes no server")
+    return fault.kind.server
 
 
 def _replica(fault: Fault) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from itertools import count
-from typing import get_args
+from typing import assert_never, get_args
 
 from contracts.topics import Lane
 from trolley.chaos.faults import Fault, Kind, Strike
@@ -49,14 +49,18 @@ def _fault(
 ) -> Fault:
     service = chance.choice(NAMES)
     slot = chance.randrange(settings.replicas)
+    frozen = session_seconds + chance.uniform(
+        settings.freeze_beyond_shortest_seconds, settings.freeze_beyond_longest_seconds
+    )
     match kind:
         case Kind.KILL_SERVICE | Kind.DRAIN_SERVICE:
             return Fault(kind, service, slot)
         case Kind.FREEZE_SERVICE:
-            lasts = session_seconds + chance.uniform(
-                settings.freeze_beyond_shortest_seconds, settings.freeze_beyond_longest_seconds
-            )
-            return Fault(kind, service, slot, lasts_seconds=lasts)
+            return Fault(kind, service, slot, lasts_seconds=frozen)
+        case Kind.FREEZE_RELAY:
+            return Fault(kind, service, lane=chance.choice(get_args(Lane)), lasts_seconds=frozen)
+        case Kind.FREEZE_KAFKA | Kind.FREEZE_POSTGRES:
+            return Fault(kind, lasts_seconds=frozen)
         case Kind.SCALE_SERVICE:
             lasts = chance.uniform(
                 settings.scaled_down_shortest_seconds, settings.scaled_down_longest_seconds
@@ -66,8 +70,10 @@ def _fault(
             return Fault(kind, service, lane=chance.choice(get_args(Lane)))
         case Kind.DROP_CONNECTIONS:
             return Fault(kind, service)
-        case Kind.KILL_KAFKA | Kind.KILL_POSTGRES:
+        case Kind.KILL_KAFKA | Kind.KILL_POSTGRES | Kind.RESTART_KAFKA | Kind.RESTART_POSTGRES:
             return Fault(kind)
+        case _:
+            assert_never(kind)
 
 
 def _beside(

@@ -1,6 +1,7 @@
 """Child processes that cannot outlive their supervisor."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -65,6 +66,18 @@ class Child:
     def signal(self, number: int) -> None:
         """Sends a signal if it still runs."""
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """SIGSTOP to it, and to all that it has begun: a server is many processes."""
+        self.signal(signal.SIGSTOP)  # first, so that it begins no more
+        for pid in _begun_by(self.pid):
+            _signal(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to all that `freeze` stopped."""
+        for pid in _begun_by(self.pid):
+            _signal(pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
 
 class Children:
@@ -256,3 +269,23 @@ def last_line(log: Path) -> str | None:
     """The last line of a log that says something, for an error sentence."""
     lines = (line.strip() for line in reversed(tail(log).splitlines()))
     return next((line for line in lines if line), None)
+
+
+def _begun_by(pid: int) -> list[int]:
+    """The processes that a process has begun, and those that they have."""
+    shown = subprocess.run(
+        ["/bin/ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    begun: dict[int, list[int]] = {}
+    for line in shown.splitlines():
+        child, parent = map(int, line.split())
+        begun.setdefault(parent, []).append(child)
+    found = begun.get(pid, [])
+    for one in found:
+        found += begun.get(one, [])
+    return found
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

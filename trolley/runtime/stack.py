@@ -291,6 +291,18 @@ class Runtime:
                 # The restart has not begun; it must be taken neither for alive nor for ready.
                 kept.child, kept.state = None, "restarting"
 
+    def freeze_server(self, name: Literal["kafka", "postgres"]) -> None:
+        """Stops an embedded server in the middle of what it does, until `thaw_server`."""
+        kept = self._kept[name]
+        if kept.child is not None:
+            kept.child.freeze()
+
+    def thaw_server(self, name: Literal["kafka", "postgres"]) -> None:
+        """Lets a server that `freeze_server` stopped go on."""
+        kept = self._kept[name]
+        if kept.child is not None:
+            kept.child.thaw()
+
     def signal(self, service: str, number: int, slot: int = 0) -> None:
         """Sends any signal to a replica, such as SIGSTOP and SIGCONT to freeze it for a while."""
         kept = self._kept[instance_name(service, slot)]
