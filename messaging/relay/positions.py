@@ -1,10 +1,13 @@
 """Where a transactional lane has come to: the last of its committed positions on Kafka."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from contracts.envelope import usable_id
 from contracts.messages.relay import RelayPosition
 from contracts.topics import RELAY_POSITIONS
 from messaging.kafka import client_options
@@ -40,6 +43,40 @@ async def last_position(kafka: KafkaSettings, transactional_id: str) -> RelayPos
         return None
     finally:
         await consumer.stop()
+
+
+async def message_ids(
+    kafka: KafkaSettings, transactional_id: str, begun_at: Mapping[TopicPartition, int]
+) -> list[UUID]:
+    """The messages that an open transaction of a lane holds, by where it begins in each partition.
+
+    Raises `KafkaError`.
+    """
+    consumer = _consumer(kafka, "read_uncommitted")
+    found: list[UUID] = []
+    try:
+        await consumer.start()
+        consumer.assign(list(begun_at))
+        ends = await consumer.end_offsets(list(begun_at))
+        for place, begin in begun_at.items():
+            consumer.seek(place, begin)
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=FETCH_WAIT_MS)).values():
+                for record in records:
+                    found += _message_ids(record, kafka.topic_prefix, transactional_id)
+        return found
+    finally:
+        await consumer.stop()
+
+
+def _message_ids(record: Any, prefix: str, transactional_id: str) -> Iterable[UUID]:
+    """Of an event its own id; of the lane's position those that it names, of another's none."""
+    if record.topic != prefix + RELAY_POSITIONS.name:
+        message_id = usable_id(record.headers)
+        return () if message_id is None else (message_id,)
+    if record.key != transactional_id.encode():
+        return ()
+    return RelayPosition.model_validate_json(record.value).message_ids
 
 
 async def _last_of(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -44,6 +45,9 @@ _DELETE_PUBLISHED = """
     DELETE FROM outbox o USING unnest($2::bigint[], $3::uuid[]) AS p (id, message_id)
     WHERE o.lane = $1 AND o.id = p.id AND o.message_id = p.message_id
 """
+_ARE_THERE = """
+    SELECT EXISTS (SELECT FROM outbox WHERE lane = $1 AND message_id = ANY($2::uuid[]))
+"""
 _FLAG = "UPDATE outbox SET flagged_at = now(), flag_reason = $3 WHERE lane = $1 AND id = $2"
 
 
@@ -76,6 +80,12 @@ async def delete(connection: Any, lane: Lane, ids: Sequence[int], service: str) 
 async def delete_published(connection: Any, lane: Lane, position: RelayPosition) -> None:
     """Take out the rows that a position names, as far as they are still there."""
     await connection.execute(_DELETE_PUBLISHED, lane, position.outbox_ids, position.message_ids)
+
+
+async def are_there(connection: Any, lane: Lane, message_ids: Sequence[UUID]) -> bool:
+    """Whether any of these messages is not known to be on Kafka yet."""
+    found: bool = await connection.fetchval(_ARE_THERE, lane, message_ids)
+    return found
 
 
 async def flag(

@@ -6,26 +6,33 @@ transaction, reads the last position, and deletes exactly those rows before it s
 is on the topic, for readers of committed records, if and only if its id stands in a position;
 and it is deleted only then.
 
+A batch is deleted when readers of committed records have got past it, which is a little later than
+its commit: Kafka can forget to write the markers that end a transaction. Who takes over ends it.
+
 There is one way out of every failure: the producer is dropped, and the next one starts over.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from contracts.messages.relay import RelayPosition
+from contracts.topics import RELAY_POSITIONS, TOPICS
 from messaging.clock import utc_now
 from messaging.kafka import client_options
 from messaging.outbox import address
 from messaging.points import Point, reach
 from messaging.relay import rows as outbox
 from messaging.relay.lead import START_SECONDS, Relay
-from messaging.relay.positions import last_position
+from messaging.relay.markers import Last, Markers
+from messaging.relay.positions import last_position, message_ids
 from messaging.relay.producers import close
 from messaging.relay.rows import Place
 from messaging.settings import KafkaSettings, RelaySettings
@@ -36,6 +43,10 @@ log = structlog.get_logger()
 TRANSACTION_SECONDS = 10
 """A transaction that nobody ends is aborted by the broker: as long may a frozen or dead relay keep
 readers of committed records waiting."""
+
+FORGOTTEN_SECONDS = 30
+"""Others' transactions, each ended within TRANSACTION_SECONDS, keep readers from our position for
+less than this; if nobody has got past it by then its own end is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,9 @@ class TransactionalRelay(Relay):
     ) -> None:
         super().__init__(service, database_url, kafka, settings)
         self._backoff = Backoff(settings.retry_first_ms, settings.retry_longest_ms)
+        self._position: dict[TopicPartition, int] = {}
+        """Where our last one stands, while nobody has seen readers get past it."""
+        self._position_at = 0.0
 
     @property
     def _transactional_id(self) -> str:
@@ -69,7 +83,9 @@ class TransactionalRelay(Relay):
     async def _lead(self, connection: Any, stop: asyncio.Event) -> None:
         """Take over and carry; after a failure, take over from ourselves."""
         most = self._settings.batch_rows
-        while await self._has_rows(connection, stop):
+        unsettled = await self._has_begun()
+        while unsettled or self._position or await self._has_rows(connection, stop):
+            unsettled = False
             producer = AIOKafkaProducer(
                 **client_options(self._kafka),
                 client_id=f"{self._service}-events-relay",
@@ -80,8 +96,9 @@ class TransactionalRelay(Relay):
                 linger_ms=0,
             )
             try:
-                await self._take_over(connection, producer)
-                failed, carried = await self._carry(connection, producer, stop, most)
+                async with self._markers() as markers:
+                    await self._take_over(connection, producer, markers)
+                    failed, carried = await self._carry(connection, producer, markers, stop, most)
             finally:
                 await close(producer)
             if failed is None:
@@ -106,12 +123,16 @@ class TransactionalRelay(Relay):
             )
             await self._backoff.rest(stop)
 
-    async def _has_rows(self, connection: Any, stop: asyncio.Event) -> bool:
-        """Wait until there is something to send; False when stopped.
+    async def _has_begun(self) -> bool:
+        """Whether this lane has ever sent: then its predecessor's end may keep others waiting."""
+        async with asyncio.timeout(START_SECONDS), self._markers() as markers:
+            return await markers.last(self._transactional_id) is not None
 
-        Until then nothing is to be settled either: what a predecessor has published and not
-        deleted is still there. So a service without events costs Kafka nothing.
-        """
+    def _markers(self) -> AbstractAsyncContextManager[Markers]:
+        return Markers.opened(self._kafka, f"{self._service}-markers")
+
+    async def _has_rows(self, connection: Any, stop: asyncio.Event) -> bool:
+        """Wait until there is something to send; False when stopped."""
         while not stop.is_set():
             self._woken.clear()
             left_out = self._rests.now()
@@ -120,25 +141,69 @@ class TransactionalRelay(Relay):
             await self._idle(stop)
         return False
 
-    async def _take_over(self, connection: Any, producer: AIOKafkaProducer) -> None:
+    async def _take_over(
+        self, connection: Any, producer: AIOKafkaProducer, markers: Markers
+    ) -> None:
         """Settle what the one before us began, and delete what it has published.
 
         Another service's open transaction may stand before our position. It ends, at the latest,
         when the broker aborts it; until then we try again.
         """
         async with asyncio.timeout(START_SECONDS):
+            last = await markers.last(self._transactional_id)
             # The broker gives us an id: by that the predecessor is fenced, and its transaction is
             # committed or aborted.
             await producer.start()
             await reach(Point.LANE_FENCED, self._service, [self.lane])
+            self._position = {}
+            if last is not None:
+                await self._end_forgotten(connection, markers, last)
             position = await last_position(self._kafka, self._transactional_id)
         if position is not None:
             await outbox.delete_published(connection, self.lane, position)
         await reach(Point.LANE_CAUGHT_UP, self._service, [self.lane])
         log.info("relay leads", lane=self.lane)
 
+    async def _end_forgotten(self, connection: Any, markers: Markers, last: Last) -> None:
+        """End what Kafka forgot to end of our predecessor's transactions, as it was meant to end.
+
+        Where the coordinator has forgotten that too, because somebody has taken over since and
+        not come so far, our own rows tell it: they are deleted only when readers have got past.
+        """
+        unended = await markers.unended(self._places(), last.producer_id)
+        if not unended:
+            return
+        commit = last.committed
+        if commit is None:
+            begun_at = {one.place: one.begun_at for one in unended}
+            ids = await message_ids(self._kafka, self._transactional_id, begun_at)
+            commit = not await outbox.are_there(connection, self.lane, ids)
+        log.error(
+            "transaction without its end",
+            transactional_id=self._transactional_id,
+            partitions=[f"{one.place.topic} {one.place.partition}" for one in unended],
+            commit=commit,
+        )
+        await markers.end(unended, commit=commit)
+
+    def _places(self) -> list[TopicPartition]:
+        """Every partition that this lane writes to."""
+        written = [
+            topic for topic in TOPICS if topic.lane == self.lane and self._service in topic.writers
+        ]
+        return [
+            TopicPartition(self._kafka.topic_prefix + topic.name, partition)
+            for topic in (*written, RELAY_POSITIONS)
+            for partition in range(topic.partitions)
+        ]
+
     async def _carry(
-        self, connection: Any, producer: AIOKafkaProducer, stop: asyncio.Event, most: int
+        self,
+        connection: Any,
+        producer: AIOKafkaProducer,
+        markers: Markers,
+        stop: asyncio.Event,
+        most: int,
     ) -> tuple[_Failed | None, Sequence[Any]]:
         """Carry batches until stopped (None) or until one fails; the rows of the last one."""
         while not stop.is_set():
@@ -148,9 +213,12 @@ class TransactionalRelay(Relay):
             )
             await reach(Point.ROWS_READ, self._service, outbox.topics_of(rows))
             if not rows:
+                self._position = self._position and await markers.missing(self._position)
+                if self._position and monotonic() - self._position_at > FORGOTTEN_SECONDS:
+                    return _Failed(TimeoutError("readers do not get past our position")), ()
                 await self._idle(stop)
                 continue
-            failed = await self._publish(producer, rows)
+            failed = await self._publish(producer, markers, rows)
             if failed is not None:
                 return failed, rows
             await reach(Point.LANE_COMMITTED, self._service, outbox.topics_of(rows))
@@ -164,8 +232,10 @@ class TransactionalRelay(Relay):
                 await happens(stop, self._settings.linger_ms / 1000)
         return None, ()
 
-    async def _publish(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> _Failed | None:
-        """Rows and their position in one transaction, committed; else what went wrong.
+    async def _publish(
+        self, producer: AIOKafkaProducer, markers: Markers, rows: Sequence[Any]
+    ) -> _Failed | None:
+        """Rows and their position in one transaction, there for readers; else what went wrong.
 
         After a failure nobody here knows whether it committed: the position will tell.
         """
@@ -182,11 +252,18 @@ class TransactionalRelay(Relay):
                 at = None
                 sent.append((at, await self._send_position(producer, rows)))
                 await reach(Point.LANE_SENT, self._service, outbox.topics_of(rows))
+                offsets: dict[TopicPartition, int] = {}
                 for place, confirmation in sent:
                     at = place
-                    await confirmation
+                    record = await confirmation
+                    offsets[record.topic_partition] = record.offset
                 at = None
                 await producer.commit_transaction()
+                # Others' transactions may keep readers from the position, which is the last sent.
+                position = record.topic_partition
+                self._position = {position: offsets.pop(position)}
+                self._position_at = monotonic()
+                await markers.came(offsets)
         except (KafkaError, TimeoutError, AssertionError) as error:
             return _Failed(error, at)
         finally:
