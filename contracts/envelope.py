@@ -67,12 +67,19 @@ class Envelope:
         return headers
 
 
+NAMES = frozenset(
+    {"ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "ce_shopid"}
+    | {"ce_correlationid", "ce_causationid", "traceparent", "ce_step", "ce_round", "ce_eventseq"}
+)
+"""The headers that an envelope is read from."""
+
+
 def parse_envelope(headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
     """The envelope in a record's headers.
 
-    Unknown headers are ignored, of a repeated one the last counts. Raises `MalformedEnvelope`
-    for a missing or malformed one, including values that are null, not UTF-8, too long, or have
-    NUL in them.
+    Headers of other names are not looked at, of a repeated one the last counts. Raises
+    `MalformedEnvelope` for a missing or malformed one, including values that are null, not UTF-8,
+    too long, or have NUL in them.
     """
     values = _decode(headers)
     if values.get("ce_specversion") != SPEC_VERSION:
@@ -107,6 +114,8 @@ def usable_id(headers: Iterable[tuple[str, bytes | None]]) -> UUID | None:
 def _decode(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in headers:
+        if name not in NAMES:
+            continue
         if value is None:
             raise MalformedEnvelope(f"header {name} is null")
         if len(value) > LARGEST_HEADER_BYTES:

@@ -21,6 +21,13 @@ class UndecodableRecord(ValueError):
     """A record is no message that this topic carries; the text says why."""
 
 
+class NewerVersion(UndecodableRecord):
+    """A message of a known name in a version that this release does not know yet."""
+
+    def __init__(self, message_type: str, known: int) -> None:
+        super().__init__(f"{message_type} is newer than version {known}, the last one known here")
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """Which topic goes to which handler."""
@@ -56,6 +63,13 @@ class Delivery:
         return getattr(body, "line_count", 0) or len(getattr(body, "lines", ()))
 
 
+NEWEST_VERSIONS = {
+    name: int(version)
+    for name, _, version in sorted(one.rpartition(".v") for one in MESSAGES_BY_TYPE)
+}
+"""The newest major version of each message that is known here, by the name without it."""
+
+
 def types_of(deliveries: Iterable[Delivery]) -> Iterable[str]:
     """What kinds of messages these are; one that says nothing of it is left out."""
     return (delivery.type for delivery in deliveries if delivery.type is not None)
@@ -84,7 +98,16 @@ def decode(value: bytes | None, message_type: str, topic: Topic) -> Message:
     """The message that a value of this type is. Raises `UndecodableRecord`."""
     kind = MESSAGES_BY_TYPE.get(message_type)
     if kind is None:
-        raise UndecodableRecord(f"unknown message type or version {message_type[:120]!r}")
+        name, _, version = message_type.rpartition(".v")
+        known = NEWEST_VERSIONS.get(name)
+        if (
+            known is not None
+            and version.isascii()
+            and version.isdecimal()
+            and int(version[:9]) > known
+        ):
+            raise NewerVersion(message_type[:120], known)
+        raise UndecodableRecord(f"unknown message type {message_type[:120]!r}")
     if kind.topic.name != topic.name:
         raise UndecodableRecord(f"{message_type} does not belong on {topic.name}")
     if value is None:
@@ -95,6 +118,6 @@ def decode(value: bytes | None, message_type: str, topic: Topic) -> Message:
         found = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in found["loc"]) or "the value"
         raise UndecodableRecord(f"{where}: {found['msg']}") from None
-    if (why := unstorable(value)) is not None:
+    if (why := unstorable(value, body)) is not None:
         raise UndecodableRecord(why)
     return body

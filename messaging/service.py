@@ -211,6 +211,11 @@ class Service:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, this process is done
             self.fail(error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self.fail(error)  # a library's own, which would end this work without a word
 
     async def _work(self, stop: asyncio.Event) -> None:
         """Consume, and do what is to be done besides, while the slot is ours."""

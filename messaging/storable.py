@@ -8,13 +8,22 @@ import json
 import re
 from typing import Any
 
+from pydantic import BaseModel
+
 _SUSPECT = re.compile(rb"\\u0000|[0-9]{19}")
 """A value without any of these holds nothing of the kind; most have none."""
 
 
-def unstorable(document: bytes) -> str | None:
-    """What of a valid JSON document no column holds, in words; None if there is nothing."""
-    return _found_in(json.loads(document)) if _SUSPECT.search(document) else None
+def unstorable(document: bytes, decoded: BaseModel) -> str | None:
+    """What of a JSON document that was decoded no column holds, in words; None if all is well.
+
+    Numbers are looked for in what was decoded: in the document they may stand as text.
+    """
+    if not _SUSPECT.search(document):
+        return None
+    if has_nul(json.loads(document)):
+        return "a text has the NUL character in it"
+    return "a number is beyond 64 bits" if _has_giant(decoded.model_dump()) else None
 
 
 def has_nul(value: Any) -> bool:
@@ -26,15 +35,9 @@ def has_nul(value: Any) -> bool:
     return isinstance(value, list) and any(map(has_nul, value))
 
 
-def _found_in(value: Any) -> str | None:
-    if has_nul(value):
-        return "a text has the NUL character in it"
-    return "a number is beyond 64 bits" if _has_giant(value) else None
-
-
 def _has_giant(value: Any) -> bool:
     if isinstance(value, int):
         return not -(2**63) <= value < 2**63
     if isinstance(value, dict):
         return any(map(_has_giant, value.values()))
-    return isinstance(value, list) and any(map(_has_giant, value))
+    return isinstance(value, list | tuple) and any(map(_has_giant, value))

@@ -1,6 +1,7 @@
 """A REST client that gives up late: what is lost on the way is sent again under the same key."""
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -163,7 +164,8 @@ def _put_off(response: aiohttp.ClientResponse) -> bool:
 
 
 def _answer(response: aiohttp.ClientResponse, content: bytes) -> Answer:
-    body = orjson.loads(content) if "json" in response.content_type else None
+    # Not orjson: a dead letter is shown as it is, and numbers beyond 64 bits would be rounded.
+    body = json.loads(content) if "json" in response.content_type else None
     if response.ok:
         return Answer(response.status, body, response.headers)
     problem = body if isinstance(body, dict) else {"title": response.reason}

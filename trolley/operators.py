@@ -41,7 +41,7 @@ async def operator(
 ) -> AsyncIterator[Operator]:
     """An operator of these services, by default at those that run in `home`.
 
-    Raises `NoServiceRuns`.
+    Raises `NoServiceRuns`, also when one of them is not ready: what it has would be left out.
     """
     found = dict(urls or {}) or _running(home, services)
     key = home.environment().get("TROLLEY_SIGNING_KEY")
@@ -49,6 +49,12 @@ async def operator(
         raise NoServiceRuns(
             f"Nothing runs in {home.path}: start `trolley up`, or give --url and "
             f"TROLLEY_SIGNING_KEY."
+        )
+    away = [] if urls else sorted({*services} - found.keys())
+    if away:
+        raise NoServiceRuns(
+            f"{', '.join(away)} cannot be asked now: see `trolley status`, or name the services to "
+            f"ask with --url."
         )
     token = customer_token(
         SecretStr(key),

@@ -1,10 +1,11 @@
 """How commands print: a console that fits its reader, and plain tables."""
 
+import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
@@ -22,10 +23,14 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def as_json_text(content: Any) -> str:
-    """Plain values and dataclasses as indented JSON; times in UTC with Z, as the APIs have them."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
-    # What asyncpg reads as an id is a subclass of UUID, which orjson leaves to `default`.
-    return orjson.dumps(content, default=str, option=options).decode()
+    """Plain values and dataclasses as indented JSON; times in UTC with Z, numbers of any size."""
+    return json.dumps(content, indent=2, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def plain_table(*titles: str) -> Table:

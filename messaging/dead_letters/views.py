@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from messaging.dead_letters.desk import Figures, Listed, Waiting
 from messaging.dead_letters.history import Entry
-from messaging.dead_letters.letters import Fault
+from messaging.dead_letters.letters import Fault, Status
 from messaging.dead_letters.replayer import Trial
 from messaging.dead_letters.runs import Run
 from messaging.dead_letters.stored import StoredLetter
@@ -139,7 +139,10 @@ class MessageView(TypedDict):
 
 
 class TrialView(TypedDict):
-    """What a replay would come to now; nothing of it is kept."""
+    """What a replay would come to now; nothing of it is kept.
+
+    `outcome` is handled, fails or overtaken; for a letter that no replay is asked for its status.
+    """
 
     id: UUID
     outcome: str
@@ -303,6 +306,8 @@ def trial_view(one: StoredLetter, trial: Trial) -> TrialView:
             attempts=1 + (before.attempts if before else 0),
         )
     outcome = "fails" if fault else "overtaken" if trial.overtaken_by else "handled"
+    if one.status in (Status.DONE, Status.DISCARDED, Status.PARKED):
+        outcome = one.status.value
     done = trial.fold if fault is None else None
     return {
         "id": one.letter.id,

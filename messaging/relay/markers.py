@@ -18,6 +18,8 @@ from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import LeaderNotAvailableError, for_code
 
 from messaging.kafka import client_options
+from messaging.relay.lead import START_SECONDS
+from messaging.relay.producers import left
 from messaging.relay.requests import describe_producers, describe_transaction, write_marker
 from messaging.settings import KafkaSettings
 
@@ -69,19 +71,20 @@ class Markers:
     @classmethod
     @asynccontextmanager
     async def opened(cls, kafka: KafkaSettings, client_id: str) -> AsyncIterator["Markers"]:
-        """Connected. Raises `KafkaError`."""
+        """Connected. Raises `KafkaError` and TimeoutError."""
         options = {**client_options(kafka), "client_id": client_id}
         client = AIOKafkaClient(**options)
         consumer = AIOKafkaConsumer(
             **options, isolation_level="read_committed", enable_auto_commit=False
         )
         try:
-            await client.bootstrap()
-            await consumer.start()
+            async with asyncio.timeout(START_SECONDS):
+                await client.bootstrap()
+                await consumer.start()
             yield cls(client, consumer)
         finally:
-            await consumer.stop()
-            await client.close()
+            await left(consumer.stop())
+            await left(client.close())
 
     async def last(self, transactional_id: str) -> Last | None:
         """The last transaction of this id; None if it never had one. Raises `KafkaError`.
@@ -107,8 +110,12 @@ class Markers:
             wait = min(2 * wait, LONGEST_POLL_SECONDS)
 
     async def missing(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Those of these offsets that such readers have not got past. Raises `KafkaError`."""
-        ends = await self._consumer.end_offsets(list(offsets))
+        """Those of these offsets that such readers have not got past.
+
+        Raises `KafkaError` and TimeoutError.
+        """
+        async with asyncio.timeout(START_SECONDS):  # without one it goes on asking for 40 s
+            ends = await self._consumer.end_offsets(list(offsets))
         return {place: at for place, at in offsets.items() if ends[place] <= at}
 
     async def unended(self, places: Iterable[TopicPartition], producer_id: int) -> list[Unended]:

@@ -11,6 +11,7 @@ from contracts.envelope import usable_id
 from contracts.messages.relay import RelayPosition
 from contracts.topics import RELAY_POSITIONS
 from messaging.kafka import client_options
+from messaging.relay.producers import left
 from messaging.settings import KafkaSettings
 
 FIRST_LOOK_RECORDS = 500
@@ -42,7 +43,7 @@ async def last_position(kafka: KafkaSettings, transactional_id: str) -> RelayPos
             look, behind = 10 * look, begin
         return None
     finally:
-        await consumer.stop()
+        await left(consumer.stop())
 
 
 async def message_ids(
@@ -66,7 +67,7 @@ async def message_ids(
                     found += _message_ids(record, kafka.topic_prefix, transactional_id)
         return found
     finally:
-        await consumer.stop()
+        await left(consumer.stop())
 
 
 def _message_ids(record: Any, prefix: str, transactional_id: str) -> Iterable[UUID]:
@@ -102,7 +103,7 @@ async def _end(kafka: KafkaSettings, place: TopicPartition) -> int:
         end: int = (await consumer.end_offsets([place]))[place]
         return end
     finally:
-        await consumer.stop()
+        await left(consumer.stop())
 
 
 def _consumer(kafka: KafkaSettings, isolation: str) -> Any:

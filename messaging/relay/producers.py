@@ -1,6 +1,7 @@
-"""Saying goodbye to a producer that is not needed any more, or not trusted."""
+"""Saying goodbye to a client of Kafka that is not needed any more, or not trusted."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
@@ -9,22 +10,37 @@ from aiokafka.errors import KafkaError
 from messaging.relay.lead import CLOSE_SECONDS
 
 
+async def left(stopping: Awaitable[None]) -> bool:
+    """Wait for a client's end, not for long; whether it came.
+
+    aiokafka's `stop` and `close` may raise the cancellation of one of their own tasks: taken for
+    ours it would end whoever says goodbye, without a word.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await stopping
+    except (KafkaError, TimeoutError):
+        return False
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return False
+    return True
+
+
 async def close(producer: AIOKafkaProducer) -> None:
     """Close a producer; what it still holds is in the outbox, so nothing waits for it.
 
     A producer that has something unsent never stops by itself, and would send it later, behind
     newer rows: it is cut.
     """
+    stopped = False
     try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await producer.stop()
-    except (KafkaError, TimeoutError):
-        await _cut(producer)
-    except asyncio.CancelledError:
-        await _cut(producer)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise  # else it was one of the producer's own tasks that was cancelled
+        stopped = await left(producer.stop())
+    finally:
+        if not stopped:
+            await _cut(producer)
 
 
 async def _cut(producer: AIOKafkaProducer) -> None:

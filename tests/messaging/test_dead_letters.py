@@ -245,7 +245,7 @@ class TestParking:
         await bench.hand(bench.delivery(reserve(checkout, 7), newer))
         assert await bench.told() == [("StepBlocked", 7)]
         (letter,) = await bench.letters()
-        assert "unknown message type or version" in letter["fault"]["error_text"]
+        assert "is newer than version 1, the last one known here" in letter["fault"]["error_text"]
 
     async def test_the_same_bytes_under_another_key_are_no_copy(self, bench: Bench) -> None:
         def under(key: bytes) -> Callable[[Record], Record]:

@@ -9,7 +9,7 @@ from contracts.ids import new_id
 from contracts.messages.inventory import ReleaseStock, ReserveStock
 from contracts.topics import INVENTORY_COMMANDS
 from messaging.clock import utc_now
-from messaging.delivery import deliver
+from messaging.delivery import NewerVersion, UndecodableRecord, deliver
 from messaging.outbox import address
 from messaging.records import Record
 from tests.messaging.example import addressed, reserve
@@ -80,18 +80,23 @@ def test_depth_is_only_an_error(depth: int) -> None:
     [
         ("shop_id", '"a\\u0000b"', "a text has the NUL character in it"),
         ("unknown", '{"a\\u0000": 1}', "a text has the NUL character in it"),
-        ("unknown", "[9223372036854775808]", "a number is beyond 64 bits"),
-        ("unknown", "[-9223372036854775809]", "a number is beyond 64 bits"),
-        ("unknown", "9223372036854775807", None),
+        ("line_count", "9223372036854775808", "a number is beyond 64 bits"),
+        ("line_count", "-9223372036854775809", "a number is beyond 64 bits"),
+        ("line_count", '"99999999999999999999"', "a number is beyond 64 bits"),
+        ("line_count", "9223372036854775807", None),
+        ("unknown", "99999999999999999999", None),
         ("unknown", '"a\\\\u0000b"', None),
         ("unknown", '"12345678901234567890"', None),
     ],
 )
 def test_what_no_column_holds_is_an_error(field: str, content: str, error: str | None) -> None:
-    body = reserve(new_id()).model_dump_json()
-    value = f'{body[:-1]},"{field}":{content}}}'.encode()
+    release = ReleaseStock(checkout_id=new_id(), reason="cancelled")
+    sent = address(release, source="test", now=utc_now())
+    assert sent.envelope is not None
+    # Of a name that comes twice the last one counts.
+    value = f'{release.model_dump_json()[:-1]},"{field}":{content}}}'.encode()
 
-    delivery = deliver(record(value, good_headers()), INVENTORY_COMMANDS)
+    delivery = deliver(record(value, tuple(sent.envelope.headers())), INVENTORY_COMMANDS)
 
     assert (delivery.error and str(delivery.error)) == error
 
@@ -105,3 +110,23 @@ def test_rounds_and_pieces_fit_their_columns(field: str, count: int, fits: bool)
     delivery = deliver(record(orjson.dumps(body), good_headers()), INVENTORY_COMMANDS)
 
     assert (delivery.error is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("message_type", "error"),
+    [
+        ("inventory.reserve_stock.v2", NewerVersion),
+        ("inventory.reserve_stock.v0", UndecodableRecord),
+        ("inventory.reserve_stock.v\u0662", UndecodableRecord),
+        ("inventory.reserve_everything.v1", UndecodableRecord),
+        ("inventory.reserve_stock", UndecodableRecord),
+    ],
+)
+def test_a_newer_version_is_told_from_what_is_unknown(
+    message_type: str, error: type[Exception]
+) -> None:
+    headers = tuple({**dict(good_headers()), "ce_type": message_type.encode()}.items())
+
+    delivery = deliver(record(b"{}", headers), INVENTORY_COMMANDS)
+
+    assert type(delivery.error) is error

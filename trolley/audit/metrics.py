@@ -11,7 +11,9 @@ SUSPECTED = Gauge(
 )
 DUE = Gauge("trolley_audit_keys_due", "Entities that wait for the next look.")
 LOOK_SECONDS = Gauge("trolley_audit_look_seconds", "How long the last look took.", ["of"])
-SINCE_LOOK = Gauge("trolley_audit_seconds_since_look", "How long ago it ended.")
+SINCE_LOOK = Gauge(
+    "trolley_audit_seconds_since_look", "How long ago it ended; before the first, since the start."
+)
 LOOKS = Counter("trolley_audit_looks", "Looks taken.", ["of"])
 FAILED = Counter("trolley_audit_looks_failed", "Looks that could not be taken.")
 FACTS = Counter("trolley_audit_facts", "Facts checked.")

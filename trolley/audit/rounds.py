@@ -34,11 +34,18 @@ class Rounds:
         self._sources = sources
         self._settings = settings
         self._looked_at: float | None = None
+        self._began = time.monotonic()
+        self._count_findings()
 
     @property
     def looked_seconds_ago(self) -> float | None:
         """How long ago the last look ended; None before the first."""
         return None if self._looked_at is None else time.monotonic() - self._looked_at
+
+    @property
+    def seconds_since_look(self) -> float:
+        """The same; before the first look how long this has been waited for."""
+        return time.monotonic() - (self._looked_at or self._began)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look, rest, look, until `stop` is set; the look that is being taken ends first."""
@@ -79,6 +86,9 @@ class Rounds:
         metrics.STATEMENTS.inc(looked.statements)
         metrics.SUSPECTED.set(looked.suspected)
         metrics.DUE.set(looked.due)
+        self._count_findings()
+
+    def _count_findings(self) -> None:
         known, now = self.findings.open(), utc_now()
         counts = dict.fromkeys((one.id for one in INVARIANTS), 0)
         for one in known:

@@ -137,14 +137,14 @@ class Desk:
         await self._post(letter["service"], f"/{letter['id']}/edits", body)
 
     async def dry_run(self, chosen: Chosen, most: int) -> list[dict[str, Any]]:
-        """What replays would come to now, letter by letter."""
+        """What replays would come to now, letter by letter; at most so many of a service."""
 
         async def of(service: str) -> list[dict[str, Any]]:
             query = urlencode([*chosen.as_query(), ("limit", str(most))])
             items = (await self._get(service, f"/dry-run?{query}"))["items"]
             return [{"service": service, **one} for one in items]
 
-        return [one for trials in await self._of_each(of) for one in trials][:most]
+        return [one for trials in await self._of_each(of) for one in trials]
 
     async def begin(
         self, action: str, chosen: Chosen, reason: str, rate_per_second: float | None

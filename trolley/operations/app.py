@@ -104,16 +104,14 @@ class Operations:
         return JsonResponse({"status": "live"})
 
     async def _ready(self) -> Response:
-        """All that the last look asked could be read."""
+        """All that the last look asked could be read; before the first there is no trouble yet."""
         trouble = self.rounds.trouble
         content = {"status": "waiting", "reason": trouble} if trouble else {"status": "ready"}
         return JsonResponse(content, 503 if trouble else 200)
 
     async def _metrics(self) -> Response:
         """Prometheus metrics."""
-        since = self.rounds.looked_seconds_ago
-        if since is not None:
-            metrics.SINCE_LOOK.set(since)
+        metrics.SINCE_LOOK.set(self.rounds.seconds_since_look)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
