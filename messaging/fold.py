@@ -16,6 +16,7 @@ import structlog
 
 from contracts.envelope import Envelope
 from contracts.messages.base import Message, SagaCommand, SagaMessage, SagaReply
+from contracts.values import quick
 from messaging import replies
 from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
@@ -70,6 +71,7 @@ class Rows:
         self._kinds.setdefault(type(row), {})[row.key] = row
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one message leads to: new versions of rows, and messages to send.
@@ -119,6 +121,7 @@ class Handler(ABC, Generic[M]):
         return False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A decoded message with its envelope; REST commands have none, and need not travel."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import SagaMessage
+from contracts.values import quick
 from messaging.database import Connection, sql
 
 
@@ -27,6 +28,7 @@ class Question:
         return cls(message.checkout_id, message.step.value, message.round)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RecordedReply:
     """The latest answer to a question, with the message id it was first sent under."""

@@ -10,7 +10,6 @@ cross any reply; only facts decide.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TypeAlias, assert_never
@@ -54,6 +53,7 @@ from contracts.messages.payment import (
     RefundFailed,
     RefundPending,
 )
+from contracts.values import replace
 from order_service.checkout.compass import next_state
 from order_service.checkout.facts import (
     Attempt,

@@ -5,7 +5,6 @@ command and waits for its answer), settles, forgets and announces; what to do wh
 `advance.py` (what a message tells) and `compass.py` (what comes next).
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Never, assert_never
 from uuid import UUID
@@ -26,6 +25,7 @@ from contracts.messages.payment import (
     ClosePayment,
     RefundPayment,
 )
+from contracts.values import replace
 from order_service.checkout.facts import (
     NO_MORE_MONEY,
     Asked,

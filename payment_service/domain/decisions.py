@@ -5,7 +5,7 @@ aside). A close that meets an open operation waits for its answer, then takes it
 one that meets a charge nobody has called yet withdraws it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
@@ -19,6 +19,7 @@ from contracts.messages.payment import (
     ProviderReported,
     RefundPayment,
 )
+from contracts.values import quick, replace
 from payment_service.domain.ledger import NOTHING, FactKind
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -94,6 +95,7 @@ class NotAuthorized(ValueError):
     """A capture of an attempt that was never authorized: no delay or repetition explains it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the decisions depend on beside the payment: the providers there are, and the backoff.
@@ -112,6 +114,7 @@ class Rules:
         return min(self.ask_first * doubled, self.ask_longest)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decided:
     """The payment after a message, and what is to be sent."""

@@ -5,7 +5,7 @@ parts moved, so that only those are written.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.parts import PaymentMethod
+from contracts.values import quick, replace
 from payment_service.domain.ledger import NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -35,6 +36,7 @@ LIVE = (Requested, Processing, ActionRequired, Authorized, Unknown)
 """States in which an attempt may still bring money; at most one attempt of a payment is in one."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to get the money. Attempt `number` has the round of its charge, and of its close.
@@ -76,6 +78,7 @@ BY_HAND = "by_hand"
 """In the place of a provider, and of its reference: a refund that was made on another way."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refund:
     """Money to be given back; refunds of one payment are counted by `round`."""
@@ -131,6 +134,7 @@ class NextCall(StrEnum):
     ASK = "ask"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Operation:
     """Something wanted of the provider, under one idempotency key for ever.
@@ -198,6 +202,7 @@ class PaymentStatus(StrEnum):
     NOT_DUE = "not_due"
 
 
+@quick
 @dataclass(frozen=True)
 class Payment:
     """The one payment of a checkout's order, with all its parts.

@@ -5,12 +5,13 @@ asked, and its ledger compared, as a real provider's could.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from contracts.values import quick, replace
 from payment_service.domain.outcomes import (
     ActionRequired,
     Authorized,
@@ -93,6 +94,7 @@ class EntryKind(StrEnum):
     REFUND_FAILED = "refund_failed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ProviderPayment:
     """A payment at the simulated provider.
@@ -129,6 +131,7 @@ class ProviderPayment:
             return Behaviour()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ProviderRefund:
     """A refund at the simulated provider; `due_at` is when a pending one ends."""
@@ -146,6 +149,7 @@ class ProviderRefund:
         return f"sim_ref_{uuid5(NAMESPACE_URL, self.refund_key).hex}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A new entry of the provider's ledger."""
@@ -155,6 +159,7 @@ class Entry:
     refund_key: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The first answer to an unsafe call: the same key gets it again, whatever came since."""
@@ -165,6 +170,7 @@ class Answer:
     outcome: Outcome
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Account:
     """What the provider holds under one charge key; `entries` are those not written yet."""
@@ -195,6 +201,7 @@ class Account:
         return replace(self, refunds=refunds, entries=self.entries + entries)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ShopperActed:
     """The shopper completed the required action, or failed it."""
