@@ -15,7 +15,7 @@ else:
 
     def replace(value, /, **changes):
         """`dataclasses.replace`, for quick values."""
-        return value.__replace__(**changes)
+        return value._replaced(changes)
 
 
 T = TypeVar("T")
@@ -47,9 +47,9 @@ def quick(kind: type[T]) -> type[T]:
             *(line.format("self") for line in end),
         ],
     )
-    kind.__replace__ = make(  # type: ignore[attr-defined]  # as all have from Python 3.13 on
-        "__replace__",
-        ["self", "/", "**changes"],
+    kind._replaced = make(  # type: ignore[attr-defined]  # called above, by that name alone
+        "_replaced",
+        ["self", "changes"],
         [
             "copy = _new(_draft)",
             *(f"copy.{name} = self.{name}" for name in names),

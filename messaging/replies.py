@@ -6,6 +6,7 @@ reply that was lost is given again; the reader's inbox drops it if it was not lo
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.messages import MESSAGES_BY_TYPE
@@ -14,8 +15,7 @@ from contracts.values import quick
 from messaging.database import Connection, sql
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Question:
+class Question(NamedTuple):
     """What (checkout, step, round) asks; its effect and its answer are unique by it."""
 
     checkout_id: UUID
@@ -25,7 +25,7 @@ class Question:
     @classmethod
     def of(cls, message: SagaMessage) -> "Question":
         """The question that a command asks, or that a reply answers."""
-        return cls(message.checkout_id, message.step.value, message.round)
+        return cls(message.checkout_id, str(message.step), message.round)
 
 
 @quick

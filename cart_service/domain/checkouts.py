@@ -396,4 +396,7 @@ def resend_after(sends: int, terms: Terms) -> timedelta:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_JSON.encode(value).encode()).hexdigest()
+
+
+_JSON = json.JSONEncoder(sort_keys=True)

@@ -291,7 +291,7 @@ class Checkout:
     @property
     def blocked(self) -> bool:
         """Does a dead letter stand in the way of an open step?"""
-        return any(wait.hold is Hold.BLOCKED for wait in self.waits)
+        return Hold.BLOCKED in [wait.hold for wait in self.waits]
 
     @property
     def live_attempt(self) -> Attempt | None:
@@ -302,7 +302,7 @@ class Checkout:
     @property
     def window_closes_at(self) -> datetime | None:
         """When the running payment window ends; None while it does not run, or is stopped."""
-        if self.order is None or self.state not in WINDOW_RUNS or self.blocked:
+        if self.state not in WINDOW_RUNS or self.order is None or self.blocked:
             return None
         live = self.live_attempt
         if live is not None and live.expected_by is not None:
@@ -329,8 +329,11 @@ class Checkout:
     @property
     def captured_minor(self) -> int:
         """All money that ever came."""
-        succeeded = sum(attempt.status is AttemptStatus.SUCCEEDED for attempt in self.attempts)
-        return succeeded * self.request.total_minor
+        captured_minor = 0
+        for attempt in self.attempts:
+            if attempt.status is AttemptStatus.SUCCEEDED:
+                captured_minor += self.request.total_minor
+        return captured_minor
 
     @property
     def refunded_minor(self) -> int:

@@ -157,8 +157,9 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
     after = decided.payment
     if after is None or after is before or after.order_id is None:
         return decided
+    status, amounts = after.status, after.amounts
     was = (before.status, before.amounts) if before else (PaymentStatus.PENDING, NOTHING)
-    if was == (after.status, after.amounts):
+    if was == (status, amounts):
         return decided
     after = replace(after, event_seq=after.event_seq + 1)
     event = messages.PaymentChanged(
@@ -167,12 +168,12 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
         payment_id=after.payment_id,
         order_id=after.order_id,
         checkout_id=after.checkout_id,
-        status=after.status,
+        status=status,
         currency=after.currency,
-        authorized_minor=after.amounts.authorized_minor,
-        captured_minor=after.amounts.captured_minor,
-        refund_pending_minor=after.amounts.refund_pending_minor,
-        refunded_minor=after.amounts.refunded_minor,
+        authorized_minor=amounts.authorized_minor,
+        captured_minor=amounts.captured_minor,
+        refund_pending_minor=amounts.refund_pending_minor,
+        refunded_minor=amounts.refunded_minor,
         changed_at=now,
     )
     return Decided(after, (*decided.messages, event))

@@ -257,7 +257,10 @@ class Payment:
     @property
     def live_attempt(self) -> Attempt | None:
         """The attempt of which money may still come."""
-        return next((attempt for attempt in self.attempts if attempt.is_live), None)
+        for attempt in self.attempts:
+            if attempt.is_live:
+                return attempt
+        return None
 
     @property
     def paid_attempt(self) -> Attempt | None:
@@ -268,7 +271,10 @@ class Payment:
 
     def attempt(self, number: int) -> Attempt | None:
         """The attempt of that number."""
-        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+        for attempt in self.attempts:
+            if attempt.number == number:
+                return attempt
+        return None
 
     def refund(self, refund_id: UUID) -> Refund | None:
         """The refund of that id."""
@@ -276,7 +282,10 @@ class Payment:
 
     def operation(self, operation_id: UUID) -> Operation | None:
         """The operation of that id."""
-        return next((found for found in self.operations if found.key == operation_id), None)
+        for operation in self.operations:
+            if operation.operation_id == operation_id:
+                return operation
+        return None
 
     def open_operation(self, attempt: int) -> Operation | None:
         """What is wanted of the provider for that attempt now; refunds aside, at most one."""
@@ -412,14 +421,22 @@ P = TypeVar("P", Attempt, Refund, Operation)
 
 
 def _replaced(parts: tuple[P, ...], part: P) -> tuple[P, ...]:
-    by_key = {other.key: other for other in parts}
-    by_key[part.key] = part
-    return tuple(by_key.values())
+    """The parts with this one in place of that of its key, or behind them."""
+    changed = list(parts)
+    keys = [other.key for other in parts]
+    if part.key in keys:
+        changed[keys.index(part.key)] = part
+    else:
+        changed.append(part)
+    return tuple(changed)
 
 
 def _new(parts: tuple[P, ...], before: tuple[P, ...]) -> Iterator[P]:
-    known = {part.key: part for part in before}
-    return (part for part in parts if known.get(part.key) is not part)
+    """Parts that are not the very ones that were there before."""
+    if parts is before:
+        return iter(())
+    known = {id(part) for part in before}
+    return (part for part in parts if id(part) not in known)
 
 
 def _status_of(state: AttemptState) -> PaymentStatus:

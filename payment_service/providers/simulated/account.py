@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias, assert_never
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID
 
+from contracts.ids import derived_id
 from contracts.values import quick, replace
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -120,7 +121,7 @@ class ProviderPayment:
     @property
     def provider_payment_id(self) -> str:
         """The provider's own id: derived, so that the same payment has it in every run."""
-        return f"sim_pay_{uuid5(NAMESPACE_URL, self.charge_key).hex}"
+        return f"sim_pay_{derived_id(NAMESPACE_URL, self.charge_key).hex}"
 
     @property
     def behaviour(self) -> Behaviour:
@@ -146,7 +147,7 @@ class ProviderRefund:
     @property
     def provider_refund_id(self) -> str:
         """The provider's own id."""
-        return f"sim_ref_{uuid5(NAMESPACE_URL, self.refund_key).hex}"
+        return f"sim_ref_{derived_id(NAMESPACE_URL, self.refund_key).hex}"
 
 
 @quick
