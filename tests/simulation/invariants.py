@@ -20,6 +20,7 @@ from order_service.checkout.facts import Hold, RefundStatus, payment_id_of
 from payment_service.domain.payment import Payment
 from tests.order_service.invariants import holds_after
 from tests.simulation.broker import Letter
+from tests.simulation.ids import numbered
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -54,21 +55,21 @@ class Books:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._effects: set[tuple[str, int]] = set()
+        self._effects: dict[str, set[UUID]] = {}
         self._last_event: dict[tuple[type, str], int] = {}
         self._paid: set[UUID] = set()
         self._held: dict[Place, int] = {}
         self._on_hand: dict[Place, int] = {}
-        self._moves: set[UUID] = set()
+        self._moves: set[tuple[UUID, str, int, int]] = set()
 
     # Messages.
 
     def took_effect(self, consumer: str, letter: Letter) -> None:
         """A transaction committed in which this message was handled."""
-        effect = consumer, letter.message_id.int
-        if effect in self._effects:
+        effects = self._effects.setdefault(consumer, set())
+        if letter.message_id in effects:
             raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
-        self._effects.add(effect)
+        effects.add(letter.message_id)
 
     def published(self, event: Event) -> None:
         """A reader of committed records has this event."""
@@ -108,9 +109,10 @@ class Books:
 
     def stock_moved(self, movement: Movement) -> None:
         """An entry of the ledger of movements was written."""
-        if movement.id in self._moves:
+        line = movement.operation_id, movement.kind, movement.round, movement.line
+        if line in self._moves:
             raise Violation(LEVELS, movement.operation_id.int, f"{movement} a second time")
-        self._moves.add(movement.id)
+        self._moves.add(line)
         place = movement.sku, movement.warehouse
         self._on_hand[place] = self._on_hand.get(place, 0) + movement.quantity
 
@@ -151,10 +153,10 @@ class Books:
 
     # Carts.
 
-    def one_active_cart(self, known: ActiveCart | None, cart: Cart) -> None:
+    def one_active_cart(self, known: ActiveCart | None, cart_id: UUID) -> None:
         """A cart is active: no other of its customer may be."""
-        if known is not None and known.cart_id != cart.cart_id:
-            raise Violation(CARTS, 0, f"{known.cart_id} and {cart.cart_id} are active")
+        if known is not None and known.cart_id != cart_id:
+            raise Violation(CARTS, 0, f"{known.cart_id} and {cart_id} are active")
 
     # The end.
 
@@ -168,7 +170,7 @@ class Books:
         payments = world.payments.database.tables.of(Payment)
         restored = world.carts.database.tables.of(Restoration)
         for number in range(1, world.shoppers.arrived + 1):
-            checkout = world.orders.checkout(UUID(int=number))
+            checkout = world.orders.checkout(numbered(number))
             if checkout is None:
                 raise Violation(ENDS, number, "the saga has never heard of it")
             self._ended(checkout)

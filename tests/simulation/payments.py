@@ -1,7 +1,7 @@
 """The payment service: its handler, and its worker with its leases and calls."""
 
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from contracts.messages.base import Message
 from contracts.messages.payment import ChargePayment, ClosePayment, ProviderReported
 from contracts.topics import PAYMENT_COMMANDS
+from contracts.values import replace
 from messaging.fold import Decision, Row
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import Rules
@@ -37,6 +38,8 @@ T = TypeVar("T")
 CALL_US = 300_000
 """Most time a call takes that goes well."""
 
+SETTINGS = PaymentSettings.model_construct()
+
 RESTART_US = 2 * SECOND_US
 """How soon a worker is back that died, and takes its own leases back."""
 
@@ -58,13 +61,12 @@ class Payments(Service):
 
     def __init__(self, world: "World", bank: Bank) -> None:
         super().__init__(world)
-        settings = PaymentSettings.model_construct()
         self._bank = bank
-        self._rules = Rules(frozenset({bank.name}), settings.ask_first, settings.ask_longest)
-        self._lease = timedelta(seconds=settings.lease_seconds)
-        self._timeout_us = int(settings.call_timeout_seconds * SECOND_US)
-        self._resend_first = timedelta(seconds=settings.report_resend_seconds)
-        self._resend_longest = timedelta(seconds=settings.report_resend_longest_seconds)
+        self._rules = Rules(frozenset({bank.name}), SETTINGS.ask_first, SETTINGS.ask_longest)
+        self._lease = timedelta(seconds=SETTINGS.lease_seconds)
+        self._timeout_us = int(SETTINGS.call_timeout_seconds * SECOND_US)
+        self._resend_first = timedelta(seconds=SETTINGS.report_resend_seconds)
+        self._resend_longest = timedelta(seconds=SETTINGS.report_resend_longest_seconds)
         self._leases: dict[UUID, Lease] = {}
         self._due: Alarms[tuple[UUID, UUID]] = Alarms(world, self._ring)
         self.open_operations: dict[UUID, UUID] = {}
@@ -76,7 +78,7 @@ class Payments(Service):
         if not isinstance(message, ChargePayment | ClosePayment):
             return
         if view.find(Payment, message.payment_id) is None:
-            view.put(
+            view.insert(
                 Payment(
                     payment_id=message.payment_id,
                     shop_id=message.shop_id,
@@ -203,7 +205,7 @@ class Payments(Service):
     def _answer(self, call: LeasedCall) -> Outcome:
         """What the bank answers; the call is noted first, because it may be what breaks a rule."""
         world, what = self.world, f"{call.call} {call.kind} {call.attempt}"
-        world.trace.note(world.now_us, "bank", what, call.checkout_id.int, call.idempotency_key)
+        world.note("bank", what, call.checkout_id.int, call.idempotency_key)
         return _finished(answer_of(self._bank, call))
 
     def _take_back(self, call: LeasedCall) -> None:
@@ -224,13 +226,15 @@ class Payments(Service):
         if not self._holds(call, operation):
             return
         name = NAMES[type(outcome)]
-        world.trace.note(world.now_us, "worker", f"{call.call} {call.kind}", whose, name)
+        world.note("worker", f"{call.call} {call.kind}", whose, name)
         now, lease = world.now, self._leases[operation.operation_id]
         answered = operation.answered or call.answers(outcome)
         if not (call.is_news(outcome) or operation.waited_for):
             asks_at = now if operation.hinted else now + self._rules.ask_delay(call.asks)
-            due = replace(operation, status=OperationStatus.DUE, claimable_at=asks_at)
-            self._put(payment, replace(due, answered=answered))
+            due = replace(
+                operation, status=OperationStatus.DUE, claimable_at=asks_at, answered=answered
+            )
+            self._put(payment, due)
             return
         lease.last, lease.reported_at = outcome, now
         reported = replace(

@@ -5,9 +5,8 @@ is small: which row is written where, and which rows a sweeper finds due.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from cart_service.domain.carts import Active, Cart, CustomerOwner, Locked, PendingStart
@@ -19,11 +18,11 @@ from cart_service.store.carts import ActiveCart, Contents, Restoration, StartToS
 from contracts.messages.base import Event, Message, SagaCommand
 from contracts.messages.inventory import ReleaseStock
 from contracts.topics import CART_COMMANDS, INVENTORY_COMMANDS, ORDER_COMMANDS, ORDER_REPLIES
+from contracts.values import replace
 from inventory_service import domain as inventory
 from inventory_service.domain import Movement, Reservation, ReservationKey, Stock
 from inventory_service.handlers import StockCommand, StockHandler
 from messaging.fold import Decision, Handler, Incoming, Row, Rows
-from messaging.outbox import Outgoing
 from messaging.replies import Question
 from order_service.checkout import Checkout, Moved, Policy, State, Tombstone
 from order_service.handlers import CheckoutHandler
@@ -34,6 +33,7 @@ from tests.simulation.catalog import OFFERS
 from tests.simulation.database import Database, ObjectFold, View
 from tests.simulation.invariants import Violation
 from tests.simulation.mutants import Mutant
+from tests.simulation.trace import How
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -42,6 +42,8 @@ RELAY_AWAY_US = 3_000_000
 """How long a relay is gone that died."""
 
 SECOND_US = 1_000_000
+
+SETTINGS = CartSettings.model_construct()
 
 EARLY_US = 20 * SECOND_US
 """By how much a sweeper's clock may be ahead."""
@@ -56,7 +58,7 @@ class Service:
 
     def __init__(self, world: "World") -> None:
         self.world = world
-        self.database = Database()
+        self.database = Database(self.kept)
         self._relay_is_up = True
 
     # What a service overrides.
@@ -80,18 +82,19 @@ class Service:
     def request(self, handler: Handler[Any], message: Any, whose: int) -> Decision | None:
         """A request of a shopper, decided at once; None when the process died under it."""
         world = self.world
-        fold = self._fold(View(self.database.tables), ())
+        view = View(self.database.tables)
+        fold = self._fold(view, ())
         decision = fold.step(handler, Incoming(message))
         if world.strikes("crash_before_commit", whose):
+            view.undo()
             return None
-        world.trace.note(world.now_us, self.name, type(message).__name__, whose, _said(decision))
-        self._commit([decision], fold)
+        world.note(self.name, type(message).__name__, whose, _said(decision))
+        self._commit([decision], fold, view)
         return decision
 
     def emit(self, message: Message) -> None:
         """A sweeper sends this, in a transaction of its own."""
-        fold = self._fold(View(self.database.tables), ())
-        self.database.outbox.append(_letter(fold.addressed(message)))
+        self.database.outbox.append(Letter(next(self.world.message_ids), message))
         self.relay()
 
     def _fold(self, view: View, messages: Sequence[object]) -> ObjectFold:
@@ -107,19 +110,16 @@ class Service:
 
     def _consume(self, topic: str, handler: Handler[Any], letters: list[Letter]) -> bool:
         """One batch: claimed, folded and committed, or nothing of it."""
-        world, inbox = self.world, self.database.inbox
-        claimed: dict[tuple[str, int], Letter] = {}
-        for letter in letters:
-            claim = topic, letter.message_id.int
-            if world.mutant is Mutant.NO_INBOX:
-                claimed[topic, len(claimed)] = letter
-            elif claim not in inbox:
-                claimed.setdefault(claim, letter)
-        fresh = list(claimed.values())
+        world, inbox = self.world, self.database.inbox.setdefault(topic, set())
+        if world.mutant is Mutant.NO_INBOX:
+            fresh = letters
+        else:
+            claimed = {letter.message_id: letter for letter in letters}
+            fresh = [letter for each, letter in claimed.items() if each not in inbox]
         view = View(self.database.tables)
         fold = self._fold(view, [letter.body for letter in fresh])
         decisions: list[Decision] = []
-        said: list[str] = []
+        said: list[How] = []
         for letter in fresh:
             self.insert_missing(view, letter.body)
             sent = len(fold.outgoing)
@@ -133,27 +133,27 @@ class Service:
             decisions.append(decision)
             said.append(_said(decision))
         if fresh and world.strikes("crash_before_commit", fresh[0].number):
+            view.undo()
             return False
-        inbox.update(claimed)
         for letter, how in zip(fresh, said, strict=True):
-            world.trace.note(world.now_us, topic, letter.body.type, letter.number, how)
+            inbox.add(letter.message_id)
+            world.note(topic, letter.body.type, letter.number, how)
             world.books.took_effect(topic, letter)
-        self._commit(decisions, fold)
+        self._commit(decisions, fold, view)
         return not (fresh and world.strikes("crash_after_commit", fresh[0].number))
 
-    def _commit(self, decisions: Iterable[Decision], fold: ObjectFold) -> None:
-        tables = self.database.tables
+    def _commit(self, decisions: Iterable[Decision], fold: ObjectFold, view: View) -> None:
+        before, kept = view.changes(), self.kept
         for decision in decisions:
             for row in decision.changed:
-                if type(row) in self.kept:
-                    before = tables.find(type(row), row.key)
-                    tables.put(row)
-                    self.saved(row, before, decision)
+                was = next(before)
+                if type(row) in kept:
+                    self.saved(row, was, decision)
         self.database.replies.update(fold.answered)
         if self.world.mutant is Mutant.OUTBOX_AFTER_COMMIT and self.world.random.random() < 0.01:
             self.world.injected["crash between commit and outbox"] += 1
             return
-        self.database.outbox.extend(map(_letter, fold.outgoing))
+        self.database.outbox += cast("list[Letter]", fold.outgoing)
         self.relay()
 
     # The relay.
@@ -166,13 +166,14 @@ class Service:
         dies = world.strikes("crash_in_relay", outbox[0].number)
         kept: list[Letter] = []
         for letter in outbox:
-            body = letter.body
-            if isinstance(body, Event):
+            queue = world.queues.get(letter.topic)
+            if queue is None:
                 # The transaction that publishes it holds its position: never sent again.
-                world.books.published(body)
-                world.shoppers.hear(body)
+                event = cast("Event", letter.body)
+                world.books.published(event)
+                world.shoppers.hear(event)
                 continue
-            world.queues[letter.topic].append(letter)
+            queue.append(letter)
             kept.append(letter)
         outbox.clear()
         if dies:
@@ -185,17 +186,12 @@ class Service:
         self.relay()
 
 
-def _letter(outgoing: Outgoing) -> Letter:
-    assert isinstance(outgoing, Letter)
-    return outgoing
-
-
-def _said(decision: Decision) -> str:
+def _said(decision: Decision) -> How:
     """How it went, for the trace."""
     result = decision.result
     if isinstance(result, Moved) and isinstance(result.checkout, Checkout):
         return result.checkout.state
-    return "" if result is None else type(result).__name__
+    return "" if result is None else type(result)
 
 
 class Orders(Service):
@@ -310,7 +306,7 @@ class Inventory(Service):
             case _:
                 pass
         if row is decision.changed[-1]:
-            self.world.books.levels_agree(each for each in decision.changed)
+            self.world.books.levels_agree(decision.changed)
 
     def _sweep(self, key: ReservationKey) -> None:
         tables = self.database.tables
@@ -358,22 +354,24 @@ class Carts(Service):
     """The carts."""
 
     name = "cart"
-    kept = frozenset({Cart, Contents, Restoration, StartToSend})
+    kept = frozenset({Cart, Contents, Restoration, StartToSend, ActiveCart})
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        settings = CartSettings.model_construct()
-        self.terms = settings.terms
-        self.limits = settings.limits
+        self.terms = SETTINGS.terms
+        self.limits = SETTINGS.limits
         self.shopping = ShopperHandler(self.limits, self.terms)
         self._due: Alarms[UUID] = Alarms(world, self._sweep)
-        self.subscribe(CART_COMMANDS.name, SagaHandler(self.limits, settings.payment_providers))
+        self.subscribe(CART_COMMANDS.name, SagaHandler(self.limits, SETTINGS.payment_providers))
 
     def saved(self, row: Row, before: Row | None, decision: Decision) -> None:
         """Keep which cart is a customer's active one, and watch for starts to send again."""
         if isinstance(row, Contents) and row.offers is not OFFERS:
             # Offers are read when a cart is loaded, and are no part of it.
             self.database.tables.put(replace(row, offers=OFFERS))
+        if isinstance(row, ActiveCart):
+            assert before is None or isinstance(before, ActiveCart)
+            self.world.books.one_active_cart(before, row.cart_id)
         if not isinstance(row, Cart):
             return
         self._index_active(row)
@@ -395,7 +393,7 @@ class Carts(Service):
         row = ActiveCart(cart.shop_id, cart.owner.customer_id, cart.currency, cart.cart_id)
         known = active.get(row.key)
         if isinstance(cart.state, Active):
-            self.world.books.one_active_cart(known, cart)
+            self.world.books.one_active_cart(known, cart.cart_id)
             active[row.key] = row
         elif known is not None and known.cart_id == cart.cart_id:
             del active[row.key]
