@@ -1,5 +1,6 @@
 """A service's database: committed rows, inbox, recorded replies and outbox, and one transaction."""
 
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -40,8 +41,8 @@ class Tables:
         self._kinds[type(row)][row.key] = row
 
     def shared(self) -> dict[type, Kind]:
-        """The very rows, for a transaction to work on."""
-        return self._kinds.copy()
+        """The very rows, for a transaction to work on; of other classes it begins with none."""
+        return defaultdict(dict, self._kinds)
 
 
 class View(Rows):
@@ -77,9 +78,7 @@ class View(Rows):
             del self._kinds[type(row)][row.key]
 
     def _take(self, kind: type, key: Hashable, row: Row) -> None:
-        rows = self._kinds.get(kind)
-        if rows is None:
-            rows = self._kinds[kind] = {}
+        rows = self._kinds[kind]
         self._before.append((row, rows.get(key)))
         rows[key] = row
 

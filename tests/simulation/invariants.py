@@ -64,12 +64,13 @@ class Books:
 
     # Messages.
 
-    def took_effect(self, consumer: str, letter: Letter) -> None:
-        """A transaction committed in which this message was handled."""
+    def took_effect(self, consumer: str, letters: Iterable[Letter]) -> None:
+        """A transaction committed in which these messages were handled."""
         effects = self._effects.setdefault(consumer, set())
-        if letter.message_id in effects:
-            raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
-        effects.add(letter.message_id)
+        for letter in letters:
+            if letter.message_id in effects:
+                raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
+            effects.add(letter.message_id)
 
     def published(self, event: Event) -> None:
         """A reader of committed records has this event."""

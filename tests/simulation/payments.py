@@ -67,10 +67,12 @@ class Payments(Service):
         self._timeout_us = int(SETTINGS.call_timeout_seconds * SECOND_US)
         self._resend_first = timedelta(seconds=SETTINGS.report_resend_seconds)
         self._resend_longest = timedelta(seconds=SETTINGS.report_resend_longest_seconds)
-        self._leases: dict[UUID, Lease] = {}
-        self._due: Alarms[tuple[UUID, UUID]] = Alarms(world, self._ring)
-        self.open_operations: dict[UUID, UUID] = {}
-        """Open operations, with the checkout of each."""
+        self._leases: dict[str, Lease] = {}
+        self._due: Alarms[str] = Alarms(world, self._ring)
+        self._places: dict[str, tuple[UUID, UUID]] = {}
+        """Payment and id of each operation by its idempotency key, which hashes in C."""
+        self.open_operations: dict[str, UUID] = {}
+        """Open operations by idempotency key, with the checkout of each."""
         self.subscribe(PAYMENT_COMMANDS.name, PaymentHandler(self._rules, lambda: None))
 
     def insert_missing(self, view: View, message: Message) -> None:
@@ -97,15 +99,16 @@ class Payments(Service):
             self._watch(row, operation)
 
     def _watch(self, payment: Payment, operation: Operation) -> None:
+        key = operation.idempotency_key
         if operation.is_open:
-            self.open_operations[operation.operation_id] = payment.checkout_id
-            key = payment.payment_id, operation.operation_id
+            self.open_operations[key] = payment.checkout_id
+            self._places[key] = payment.payment_id, operation.operation_id
             self._due.set(key, self.world.us_of(operation.claimable_at))
         else:
-            self.open_operations.pop(operation.operation_id, None)
+            self.open_operations.pop(key, None)
 
-    def _ring(self, key: tuple[UUID, UUID]) -> None:
-        payment, operation = self._find(*key)
+    def _ring(self, key: str) -> None:
+        payment, operation = self._find(*self._places[key])
         if not operation.is_open:
             return
         if operation.claimable_at > self.world.now:
@@ -134,9 +137,9 @@ class Payments(Service):
         """Lease the operation, as the statement of `store.operations.claim` does, and call."""
         makes = operation.next_call is NextCall.MAKE
         lease = Lease(next(self.world.message_ids))
-        known = self._leases.get(operation.operation_id)
+        known = self._leases.get(operation.idempotency_key)
         lease.last = None if makes or known is None else known.last
-        self._leases[operation.operation_id] = lease
+        self._leases[operation.idempotency_key] = lease
         leased = replace(
             operation,
             status=OperationStatus.LEASED,
@@ -217,7 +220,7 @@ class Payments(Service):
 
     def _holds(self, call: LeasedCall, operation: Operation) -> bool:
         leased = operation.status is OperationStatus.LEASED
-        return leased and self._leases[operation.operation_id].token == call.lease_token
+        return leased and self._leases[operation.idempotency_key].token == call.lease_token
 
     def _record(self, call: LeasedCall, outcome: Outcome) -> None:
         """Record the result, as the statement of `store.operations.record` does."""
@@ -227,7 +230,7 @@ class Payments(Service):
             return
         name = NAMES[type(outcome)]
         world.note("worker", f"{call.call} {call.kind}", whose, name)
-        now, lease = world.now, self._leases[operation.operation_id]
+        now, lease = world.now, self._leases[operation.idempotency_key]
         answered = operation.answered or call.answers(outcome)
         if not (call.is_news(outcome) or operation.waited_for):
             asks_at = now if operation.hinted else now + self._rules.ask_delay(call.asks)
@@ -249,7 +252,7 @@ class Payments(Service):
 
     def _report_again(self, payment: Payment, operation: Operation) -> None:
         """Send again what nobody decided upon: `store.operations.overdue_reports`."""
-        now, lease = self.world.now, self._leases[operation.operation_id]
+        now, lease = self.world.now, self._leases[operation.idempotency_key]
         assert lease.last is not None
         assert lease.reported_at is not None
         wait = min(max(now - lease.reported_at, self._resend_first), self._resend_longest)

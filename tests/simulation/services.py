@@ -135,10 +135,10 @@ class Service:
         if fresh and world.strikes("crash_before_commit", fresh[0].number):
             view.undo()
             return False
+        inbox.update([letter.message_id for letter in fresh])
         for letter, how in zip(fresh, said, strict=True):
-            inbox.add(letter.message_id)
             world.note(topic, letter.body.type, letter.number, how)
-            world.books.took_effect(topic, letter)
+        world.books.took_effect(topic, fresh)
         self._commit(decisions, fold, view)
         return not (fresh and world.strikes("crash_after_commit", fresh[0].number))
 
