@@ -7,6 +7,7 @@
     worker      the payment worker's leases
     bank        the simulated provider's own rules, and what goes wrong on the way to it
     shoppers    who buys, cancels, pays again, or goes away
+    dead_letters what a broken release refuses, and how it is replayed
     faults      how often what goes wrong, drawn for each world
     invariants  what must hold after each step, and at the end
     trace       what happened: a digest of it, and the story of one checkout

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.envelope import Envelope
 from contracts.messages.base import Message
-from messaging.fold import Fold, Row, Rows
+from messaging.fold import Decision, Fold, Handler, Incoming, Row, Rows
 from messaging.outbox import Outgoing
 from messaging.replies import Question, RecordedReply
 from tests.simulation.broker import Letter
@@ -89,6 +89,14 @@ class ObjectFold(Fold):
 
     ids: Iterator[UUID] = field()
     """Ids of messages: counted, so that every run of a seed has the same."""
+    decisions: list[Decision] = field(default_factory=list)
+    """What was decided, on messages and on what the saga was told of those put aside."""
+
+    def step(self, handler: Handler[Any], incoming: Incoming) -> Decision:
+        """See `Fold.step`."""
+        decision = Fold.step(self, handler, incoming)  # `super()` knows no class with slots
+        self.decisions.append(decision)
+        return decision
 
     def addressed(
         self, message: Message, cause: Envelope | None = None, message_id: UUID | None = None

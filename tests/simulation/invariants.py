@@ -10,13 +10,15 @@ from uuid import UUID
 
 from cart_service.domain.carts import Bought, Cart, Locked
 from cart_service.store.carts import ActiveCart, Restoration
-from contracts.messages.base import Event, Message
+from contracts.messages.base import Event, Message, SagaCommand
 from contracts.messages.cart import CartChanged
-from contracts.messages.order import OrderEvent, OrderPaid
+from contracts.messages.inventory import ReservationDue
+from contracts.messages.order import DeadlinePassed, OrderEvent, OrderPaid, ResolveCheckout
 from inventory_service.domain import Movement, Reservation, Status, Stock
-from messaging.fold import Row
+from messaging.fold import Decision, Row
 from order_service.checkout import Checkout, State
 from order_service.checkout.facts import Hold, RefundStatus, payment_id_of
+from order_service.store.checkouts import NewHistory
 from payment_service.domain.payment import Payment
 from tests.order_service.invariants import holds_after
 from tests.simulation.broker import Letter
@@ -39,6 +41,7 @@ class Violation(AssertionError):
 ONCE = "a message takes effect once per consumer"
 EVENTS = "events are numbered 1 to n, without gap or double"
 SAGA = "every move of the saga keeps its rules"
+BLOCKED = "a step that a dead letter is in the way of is neither asked again nor given up"
 ENDS = "every checkout ends, or needs attention for a reason"
 LEVELS = "reserved is the sum of what is held, on hand the sum of movements"
 STOCK = "a paid order has one committed reservation, any other holds no stock"
@@ -95,6 +98,22 @@ class Books:
             holds_after(before, after, tuple(messages))
         except AssertionError as broken:
             raise Violation(SAGA, after.id.int, str(broken)) from broken
+
+    def left_alone(self, before: Checkout, after: Checkout, decision: Decision) -> None:
+        """A checkout was blocked: its blocked steps were neither asked again nor given up.
+
+        Whoever asks about the step itself is answered: the backstop, and an operator.
+        """
+        told = next(row for row in decision.changed if isinstance(row, NewHistory)).entries[-1]
+        if told.message_type in (ReservationDue.type, ResolveCheckout.type):
+            return
+        blocked = {(w.step, w.round) for w in before.waits if w.hold is Hold.BLOCKED}
+        if told.message_type == DeadlinePassed.type and (told.step, told.round) in blocked:
+            raise Violation(BLOCKED, after.id.int, f"{told.step} {told.round} timed out")
+        blocked &= {(w.step, w.round) for w in after.waits if w.hold is Hold.BLOCKED}
+        for message in decision.messages:
+            if isinstance(message, SagaCommand) and (message.step, message.round) in blocked:
+                raise Violation(BLOCKED, after.id.int, f"{message.type} was sent again")
 
     # Stock.
 

@@ -4,7 +4,7 @@ A handler's `decide` and the fold around it are the product's. What stands here 
 is small: which row is written where, and which rows a sweeper finds due.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -17,6 +17,7 @@ from cart_service.settings import CartSettings
 from cart_service.store.carts import ActiveCart, Contents, Restoration, StartToSend
 from contracts.messages.base import Event, Message, SagaCommand
 from contracts.messages.inventory import ReleaseStock
+from contracts.messages.order import ResolveCheckout
 from contracts.topics import CART_COMMANDS, INVENTORY_COMMANDS, ORDER_COMMANDS, ORDER_REPLIES
 from contracts.values import replace
 from inventory_service import domain as inventory
@@ -31,6 +32,7 @@ from tests.simulation.alarms import Alarms
 from tests.simulation.broker import Letter, Queue
 from tests.simulation.catalog import OFFERS
 from tests.simulation.database import Database, ObjectFold, View
+from tests.simulation.dead_letters import BEHIND, Parked, Shelf
 from tests.simulation.invariants import Violation
 from tests.simulation.mutants import Mutant
 from tests.simulation.trace import How
@@ -59,6 +61,7 @@ class Service:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.database = Database(self.kept)
+        self.shelves: dict[str, Shelf] = {}
         self._relay_is_up = True
 
     # What a service overrides.
@@ -78,6 +81,7 @@ class Service:
             return self._consume(topic, handler, letters)
 
         self.world.queues[topic] = Queue(self.world, topic, consume)
+        self.shelves[topic] = Shelf(self, topic, handler)
 
     def request(self, handler: Handler[Any], message: Any, whose: int) -> Decision | None:
         """A request of a shopper, decided at once; None when the process died under it."""
@@ -89,7 +93,7 @@ class Service:
             view.undo()
             return None
         world.note(self.name, type(message).__name__, whose, _said(decision))
-        self._commit([decision], fold, view)
+        self._commit(fold, view)
         return decision
 
     def emit(self, message: Message) -> None:
@@ -118,19 +122,17 @@ class Service:
             fresh = [letter for each, letter in claimed.items() if each not in inbox]
         view = View(self.database.tables)
         fold = self._fold(view, [letter.body for letter in fresh])
-        decisions: list[Decision] = []
+        shelf = self.shelves[topic]
+        put: Parked = {}
         said: list[How] = []
         for letter in fresh:
-            self.insert_missing(view, letter.body)
+            if shelf.takes(letter, put, fold):
+                said.append(BEHIND)
+                continue
             sent = len(fold.outgoing)
-            try:
-                decision = fold.step(handler, Incoming(letter.body))
-            except Exception as error:
-                text = f"{letter.body.type}: {type(error).__name__}: {error}"
-                raise Violation("no message is dead-lettered", letter.number, text) from error
+            decision = self._step(handler, letter, fold, view)
             if world.mutant is Mutant.REPLY_NOT_RESENT and decision == Decision():
                 del fold.outgoing[sent:]
-            decisions.append(decision)
             said.append(_said(decision))
         if fresh and world.strikes("crash_before_commit", fresh[0].number):
             view.undo()
@@ -139,12 +141,39 @@ class Service:
         for letter, how in zip(fresh, said, strict=True):
             world.note(topic, letter.body.type, letter.number, how)
         world.books.took_effect(topic, fresh)
-        self._commit(decisions, fold, view)
+        if put:
+            shelf.keep(put)
+        self._commit(fold, view)
+        if fresh:
+            shelf.may_break(fresh[-1])
         return not (fresh and world.strikes("crash_after_commit", fresh[0].number))
 
-    def _commit(self, decisions: Iterable[Decision], fold: ObjectFold, view: View) -> None:
+    def replay(self, topic: str, letter: Letter, handle: Callable[[ObjectFold], None]) -> bool:
+        """The turn of a message that was put aside; False when the process died under it."""
+        world, view = self.world, View(self.database.tables)
+        fold = self._fold(view, [letter.body])
+        self.insert_missing(view, letter.body)
+        handle(fold)
+        if world.strikes("crash_before_commit", letter.number):
+            view.undo()
+            return False
+        world.note(topic, letter.body.type, letter.number, "replayed")
+        self._commit(fold, view)
+        return True
+
+    def _step(
+        self, handler: Handler[Any], letter: Letter, fold: ObjectFold, view: View
+    ) -> Decision:
+        self.insert_missing(view, letter.body)
+        try:
+            return fold.step(handler, Incoming(letter.body))
+        except Exception as error:
+            text = f"{letter.body.type}: {type(error).__name__}: {error}"
+            raise Violation("no message is dead-lettered", letter.number, text) from error
+
+    def _commit(self, fold: ObjectFold, view: View) -> None:
         before, kept = view.changes(), self.kept
-        for decision in decisions:
+        for decision in fold.decisions:
             for row in decision.changed:
                 was = next(before)
                 if type(row) in kept:
@@ -216,6 +245,8 @@ class Orders(Service):
         """Checkouts that have begun and are not final."""
         self.stuck: dict[UUID, int] = {}
         """Checkouts that need attention, with how often an operator has looked at them."""
+        self._blocked: set[UUID] = set()
+        """Checkouts that a dead letter is in the way of, as far as the saga was told."""
         self._due: Alarms[UUID] = Alarms(world, self._sweep, world.sweep_skew_us)
         self.subscribe(ORDER_COMMANDS.name, self.handler)
         self.subscribe(ORDER_REPLIES.name, self.handler)
@@ -235,6 +266,11 @@ class Orders(Service):
         elif row.id not in self.stuck:
             self.stuck[row.id] = 0
             self.world.at(self.world.now_us + self.OPERATOR_US, self._look_at, row.id)
+        if begun is not None and begun.blocked:
+            self.world.books.left_alone(begun, row, decision)
+        elif row.blocked and row.id not in self._blocked:
+            self._blocked.add(row.id)
+            self.world.at(self.world.now_us + self.OPERATOR_US, self._look_behind, row.id)
         deadline = row.deadline_at
         if deadline is not None:
             self._due.set(row.id, self.world.us_of(deadline))
@@ -271,6 +307,28 @@ class Orders(Service):
         self.world.shoppers.cancel(checkout_id, by="operator")
         if self.stuck.get(checkout_id, 0) in range(1, self.policy.refunds_limit + 2):
             self.world.at(self.world.now_us + self.OPERATOR_US, self._look_at, checkout_id)
+
+    def _look_behind(self, checkout_id: UUID) -> None:
+        """An operator has a blocked checkout ask again when no dead letter is in its way any more.
+
+        It was told so by one message, which may have been lost with its topic.
+        """
+        self._blocked.discard(checkout_id)
+        checkout = self.checkout(checkout_id)
+        if checkout is None or not checkout.blocked:
+            return
+        self._blocked.add(checkout_id)
+        self.world.at(self.world.now_us + self.OPERATOR_US, self._look_behind, checkout_id)
+        services = (self, self.world.inventory, self.world.payments, self.world.carts)
+        shelves = [shelf for service in services for shelf in service.shelves.values()]
+        if not any(shelf.holds(checkout_id.int) for shelf in shelves):
+            retry = ResolveCheckout(
+                checkout_id=checkout_id,
+                decision="retry",
+                reason="replayed",
+                requested_by="operator",
+            )
+            self.request(self.handler, retry, checkout_id.int)
 
     def is_hopeless(self, checkout_id: UUID) -> bool:
         """Does it need more than operators here try, having tried all they can?"""

@@ -132,6 +132,7 @@ class World:
             and all(map(hopeless, self.orders.stuck))
             and all(map(hopeless, self.payments.open_operations.values()))
             and not any(service.database.outbox for service in services)
+            and all(shelf.is_empty for service in services for shelf in service.shelves.values())
         )
 
     # Chance.
