@@ -15,7 +15,7 @@ from tests.simulation.broker import Letter
 from tests.simulation.database import ObjectFold
 
 if TYPE_CHECKING:
-    from tests.simulation.services import Service
+    from tests.simulation.service import Service
 
 MENDED_US = 600_000_000
 """Most time until the next release puts right what one broke."""

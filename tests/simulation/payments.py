@@ -28,7 +28,7 @@ from tests.simulation.alarms import Alarms
 from tests.simulation.bank import Bank
 from tests.simulation.database import View
 from tests.simulation.mutants import Mutant
-from tests.simulation.services import SECOND_US, Service
+from tests.simulation.service import SECOND_US, Service
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

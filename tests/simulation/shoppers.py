@@ -15,6 +15,7 @@ from contracts.messages.parts import Address, PaymentMethod
 from inventory_service.domain import Level, ReceiveStock, Stock, StockChange
 from tests.simulation.catalog import COLD, CURRENCY, HOT, OFFERS, SHOP, WAREHOUSES
 from tests.simulation.ids import CART_IDS, numbered
+from tests.simulation.service import SECOND_US
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOME = Address(name="Ada", line1="1 Mill Lane", city="Leeds", country="GB")
-SECOND_US = 1_000_000
 
 TOKENS = (
     *["pm_ok"] * 48,

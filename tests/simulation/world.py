@@ -14,11 +14,14 @@ from order_service.settings import OrderSettings
 from tests.simulation import faults
 from tests.simulation.bank import Bank
 from tests.simulation.broker import Queue
+from tests.simulation.carts import Carts
 from tests.simulation.ids import MESSAGE_IDS, counted
 from tests.simulation.invariants import ENDS, Books, Violation
+from tests.simulation.inventory import Inventory
 from tests.simulation.mutants import Mutant
+from tests.simulation.orders import EARLY_US, Orders
 from tests.simulation.payments import Payments
-from tests.simulation.services import EARLY_US, SECOND_US, Carts, Inventory, Orders
+from tests.simulation.service import SECOND_US
 from tests.simulation.shoppers import Shoppers
 from tests.simulation.trace import NOBODY, How, Trace
 
