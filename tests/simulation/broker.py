@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from contracts.messages.base import Message
+from contracts.messages.order import StepUnblocked
 from messaging.outbox import Outgoing
 from tests.simulation.trace import NOBODY
 
@@ -85,6 +86,8 @@ class Queue:
         """The topic is gone with everything unread, and made anew."""
         for _, _, letter in sorted(self._unread):
             self._world.note(self.name, letter.body.type, letter.number, "lost")
+            if isinstance(letter.body, StepUnblocked):
+                self._world.unheard.add(letter.number)
         self._world.unread -= len(self._unread)
         self._unread.clear()
         self._uncommitted.clear()

@@ -107,9 +107,9 @@ class Orders(Service):
             self.world.at(self.world.now_us + self.OPERATOR_US, self._look_at, checkout_id)
 
     def _look_behind(self, checkout_id: UUID) -> None:
-        """An operator has a blocked checkout ask again when no dead letter is in its way any more.
+        """An operator has a blocked checkout ask again that never heard that its way is free.
 
-        It was told so by one message, which may have been lost with its topic.
+        It is told so by one message, which may be lost with its topic.
         """
         self._blocked.discard(checkout_id)
         checkout = self.checkout(checkout_id)
@@ -119,7 +119,8 @@ class Orders(Service):
         self.world.at(self.world.now_us + self.OPERATOR_US, self._look_behind, checkout_id)
         services = (self, self.world.inventory, self.world.payments, self.world.carts)
         shelves = [shelf for service in services for shelf in service.shelves.values()]
-        if not any(shelf.holds(checkout_id.int) for shelf in shelves):
+        in_the_way = any(shelf.holds(checkout_id.int) for shelf in shelves)
+        if checkout_id.int in self.world.unheard and not in_the_way:
             retry = ResolveCheckout(
                 checkout_id=checkout_id,
                 decision="retry",

@@ -61,6 +61,8 @@ class World:
         """Counts what is planned and what arrives: a second sorting key behind each time."""
         self.unread = 0
         """Records that no consumer has read yet."""
+        self.unheard: set[int] = set()
+        """Checkouts that were told, on a topic that was lost, that a step is blocked no more."""
         self.healed = False
         self.faults = faults.drawn(self.random)
         self.injected: Counter[str] = Counter()
