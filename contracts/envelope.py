@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from contracts.values import quick
+
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
 LARGEST_HEADER_BYTES = 8 * 1024
@@ -22,6 +24,7 @@ class MalformedEnvelope(ValueError):
     """The headers of a record are no envelope; the text says which one and why."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What every message carries beside its body.

@@ -1,9 +1,9 @@
 """Where ids come from: fresh ones ordered by time, derived ones that every replica agrees on."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from uuid_utils.compat import uuid7
+from uuid_utils.compat import uuid5, uuid7
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP_SHIFT = 80

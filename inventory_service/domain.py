@@ -6,7 +6,7 @@ held reservations took.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -30,6 +30,7 @@ from contracts.messages.inventory import (
     StockReserved,
 )
 from contracts.messages.parts import Shortage, StockLine
+from contracts.values import quick, replace
 
 
 class ImpossibleLevel(ValueError):
@@ -46,6 +47,7 @@ class UnknownLevel(KeyError):
     """A reservation took pieces from a warehouse in which the SKU has no level."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Level:
     """The pieces of one SKU in one warehouse. Raises `ImpossibleLevel`."""
@@ -64,6 +66,7 @@ class Level:
         return self.on_hand - self.reserved
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stock:
     """One SKU of one shop: its levels, by priority of the warehouses, and its counters.
@@ -150,6 +153,7 @@ class Status(StrEnum):
     """Asked to commit without being held, and the stock did not suffice to take it then."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """So many pieces of one SKU from one warehouse."""
@@ -159,6 +163,7 @@ class Allocation:
     quantity: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """What one round of a checkout holds, has held, or was refused.
@@ -196,6 +201,7 @@ ReservationKey = tuple[str, UUID, int]
 """Shop, owner and round."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Allotment:
     """The lines that a reservation was given: written once, with it, and never changed."""
@@ -213,6 +219,7 @@ class MovementKind(StrEnum):
     RETURN = "return"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Movement:
     """An entry of the ledger: `quantity` pieces came (negative: went), then `on_hand` were there.
@@ -249,6 +256,7 @@ class Movement:
 Changed = Reservation | Allotment | Stock | Movement
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a command leads to: new versions of rows, and the messages to send."""
@@ -260,6 +268,7 @@ class Outcome:
 # --- allocation ---------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Short:
     """The stock does not suffice: per SKU that falls short, what is left."""
@@ -606,6 +615,7 @@ def ask(
 # --- receipts and adjustments -------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StockChange:
     """So many pieces of one SKU more in one warehouse (in an adjustment, negative: fewer)."""
@@ -615,6 +625,7 @@ class StockChange:
     quantity: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ReceiveStock:
     """Goods came in. A request: decided at once, it never travels."""
@@ -625,6 +636,7 @@ class ReceiveStock:
     lines: tuple[StockChange, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AdjustStock:
     """The books are set right, after a count or a loss. A request: it never travels."""
@@ -635,6 +647,7 @@ class AdjustStock:
     lines: tuple[StockChange, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class UnknownWarehouses:
     """Nothing is moved: the shop has no warehouse of these codes."""
@@ -642,6 +655,7 @@ class UnknownWarehouses:
     codes: tuple[str, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Overdraw:
     """A line of an adjustment that would take more than what is available.
@@ -657,6 +671,7 @@ class Overdraw:
     reserved: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Overdrawn:
     """Nothing is adjusted: these lines would go below what is reserved, or below nothing."""

@@ -9,13 +9,14 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 
 from contracts.envelope import Envelope
 from contracts.messages.base import Message, SagaCommand, SagaMessage, SagaReply
+from contracts.values import quick
 from messaging import replies
 from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
@@ -47,13 +48,15 @@ class Rows:
     """What a batch works on: rows by class and key, as of the messages folded so far."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._kinds: dict[type, dict[Hashable, Row]] = {}
+        self._kinds: dict[type, dict[Hashable, Any]] = {}
         for row in rows:
-            self._take(row)
+            self._take(type(row), row.key, row)
 
     def find(self, kind: type[R], key: Hashable) -> R | None:
         """The row, or None."""
-        return cast("R | None", self._kinds.get(kind, {}).get(key))
+        rows = self._kinds.get(kind)
+        row: R | None = None if rows is None else rows.get(key)
+        return row
 
     def get(self, kind: type[R], key: Hashable) -> R:
         """The row. Raises `MissingRow`."""
@@ -64,12 +67,16 @@ class Rows:
 
     def of(self, kind: type[R]) -> Mapping[Hashable, R]:
         """All rows of one class, read only."""
-        return MappingProxyType(cast("dict[Hashable, R]", self._kinds.get(kind, {})))
+        return MappingProxyType(self._kinds.get(kind, {}))
 
-    def _take(self, row: Row) -> None:
-        self._kinds.setdefault(type(row), {})[row.key] = row
+    def _take(self, kind: type, key: Hashable, row: Row) -> None:
+        rows = self._kinds.get(kind)
+        if rows is None:
+            rows = self._kinds[kind] = {}
+        rows[key] = row
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one message leads to: new versions of rows, and messages to send.
@@ -119,6 +126,7 @@ class Handler(ABC, Generic[M]):
         return False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """A decoded message with its envelope; REST commands have none, and need not travel."""
@@ -153,7 +161,8 @@ class Fold:
                 )
                 return Decision()
         decision = handler.decide(self.rows, body, self.now)
-        outgoing = [self.addressed(message, incoming.envelope) for message in decision.messages]
+        cause = incoming.envelope
+        outgoing = [self.addressed(message, cause) for message in decision.messages]
         self._take_over(decision, outgoing)
         return decision
 
@@ -177,8 +186,9 @@ class Fold:
 
     def _take_over(self, decision: Decision, outgoing: list[Outgoing]) -> None:
         for row in decision.changed:
-            self.rows._take(row)
-            self.changed[(type(row), row.key)] = row
+            kind, key = type(row), row.key
+            self.rows._take(kind, key, row)
+            self.changed[kind, key] = row
         for message, sent in zip(decision.messages, outgoing, strict=True):
             if isinstance(message, SagaReply):
                 question = Question.of(message)

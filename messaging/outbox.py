@@ -14,6 +14,7 @@ from contracts.ids import new_id
 from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
 from contracts.topics import TOPICS_BY_NAME, Topic
+from contracts.values import quick
 from messaging.database import Connection, sql
 from messaging.tracing import current_traceparent
 
@@ -31,6 +32,7 @@ class MessageTooLarge(ValueError):
         self.largest_bytes = largest_bytes
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A row of the outbox: a record as it will stand on Kafka.

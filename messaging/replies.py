@@ -6,15 +6,16 @@ reply that was lost is given again; the reader's inbox drops it if it was not lo
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import SagaMessage
+from contracts.values import quick
 from messaging.database import Connection, sql
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Question:
+class Question(NamedTuple):
     """What (checkout, step, round) asks; its effect and its answer are unique by it."""
 
     checkout_id: UUID
@@ -24,9 +25,10 @@ class Question:
     @classmethod
     def of(cls, message: SagaMessage) -> "Question":
         """The question that a command asks, or that a reply answers."""
-        return cls(message.checkout_id, message.step.value, message.round)
+        return cls(message.checkout_id, str(message.step), message.round)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RecordedReply:
     """The latest answer to a question, with the message id it was first sent under."""

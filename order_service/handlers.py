@@ -1,6 +1,6 @@
 """`order.commands` and `order.replies`: lock and load the checkouts, advance each, save."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -57,8 +57,12 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         match outcome:
             case Moved(checkout, messages, note):
                 history = _noted(rows, message, now, "moved", checkout, note)
-                firsts = _firsts(known, checkout)
-                changed = (checkout, history, *firsts, *_resolution(message, now))
+                changed = (
+                    checkout,
+                    history,
+                    *_firsts(known, checkout),
+                    *_resolution(message, now),
+                )
                 return Decision(changed, messages, result=outcome)
             case Stale(why):
                 history = _noted(rows, message, now, "stale", known, str(why))
@@ -81,22 +85,24 @@ class CheckoutHandler(Handler[CheckoutMessage]):
         await store.save_history(connection, [r for r in changed if isinstance(r, NewHistory)])
 
 
-def _firsts(before: Known | None, after: Known) -> Iterator[Begun | Placed]:
+def _firsts(before: Known | None, after: Known) -> tuple[Begun | Placed, ...]:
     """What this decision made for the first time, and is to be inserted rather than updated."""
     if not isinstance(after, Checkout):
-        return
-    if not isinstance(before, Checkout):
-        yield Begun(after.id)
-    if after.order is not None and (not isinstance(before, Checkout) or before.order is None):
-        yield Placed(after.id)
+        return ()
+    known = before if isinstance(before, Checkout) else None
+    placed = after.order is not None and (known is None or known.order is None)
+    return (Begun(after.id),) * (known is None) + (Placed(after.id),) * placed
 
 
-def _resolution(message: CheckoutMessage, now: datetime) -> Iterator[Resolution]:
+def _resolution(message: CheckoutMessage, now: datetime) -> tuple[Resolution, ...]:
     """Who decided, and why: not for the shopper, who reads the history."""
-    if isinstance(message, ResolveCheckout):
-        yield Resolution(
+    if not isinstance(message, ResolveCheckout):
+        return ()
+    return (
+        Resolution(
             message.checkout_id, now, message.decision, message.requested_by, message.reason
-        )
+        ),
+    )
 
 
 def _known(rows: Rows, message: CheckoutMessage) -> Known | None:
@@ -111,25 +117,19 @@ def _noted(
     known: Known | None,
     note: str,
 ) -> NewHistory:
-    saga = message if isinstance(message, SagaMessage) else None
-    entry = Entry(
-        checkout_id=message.checkout_id,
-        at=now,
-        message_type=message.type,
-        step=saga.step.value if saga else None,
-        round=saga.round if saga else None,
-        outcome=outcome,
-        state=_state_of(known),
-        note=note,
-    )
-    so_far = rows.find(NewHistory, message.checkout_id) or NewHistory(message.checkout_id)
-    return NewHistory(so_far.checkout_id, (*so_far.entries, entry))
+    checkout_id = message.checkout_id
+    step, round_ = None, None
+    if isinstance(message, SagaMessage):
+        step, round_ = str(message.step), message.round
+    state, so_far = _state_of(known), rows.find(NewHistory, checkout_id)
+    entry = Entry(checkout_id, now, message.type, step, round_, outcome, state, note)
+    return NewHistory(checkout_id, (*so_far.entries, entry) if so_far else (entry,))
 
 
 def _state_of(known: Known | None) -> str:
     match known:
         case Checkout():
-            return known.state.value
+            return str(known.state)
         case Tombstone():
             return TOMBSTONE
         case None:

@@ -1,7 +1,7 @@
 """A cart and its lines: who may change it, and what each change makes of it."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, assert_never
@@ -12,8 +12,10 @@ from cart_service.domain.pricing import Offers, sellable_price_minor
 from contracts.messages.cart import CartChanged
 from contracts.messages.parts import Shortage
 from contracts.money import LARGEST_AMOUNT_MINOR
+from contracts.values import quick, replace
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CustomerOwner:
     """A signed-in customer, known by the `sub` of a signed token."""
@@ -21,6 +23,7 @@ class CustomerOwner:
     customer_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class GuestOwner:
     """Whoever holds the token with this hash."""
@@ -31,6 +34,7 @@ class GuestOwner:
 Owner = CustomerOwner | GuestOwner
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: a customer of a shop, the holder of a guest token, both or neither."""
@@ -40,6 +44,7 @@ class Caller:
     token_hash: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FailedCheckout:
     """The checkout that gave this cart back, and why."""
@@ -49,6 +54,7 @@ class FailedCheckout:
     shortages: tuple[Shortage, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PendingStart:
     """StartCheckout is not acknowledged: when it is sent again, and how often it was sent."""
@@ -57,6 +63,7 @@ class PendingStart:
     sends: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Active:
     """The shopper may change the cart; `failure` is what became of the last checkout, if any."""
@@ -64,6 +71,7 @@ class Active:
     failure: FailedCheckout | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Locked:
     """A checkout runs. `fingerprint` tells its repetition from another request."""
@@ -73,6 +81,7 @@ class Locked:
     start: PendingStart | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Bought:
     """The checkout became an order: the cart is done."""
@@ -82,6 +91,7 @@ class Bought:
     order_id: UUID
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Merged:
     """The lines went into the cart that the customer opened while this one was locked."""
@@ -106,6 +116,7 @@ def status_of(state: State) -> Status:
             assert_never(state)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """Pieces that did not fit when the lines of a checkout came back into a cart."""
@@ -117,6 +128,7 @@ class LeftOut:
     reason: Literal["too_many_lines", "too_many_pieces"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Cart:
     """A cart without its lines.
@@ -157,6 +169,7 @@ class Cart:
         return isinstance(self.state, Locked) and self.state.checkout_id == checkout_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Line:
     """So many pieces of one SKU.
@@ -180,6 +193,7 @@ Lines = Mapping[str, Line]
 NO_LINES: Lines = MappingProxyType({})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much fits into one cart."""
@@ -188,6 +202,7 @@ class Limits:
     pieces_per_line: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """So many pieces of a SKU that the shopper wants to have in the cart as well."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
@@ -37,8 +37,10 @@ from contracts.messages.cart import CartChanged
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Address, OrderLine, PaymentMethod
 from contracts.money import LARGEST_AMOUNT_MINOR
+from contracts.values import quick, replace
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the shop grants and asks of a checkout.
@@ -56,6 +58,7 @@ class Terms:
     resend_longest: timedelta
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
     """What the shopper says at checkout; without `payment` the order waits for an attempt."""
@@ -78,6 +81,7 @@ class CheckoutRequest:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Unit prices offered for exactly these lines; `unit_prices_minor` by line number."""
@@ -98,6 +102,7 @@ class Quote:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A line that is worse for the shopper than what they saw: dearer, or more than is left."""
@@ -121,6 +126,7 @@ class Difference:
         return self.available is not None and self.available < self.quantity
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Started:
     """The checkout has begun: the cart is locked, and these are to be sent."""
@@ -131,6 +137,7 @@ class Started:
     event: CartChanged
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Repeated:
     """The same request came before: its checkout answers for this one too."""
@@ -138,6 +145,7 @@ class Repeated:
     checkout_id: UUID
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class QuotedLine:
     """A line as it would be sold: None as price when it is not for sale now."""
@@ -334,6 +342,7 @@ def unlocked(cart: Cart, failure: FailedCheckout, now: datetime) -> tuple[Cart, 
     return moved(cart, Active(failure), now)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HandedOver:
     """A cart given back into the one that its customer opened meanwhile."""
@@ -387,4 +396,7 @@ def resend_after(sends: int, terms: Terms) -> timedelta:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_JSON.encode(value).encode()).hexdigest()
+
+
+_JSON = json.JSONEncoder(sort_keys=True)

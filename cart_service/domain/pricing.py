@@ -6,8 +6,10 @@ from math import lcm
 
 from contracts.messages.parts import OrderLine
 from contracts.money import LARGEST_AMOUNT_MINOR, provider_limit
+from contracts.values import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What the shop offers a SKU at, in one currency, as its read models last heard.

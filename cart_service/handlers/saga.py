@@ -1,7 +1,6 @@
 """The saga's messages: take a cart over, give it back, close it, bring lines back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
@@ -29,6 +28,7 @@ from contracts.messages.cart import (
     RestoreLines,
     UnlockCart,
 )
+from contracts.values import replace
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 

@@ -1,7 +1,7 @@
 """Shoppers' requests: change a cart, or check it out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
@@ -16,10 +16,12 @@ from cart_service.store.carts import (
     lock_carts,
     save_changes,
 )
+from contracts.values import quick, replace
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AboutCart:
     """A shopper's wish about one cart. `versions` are those seen, where the shopper says."""
@@ -29,6 +31,7 @@ class AboutCart:
     versions: frozenset[int] | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AddLines(AboutCart):
     """Put these into the cart, all of them or none."""
@@ -36,6 +39,7 @@ class AddLines(AboutCart):
     wanted: tuple[Wanted, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ChangeQuantity(AboutCart):
     """Have so many pieces on a line."""
@@ -44,6 +48,7 @@ class ChangeQuantity(AboutCart):
     quantity: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RemoveLine(AboutCart):
     """Take a line out."""
@@ -51,11 +56,13 @@ class RemoveLine(AboutCart):
     line_no: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ClearLines(AboutCart):
     """Take all lines out."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CheckOut(AboutCart):
     """Buy what is in the cart. `checkout_id` is the id of the checkout, if one begins."""
@@ -68,6 +75,7 @@ class CheckOut(AboutCart):
 ShopperRequest = AddLines | ChangeQuantity | RemoveLine | ClearLines | CheckOut
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CheckedOut:
     """The checkout that answers the request, be it new or the one that runs already."""

@@ -27,9 +27,11 @@ from cart_service.domain.carts import (
 from cart_service.domain.pricing import Offer, Offers, rounded_minor, rounding_unit_minor
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Shortage
+from contracts.values import quick
 from messaging.database import Connection, Record, sql
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a cart holds, what is offered for it, and what of it is `stored` already.
@@ -48,6 +50,7 @@ class Contents:
         return self.cart_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ActiveCart:
     """Which cart is a customer's active one in a currency; derived from the carts."""
@@ -63,6 +66,7 @@ class ActiveCart:
         return (self.shop_id, self.customer_id, self.currency)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StartToSend:
     """The StartCheckout that a cart sends until it is answered."""
@@ -76,6 +80,7 @@ class StartToSend:
         return self.cart_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Restoration:
     """The lines of a checkout came back into `cart_id`."""

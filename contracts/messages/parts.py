@@ -38,9 +38,14 @@ class PricedLine(Value):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        goods = self.unit_price_minor * self.quantity - sum(d.amount_minor for d in self.discounts)
-        inclusive = sum(tax.amount_minor for tax in self.taxes if tax.inclusive)
-        taxes = sum(tax.amount_minor for tax in self.taxes)
+        goods = self.unit_price_minor * self.quantity
+        inclusive = taxes = 0
+        for discount in self.discounts:
+            goods -= discount.amount_minor
+        for tax in self.taxes:
+            taxes += tax.amount_minor
+            if tax.inclusive:
+                inclusive += tax.amount_minor
         if self.net_minor != goods - inclusive or self.gross_minor != self.net_minor + taxes:
             raise ValueError("the parts of the line do not add up to its net and gross")
         return self

@@ -10,12 +10,11 @@ cross any reply; only facts decide.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TypeAlias, assert_never
 
-from contracts.messages.base import SagaMessage, Step
+from contracts.messages.base import SagaMessage, SagaReply, Step
 from contracts.messages.cart import CartClosed, CartUnlocked, CheckoutAccepted, LinesRestored
 from contracts.messages.inventory import (
     ReservationCommitted,
@@ -48,12 +47,15 @@ from contracts.messages.payment import (
     PaymentClosed,
     PaymentDeclined,
     PaymentProcessing,
+    PaymentReply,
     PaymentSucceeded,
     PaymentUnknown,
     Refunded,
     RefundFailed,
     RefundPending,
+    RefundReply,
 )
+from contracts.values import replace
 from order_service.checkout.compass import next_state
 from order_service.checkout.facts import (
     Attempt,
@@ -241,7 +243,7 @@ ANSWERS: Mapping[type[SagaMessage], frozenset[Step]] = MappingProxyType(
 def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
     if message.shop_id != checkout.request.shop_id:
         return Illegal("the checkout belongs to another shop")
-    if isinstance(message, CheckoutCommand):
+    if isinstance(message, StartCheckout) or not isinstance(message, SagaMessage):
         return None
     if message.step is Step.START and isinstance(message, StepBlocked | StepUnblocked):
         return Stale(Settled("the checkout has begun"))
@@ -249,9 +251,9 @@ def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
         return Illegal(f"it does not answer {message.step}")
     if (message.step, message.round) not in checkout.asked:
         return Illegal(f"{message.step} {message.round} was never asked")
-    if isinstance(message, RefundAnswer):
+    if isinstance(message, RefundReply):
         return _gate_of_refund(checkout, message)
-    if isinstance(message, AttemptAnswer):
+    if isinstance(message, PaymentReply):
         return _gate_of_attempt(checkout, message)
     return None
 
@@ -287,6 +289,8 @@ def _gate_of_amount(told_minor: int, asked_minor: int) -> Refusal | None:
 
 def _take_in(turn: Turn, message: CheckoutMessage) -> Refusal | None:
     """Add what the message tells to the facts; None when it told something."""
+    if isinstance(message, SagaReply):
+        return _answered(turn, message)
     match message:
         case StartCheckout():
             return _started_again(turn, message)
@@ -306,6 +310,15 @@ def _take_in(turn: Turn, message: CheckoutMessage) -> Refusal | None:
             return _blocked(turn, message)
         case StepUnblocked():
             return _unblocked(turn, message)
+    assert_never(message)
+
+
+def _answered(
+    turn: Turn, message: StockAnswer | AttemptAnswer | RefundAnswer | CartAnswer
+) -> Refusal | None:
+    match message:
+        case CartUnlocked() | CartClosed() | LinesRestored():
+            return _acknowledged(turn, message)
         case StockReserved():
             return _reserved(turn, message)
         case StockRejected():
@@ -352,8 +365,6 @@ def _take_in(turn: Turn, message: CheckoutMessage) -> Refusal | None:
             return _refunded(turn, message)
         case RefundFailed():
             return _refund_failed(turn, message)
-        case CartUnlocked() | CartClosed() | LinesRestored():
-            return _acknowledged(turn, message)
     assert_never(message)
 
 

@@ -17,6 +17,7 @@ from contracts.ids import derived_id
 from contracts.messages.base import Step
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import NextAction, PaymentMethod, Shortage
+from contracts.values import quick
 
 
 class State(StrEnum):
@@ -84,6 +85,7 @@ NOTHING_HELD = frozenset({StockStatus.GONE, StockStatus.REJECTED})
 """Inventory said that this round holds nothing: no more, or never did."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stock:
     """The current reservation round; `until` is its expiry as far as inventory confirmed it."""
@@ -124,6 +126,7 @@ NO_MORE_MONEY = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.CLOSED})
 among them: a declined intent can still be confirmed with another card until it is closed."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt to pay.
@@ -157,6 +160,7 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refund:
     """One refund: all the money that attempt `attempt` brought."""
@@ -176,6 +180,7 @@ class Hold(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Wait:
     """An answer that is awaited: asked for `sends` times, asked again or given up at `due_at`.
@@ -224,6 +229,7 @@ class Returned(StrEnum):
     NONE = "none"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Order:
     """The order that a checkout became; `event_seq` counts its public events."""
@@ -241,6 +247,7 @@ Asked: TypeAlias = tuple[Step, int]
 """A question of the saga by its name: (step, round)."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Checkout:
     """All that the saga knows of one checkout.
@@ -284,7 +291,7 @@ class Checkout:
     @property
     def blocked(self) -> bool:
         """Does a dead letter stand in the way of an open step?"""
-        return any(wait.hold is Hold.BLOCKED for wait in self.waits)
+        return Hold.BLOCKED in [wait.hold for wait in self.waits]
 
     @property
     def live_attempt(self) -> Attempt | None:
@@ -295,7 +302,7 @@ class Checkout:
     @property
     def window_closes_at(self) -> datetime | None:
         """When the running payment window ends; None while it does not run, or is stopped."""
-        if self.order is None or self.state not in WINDOW_RUNS or self.blocked:
+        if self.state not in WINDOW_RUNS or self.order is None or self.blocked:
             return None
         live = self.live_attempt
         if live is not None and live.expected_by is not None:
@@ -322,8 +329,11 @@ class Checkout:
     @property
     def captured_minor(self) -> int:
         """All money that ever came."""
-        succeeded = sum(attempt.status is AttemptStatus.SUCCEEDED for attempt in self.attempts)
-        return succeeded * self.request.total_minor
+        captured_minor = 0
+        for attempt in self.attempts:
+            if attempt.status is AttemptStatus.SUCCEEDED:
+                captured_minor += self.request.total_minor
+        return captured_minor
 
     @property
     def refunded_minor(self) -> int:
@@ -373,6 +383,7 @@ _STATUS_OF_LIVE = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Tombstone:
     """A cancel that came before its checkout: it refuses the late StartCheckout."""

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import TypeAlias
 
 from contracts.messages.base import Message
+from contracts.values import quick
 from order_service.checkout.facts import Attempt, Checkout, State, Tombstone
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The message's step and round are settled, or it tells nothing new."""
@@ -18,6 +20,7 @@ class Settled:
         return self.what
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Finished:
     """There is nothing left to cancel: the order is `ended_as`."""
@@ -28,6 +31,7 @@ class Finished:
         return f"already {self.ended_as}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NotPayable:
     """No payment is wanted in this state."""
@@ -38,6 +42,7 @@ class NotPayable:
         return f"no payment is wanted while {self.state}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class WindowClosed:
     """The time in which the shopper may pay is over."""
@@ -48,6 +53,7 @@ class WindowClosed:
         return "the payment window is closed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptIsLive:
     """Another attempt may still bring money; a second one would risk charging twice."""
@@ -58,6 +64,7 @@ class AttemptIsLive:
         return f"attempt {self.attempt.number} is live ({self.attempt.status})"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptsExhausted:
     """The order had all the attempts that the policy allows."""
@@ -68,6 +75,7 @@ class AttemptsExhausted:
         return f"all {self.limit} attempts are used"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class MethodRefused:
     """The provider will not take the same method again after this decline."""
@@ -78,6 +86,7 @@ class MethodRefused:
         return f"the same method is refused after {self.code}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NothingToResolve:
     """The checkout does not wait for this decision of an operator."""
@@ -100,6 +109,7 @@ Why: TypeAlias = (
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Moved:
     """The message took effect: the next value of the checkout and what to send.
@@ -112,6 +122,7 @@ class Moved:
     note: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stale:
     """No effect, and no fault: a duplicate, a delay, a re-send or a refusal explains it."""
@@ -119,6 +130,7 @@ class Stale:
     why: Why
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Illegal:
     """Nothing that the protocol allows explains this message here: a fault of its sender."""

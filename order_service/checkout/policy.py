@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from contracts.messages.base import Step
 
@@ -81,9 +82,14 @@ class Policy:
 
     def resend_after(self, sends: int) -> timedelta:
         """How long to wait for an answer after send number `sends`."""
-        doubled = self.resend_first_seconds * 2.0 ** min(sends - 1, 30)
-        return timedelta(seconds=min(doubled, self.resend_longest_seconds))
+        return _backoff(self.resend_first_seconds, self.resend_longest_seconds, sends)
 
     def may_send_again(self, step: Step, sends: int) -> bool:
         """Is there budget left for another send after `sends`?"""
         return step in CART_STEPS or sends < self.sends[step]
+
+
+@lru_cache
+def _backoff(first_seconds: float, longest_seconds: float, sends: int) -> timedelta:
+    doubled = first_seconds * 2.0 ** min(sends - 1, 30)
+    return timedelta(seconds=min(doubled, longest_seconds))

@@ -5,7 +5,6 @@ command and waits for its answer), settles, forgets and announces; what to do wh
 `advance.py` (what a message tells) and `compass.py` (what comes next).
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Never, assert_never
 from uuid import UUID
@@ -26,6 +25,7 @@ from contracts.messages.payment import (
     ClosePayment,
     RefundPayment,
 )
+from contracts.values import replace
 from order_service.checkout.facts import (
     NO_MORE_MONEY,
     Asked,
@@ -182,9 +182,8 @@ class Turn:
     @property
     def stuck(self) -> bool:
         """Did something run out that no compensation can replace?"""
-        return any(wait.hold is Hold.EXHAUSTED for wait in self.waits.values()) or any(
-            refund.status is RefundStatus.FAILED for refund in self.open_refunds.values()
-        )
+        exhausted = Hold.EXHAUSTED in [wait.hold for wait in self.waits.values()]
+        return exhausted or RefundStatus.FAILED in [r.status for r in self.open_refunds.values()]
 
     # Stock.
 
@@ -226,12 +225,11 @@ class Turn:
     @property
     def unreturned(self) -> tuple[Attempt, ...]:
         """Attempts that brought money of which no refund was asked, oldest first."""
+        came = [each for each in self.attempts if each.status is AttemptStatus.SUCCEEDED]
+        if not (came and self.refunds):
+            return tuple(came)
         returned = {refund.attempt for refund in self.refunds}
-        return tuple(
-            attempt
-            for attempt in self.attempts
-            if attempt.status is AttemptStatus.SUCCEEDED and attempt.number not in returned
-        )
+        return tuple(attempt for attempt in came if attempt.number not in returned)
 
     @property
     def window_open(self) -> bool:

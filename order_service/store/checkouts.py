@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import OrderLine, PaymentMethod, ShippingLine, Shortage
+from contracts.values import quick
 from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
@@ -20,6 +21,7 @@ from order_service.store.placeholders import TOMBSTONE, UNSEEN
 Known = Checkout | Tombstone
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a checkout's history."""
@@ -34,6 +36,7 @@ class Entry:
     note: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NewHistory:
     """What a batch adds to the history of one checkout, in order."""
@@ -47,6 +50,7 @@ class NewHistory:
         return self.checkout_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What an operator decided about a checkout that needed attention."""
@@ -63,6 +67,7 @@ class Resolution:
         return self.checkout_id, self.at
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Begun:
     """This checkout begins in this batch: its row gets what never changes."""
@@ -75,6 +80,7 @@ class Begun:
         return self.checkout_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Placed:
     """The order of this checkout is placed in this batch: it is to be inserted, with its lines."""

@@ -6,10 +6,12 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.messages.payment import ProviderReported
+from contracts.values import quick
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import NextCall, OperationKind
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LeasedCall:
     """An operation under lease: the call to make or the question to ask, and what was known.

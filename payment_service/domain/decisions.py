@@ -5,7 +5,7 @@ aside). A close that meets an open operation waits for its answer, then takes it
 one that meets a charge nobody has called yet withdraws it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
@@ -19,6 +19,7 @@ from contracts.messages.payment import (
     ProviderReported,
     RefundPayment,
 )
+from contracts.values import quick, replace
 from payment_service.domain.ledger import NOTHING, FactKind
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -94,6 +95,7 @@ class NotAuthorized(ValueError):
     """A capture of an attempt that was never authorized: no delay or repetition explains it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the decisions depend on beside the payment: the providers there are, and the backoff.
@@ -112,6 +114,7 @@ class Rules:
         return min(self.ask_first * doubled, self.ask_longest)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decided:
     """The payment after a message, and what is to be sent."""
@@ -154,8 +157,9 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
     after = decided.payment
     if after is None or after is before or after.order_id is None:
         return decided
+    status, amounts = after.status, after.amounts
     was = (before.status, before.amounts) if before else (PaymentStatus.PENDING, NOTHING)
-    if was == (after.status, after.amounts):
+    if was == (status, amounts):
         return decided
     after = replace(after, event_seq=after.event_seq + 1)
     event = messages.PaymentChanged(
@@ -164,12 +168,12 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
         payment_id=after.payment_id,
         order_id=after.order_id,
         checkout_id=after.checkout_id,
-        status=after.status,
+        status=status,
         currency=after.currency,
-        authorized_minor=after.amounts.authorized_minor,
-        captured_minor=after.amounts.captured_minor,
-        refund_pending_minor=after.amounts.refund_pending_minor,
-        refunded_minor=after.amounts.refunded_minor,
+        authorized_minor=amounts.authorized_minor,
+        captured_minor=amounts.captured_minor,
+        refund_pending_minor=amounts.refund_pending_minor,
+        refunded_minor=amounts.refunded_minor,
         changed_at=now,
     )
     return Decided(after, (*decided.messages, event))

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from contracts.values import quick
+
 
 class FactKind(StrEnum):
     """What a ledger entry says happened to an amount."""
@@ -24,6 +26,7 @@ class FactKind(StrEnum):
     """Finally refused: the amount is refundable again."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One entry of a payment's ledger; `seq` counts them from 1, without gaps.
@@ -58,6 +61,7 @@ class AmountsDisagree(ValueError):
         self.amounts = amounts
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Amounts:
     """The amounts of a payment, in minor units. Raises `AmountsDisagree` for impossible ones."""

@@ -9,7 +9,10 @@ from dataclasses import MISSING, Field, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
+from contracts.values import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Succeeded:
     """The money is captured; `amount_minor` of it."""
@@ -18,6 +21,7 @@ class Succeeded:
     amount_minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Authorized:
     """The money is set aside, to be captured before `capture_before`."""
@@ -27,6 +31,7 @@ class Authorized:
     capture_before: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Processing:
     """The provider is at it, for days with some methods."""
@@ -35,6 +40,7 @@ class Processing:
     expected_by: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ActionRequired:
     """The shopper must act first, until `expires_at`."""
@@ -45,6 +51,7 @@ class ActionRequired:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Declined:
     """A final no. `provider_payment_id` is None when the provider made no payment of it.
@@ -59,6 +66,7 @@ class Declined:
     same_method_allowed: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Cancelled:
     """Given up before any money came, or expired; nothing can come of it any more.
@@ -71,11 +79,13 @@ class Cancelled:
     released_minor: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NeverCreated:
     """The provider's word that this payment does not exist and will not: a late charge fails."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CaptureFailed:
     """The authorized money could not be taken, and the authorization is gone."""
@@ -84,11 +94,13 @@ class CaptureFailed:
     code: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NotFound:
     """The provider knows nothing of it yet; a call of ours may still be on its way."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """No answer, or none that says what happened: the effect may be there or not."""
@@ -96,6 +108,7 @@ class Unknown:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RefundPending:
     """The provider has taken the refund; the money is on its way."""
@@ -103,6 +116,7 @@ class RefundPending:
     provider_refund_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refunded:
     """The money is back with the shopper."""
@@ -110,6 +124,7 @@ class Refunded:
     provider_refund_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RefundFailed:
     """A final no to the refund; the provider keeps the money."""
@@ -118,11 +133,13 @@ class RefundFailed:
     code: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Requested:
     """No outcome yet: the intent is recorded, the provider has not answered."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NotDue:
     """No outcome to come: nothing is to be paid, no provider is asked."""

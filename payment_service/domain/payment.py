@@ -5,7 +5,7 @@ parts moved, so that only those are written.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.parts import PaymentMethod
+from contracts.values import quick, replace
 from payment_service.domain.ledger import NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -35,6 +36,7 @@ LIVE = (Requested, Processing, ActionRequired, Authorized, Unknown)
 """States in which an attempt may still bring money; at most one attempt of a payment is in one."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to get the money. Attempt `number` has the round of its charge, and of its close.
@@ -76,6 +78,7 @@ BY_HAND = "by_hand"
 """In the place of a provider, and of its reference: a refund that was made on another way."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refund:
     """Money to be given back; refunds of one payment are counted by `round`."""
@@ -131,6 +134,7 @@ class NextCall(StrEnum):
     ASK = "ask"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Operation:
     """Something wanted of the provider, under one idempotency key for ever.
@@ -198,6 +202,7 @@ class PaymentStatus(StrEnum):
     NOT_DUE = "not_due"
 
 
+@quick
 @dataclass(frozen=True)
 class Payment:
     """The one payment of a checkout's order, with all its parts.
@@ -252,7 +257,10 @@ class Payment:
     @property
     def live_attempt(self) -> Attempt | None:
         """The attempt of which money may still come."""
-        return next((attempt for attempt in self.attempts if attempt.is_live), None)
+        for attempt in self.attempts:
+            if attempt.is_live:
+                return attempt
+        return None
 
     @property
     def paid_attempt(self) -> Attempt | None:
@@ -263,7 +271,10 @@ class Payment:
 
     def attempt(self, number: int) -> Attempt | None:
         """The attempt of that number."""
-        return next((attempt for attempt in self.attempts if attempt.number == number), None)
+        for attempt in self.attempts:
+            if attempt.number == number:
+                return attempt
+        return None
 
     def refund(self, refund_id: UUID) -> Refund | None:
         """The refund of that id."""
@@ -271,7 +282,10 @@ class Payment:
 
     def operation(self, operation_id: UUID) -> Operation | None:
         """The operation of that id."""
-        return next((found for found in self.operations if found.key == operation_id), None)
+        for operation in self.operations:
+            if operation.operation_id == operation_id:
+                return operation
+        return None
 
     def open_operation(self, attempt: int) -> Operation | None:
         """What is wanted of the provider for that attempt now; refunds aside, at most one."""
@@ -407,14 +421,22 @@ P = TypeVar("P", Attempt, Refund, Operation)
 
 
 def _replaced(parts: tuple[P, ...], part: P) -> tuple[P, ...]:
-    by_key = {other.key: other for other in parts}
-    by_key[part.key] = part
-    return tuple(by_key.values())
+    """The parts with this one in place of that of its key, or behind them."""
+    changed = list(parts)
+    keys = [other.key for other in parts]
+    if part.key in keys:
+        changed[keys.index(part.key)] = part
+    else:
+        changed.append(part)
+    return tuple(changed)
 
 
 def _new(parts: tuple[P, ...], before: tuple[P, ...]) -> Iterator[P]:
-    known = {part.key: part for part in before}
-    return (part for part in parts if known.get(part.key) is not part)
+    """Parts that are not the very ones that were there before."""
+    if parts is before:
+        return iter(())
+    known = {id(part) for part in before}
+    return (part for part in parts if id(part) not in known)
 
 
 def _status_of(state: AttemptState) -> PaymentStatus:

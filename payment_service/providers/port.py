@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
+from contracts.values import quick
 from payment_service.domain.outcomes import PaymentOutcome, RefundOutcome
 
 
@@ -30,6 +31,7 @@ class IdempotencyConflict(ProviderError):
         self.idempotency_key = idempotency_key
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Charge:
     """Get `amount_minor`: captured at once (`automatic`) or set aside (`authorize`).
@@ -47,6 +49,7 @@ class Charge:
     flow: Literal["automatic", "authorize"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Capture:
     """Take `amount_minor` of an authorization; the rest of it is given back."""
@@ -57,6 +60,7 @@ class Capture:
     amount_minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Close:
     """Make sure that no money comes of this payment any more.
@@ -70,6 +74,7 @@ class Close:
     provider_payment_id: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refund:
     """Give `amount_minor` of a captured payment back."""
@@ -80,6 +85,7 @@ class Refund:
     amount_minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PaymentQuestion:
     """What became of this payment?"""
@@ -88,6 +94,7 @@ class PaymentQuestion:
     provider_payment_id: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RefundQuestion:
     """What became of this refund?"""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
 from contracts.messages.base import Message
+from contracts.messages.order import StepUnblocked
 from messaging.outbox import Outgoing
 from tests.simulation.trace import NOBODY
 
@@ -36,13 +37,14 @@ class Letter(Outgoing):
     body: Message
     number: int
 
+    __setattr__ = object.__setattr__  # written once like any row, without the cost of a freeze
+
     def __init__(self, message_id: UUID, body: Message) -> None:
-        checkout_id: UUID | None = getattr(body, "checkout_id", None)
-        fix = object.__setattr__  # rows are frozen
-        fix(self, "message_id", message_id)
-        fix(self, "topic", body.topic.name)
-        fix(self, "body", body)
-        fix(self, "number", NOBODY if checkout_id is None else checkout_id.int)
+        checkout_id: UUID | None = body.__dict__.get("checkout_id")
+        self.message_id = message_id  # type: ignore[misc]  # see above
+        self.topic = body.topic.name  # type: ignore[misc]
+        self.body = body
+        self.number = NOBODY if checkout_id is None else checkout_id.int
 
 
 Record: TypeAlias = tuple[int, int, Letter]
@@ -68,12 +70,13 @@ class Queue:
 
     def append(self, letter: Letter) -> None:
         """Take a record; it can be read once it and all before it of its key have arrived."""
-        world = self._world
+        world, number, last_us = self._world, letter.number, self._last_us
         arrives_us = world.now_us + int(world.random.random() * NEAR_US)
-        if world.strikes("slow_delivery", letter.number):
+        if world.strikes("slow_delivery", number):
             arrives_us += int(world.random.random() * FAR_US)
-        arrives_us = max(arrives_us, self._last_us.get(letter.number, 0))
-        self._last_us[letter.number] = arrives_us
+        if number in last_us and last_us[number] > arrives_us:
+            arrives_us = last_us[number]
+        last_us[number] = arrives_us
         world.order += 1
         heappush(self._unread, (arrives_us, world.order, letter))
         world.unread += 1
@@ -82,9 +85,9 @@ class Queue:
     def _lose(self) -> None:
         """The topic is gone with everything unread, and made anew."""
         for _, _, letter in sorted(self._unread):
-            self._world.trace.note(
-                self._world.now_us, self.name, letter.body.type, letter.number, "lost"
-            )
+            self._world.note(self.name, letter.body.type, letter.number, "lost")
+            if isinstance(letter.body, StepUnblocked):
+                self._world.unheard.add(letter.number)
         self._world.unread -= len(self._unread)
         self._unread.clear()
         self._uncommitted.clear()

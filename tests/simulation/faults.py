@@ -33,6 +33,8 @@ class Faults:
     """A sweeper is away for a while."""
     hint_lost: float = 0.0
     """A webhook never comes."""
+    broken_release: float = 0.0
+    """Per batch: from now on its consumer refuses a type of message, until the next release."""
 
 
 NONE = Faults()
@@ -52,6 +54,7 @@ _MOST = Faults(
     early_sweep=0.1,
     late_sweep=0.1,
     hint_lost=0.5,
+    broken_release=0.004,
 )
 
 _SPARED = 0.25

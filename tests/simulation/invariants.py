@@ -10,16 +10,19 @@ from uuid import UUID
 
 from cart_service.domain.carts import Bought, Cart, Locked
 from cart_service.store.carts import ActiveCart, Restoration
-from contracts.messages.base import Event, Message
+from contracts.messages.base import Event, Message, SagaCommand
 from contracts.messages.cart import CartChanged
-from contracts.messages.order import OrderEvent, OrderPaid
+from contracts.messages.inventory import ReservationDue
+from contracts.messages.order import DeadlinePassed, OrderEvent, OrderPaid, ResolveCheckout
 from inventory_service.domain import Movement, Reservation, Status, Stock
-from messaging.fold import Row
+from messaging.fold import Decision, Row
 from order_service.checkout import Checkout, State
 from order_service.checkout.facts import Hold, RefundStatus, payment_id_of
+from order_service.store.checkouts import NewHistory
 from payment_service.domain.payment import Payment
 from tests.order_service.invariants import holds_after
 from tests.simulation.broker import Letter
+from tests.simulation.ids import numbered
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -38,6 +41,7 @@ class Violation(AssertionError):
 ONCE = "a message takes effect once per consumer"
 EVENTS = "events are numbered 1 to n, without gap or double"
 SAGA = "every move of the saga keeps its rules"
+BLOCKED = "a step that a dead letter is in the way of is neither asked again nor given up"
 ENDS = "every checkout ends, or needs attention for a reason"
 LEVELS = "reserved is the sum of what is held, on hand the sum of movements"
 STOCK = "a paid order has one committed reservation, any other holds no stock"
@@ -54,21 +58,22 @@ class Books:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._effects: set[tuple[str, int]] = set()
+        self._effects: dict[str, set[UUID]] = {}
         self._last_event: dict[tuple[type, str], int] = {}
         self._paid: set[UUID] = set()
         self._held: dict[Place, int] = {}
         self._on_hand: dict[Place, int] = {}
-        self._moves: set[UUID] = set()
+        self._moves: set[tuple[UUID, str, int, int]] = set()
 
     # Messages.
 
-    def took_effect(self, consumer: str, letter: Letter) -> None:
-        """A transaction committed in which this message was handled."""
-        effect = consumer, letter.message_id.int
-        if effect in self._effects:
-            raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
-        self._effects.add(effect)
+    def took_effect(self, consumer: str, letters: Iterable[Letter]) -> None:
+        """A transaction committed in which these messages were handled."""
+        effects = self._effects.setdefault(consumer, set())
+        for letter in letters:
+            if letter.message_id in effects:
+                raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
+            effects.add(letter.message_id)
 
     def published(self, event: Event) -> None:
         """A reader of committed records has this event."""
@@ -94,6 +99,22 @@ class Books:
         except AssertionError as broken:
             raise Violation(SAGA, after.id.int, str(broken)) from broken
 
+    def left_alone(self, before: Checkout, after: Checkout, decision: Decision) -> None:
+        """A checkout was blocked: its blocked steps were neither asked again nor given up.
+
+        Whoever asks about the step itself is answered: the backstop, and an operator.
+        """
+        told = next(row for row in decision.changed if isinstance(row, NewHistory)).entries[-1]
+        if told.message_type in (ReservationDue.type, ResolveCheckout.type):
+            return
+        blocked = {(w.step, w.round) for w in before.waits if w.hold is Hold.BLOCKED}
+        if told.message_type == DeadlinePassed.type and (told.step, told.round) in blocked:
+            raise Violation(BLOCKED, after.id.int, f"{told.step} {told.round} timed out")
+        blocked &= {(w.step, w.round) for w in after.waits if w.hold is Hold.BLOCKED}
+        for message in decision.messages:
+            if isinstance(message, SagaCommand) and (message.step, message.round) in blocked:
+                raise Violation(BLOCKED, after.id.int, f"{message.type} was sent again")
+
     # Stock.
 
     def reservation_moved(self, before: Reservation | None, after: Reservation) -> None:
@@ -108,9 +129,10 @@ class Books:
 
     def stock_moved(self, movement: Movement) -> None:
         """An entry of the ledger of movements was written."""
-        if movement.id in self._moves:
+        line = movement.operation_id, movement.kind, movement.round, movement.line
+        if line in self._moves:
             raise Violation(LEVELS, movement.operation_id.int, f"{movement} a second time")
-        self._moves.add(movement.id)
+        self._moves.add(line)
         place = movement.sku, movement.warehouse
         self._on_hand[place] = self._on_hand.get(place, 0) + movement.quantity
 
@@ -151,10 +173,10 @@ class Books:
 
     # Carts.
 
-    def one_active_cart(self, known: ActiveCart | None, cart: Cart) -> None:
+    def one_active_cart(self, known: ActiveCart | None, cart_id: UUID) -> None:
         """A cart is active: no other of its customer may be."""
-        if known is not None and known.cart_id != cart.cart_id:
-            raise Violation(CARTS, 0, f"{known.cart_id} and {cart.cart_id} are active")
+        if known is not None and known.cart_id != cart_id:
+            raise Violation(CARTS, 0, f"{known.cart_id} and {cart_id} are active")
 
     # The end.
 
@@ -168,7 +190,7 @@ class Books:
         payments = world.payments.database.tables.of(Payment)
         restored = world.carts.database.tables.of(Restoration)
         for number in range(1, world.shoppers.arrived + 1):
-            checkout = world.orders.checkout(UUID(int=number))
+            checkout = world.orders.checkout(numbered(number))
             if checkout is None:
                 raise Violation(ENDS, number, "the saga has never heard of it")
             self._ended(checkout)

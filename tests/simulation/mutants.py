@@ -7,16 +7,16 @@ class Mutant(StrEnum):
     """What is done wrong, and where a stand-in does it."""
 
     NO_INBOX = "no inbox"
-    """`services`: a message that comes again is handled again."""
+    """`service`: a message that comes again is handled again."""
 
     OUTBOX_AFTER_COMMIT = "outbox after commit"
-    """`services`: state commits first, the messages in a second transaction."""
+    """`service`: state commits first, the messages in a second transaction."""
 
     REPLY_NOT_RESENT = "reply not re-sent"
-    """`services`: a question that was answered once is not answered again."""
+    """`service`: a question that was answered once is not answered again."""
 
     RELEASED_TWICE = "release twice"
     """`inventory`: a release lowers what is reserved twice."""
 
     NEW_KEY = "charge retried under a new key"
-    """`worker`: a charge of unknown outcome is made again instead of asked about."""
+    """`payments`: a charge of unknown outcome is made again instead of asked about."""

@@ -1,7 +1,7 @@
 """The payment service: its handler, and its worker with its leases and calls."""
 
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from contracts.messages.base import Message
 from contracts.messages.payment import ChargePayment, ClosePayment, ProviderReported
 from contracts.topics import PAYMENT_COMMANDS
+from contracts.values import replace
 from messaging.fold import Decision, Row
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import Rules
@@ -27,7 +28,7 @@ from tests.simulation.alarms import Alarms
 from tests.simulation.bank import Bank
 from tests.simulation.database import View
 from tests.simulation.mutants import Mutant
-from tests.simulation.services import SECOND_US, Service
+from tests.simulation.service import SECOND_US, Service
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 CALL_US = 300_000
 """Most time a call takes that goes well."""
+
+SETTINGS = PaymentSettings.model_construct()
 
 RESTART_US = 2 * SECOND_US
 """How soon a worker is back that died, and takes its own leases back."""
@@ -58,17 +61,18 @@ class Payments(Service):
 
     def __init__(self, world: "World", bank: Bank) -> None:
         super().__init__(world)
-        settings = PaymentSettings.model_construct()
         self._bank = bank
-        self._rules = Rules(frozenset({bank.name}), settings.ask_first, settings.ask_longest)
-        self._lease = timedelta(seconds=settings.lease_seconds)
-        self._timeout_us = int(settings.call_timeout_seconds * SECOND_US)
-        self._resend_first = timedelta(seconds=settings.report_resend_seconds)
-        self._resend_longest = timedelta(seconds=settings.report_resend_longest_seconds)
-        self._leases: dict[UUID, Lease] = {}
-        self._due: Alarms[tuple[UUID, UUID]] = Alarms(world, self._ring)
-        self.open_operations: dict[UUID, UUID] = {}
-        """Open operations, with the checkout of each."""
+        self._rules = Rules(frozenset({bank.name}), SETTINGS.ask_first, SETTINGS.ask_longest)
+        self._lease = timedelta(seconds=SETTINGS.lease_seconds)
+        self._timeout_us = int(SETTINGS.call_timeout_seconds * SECOND_US)
+        self._resend_first = timedelta(seconds=SETTINGS.report_resend_seconds)
+        self._resend_longest = timedelta(seconds=SETTINGS.report_resend_longest_seconds)
+        self._leases: dict[str, Lease] = {}
+        self._due: Alarms[str] = Alarms(world, self._ring)
+        self._places: dict[str, tuple[UUID, UUID]] = {}
+        """Payment and id of each operation by its idempotency key, which hashes in C."""
+        self.open_operations: dict[str, UUID] = {}
+        """Open operations by idempotency key, with the checkout of each."""
         self.subscribe(PAYMENT_COMMANDS.name, PaymentHandler(self._rules, lambda: None))
 
     def insert_missing(self, view: View, message: Message) -> None:
@@ -76,7 +80,7 @@ class Payments(Service):
         if not isinstance(message, ChargePayment | ClosePayment):
             return
         if view.find(Payment, message.payment_id) is None:
-            view.put(
+            view.insert(
                 Payment(
                     payment_id=message.payment_id,
                     shop_id=message.shop_id,
@@ -95,15 +99,16 @@ class Payments(Service):
             self._watch(row, operation)
 
     def _watch(self, payment: Payment, operation: Operation) -> None:
+        key = operation.idempotency_key
         if operation.is_open:
-            self.open_operations[operation.operation_id] = payment.checkout_id
-            key = payment.payment_id, operation.operation_id
+            self.open_operations[key] = payment.checkout_id
+            self._places[key] = payment.payment_id, operation.operation_id
             self._due.set(key, self.world.us_of(operation.claimable_at))
         else:
-            self.open_operations.pop(operation.operation_id, None)
+            self.open_operations.pop(key, None)
 
-    def _ring(self, key: tuple[UUID, UUID]) -> None:
-        payment, operation = self._find(*key)
+    def _ring(self, key: str) -> None:
+        payment, operation = self._find(*self._places[key])
         if not operation.is_open:
             return
         if operation.claimable_at > self.world.now:
@@ -132,9 +137,9 @@ class Payments(Service):
         """Lease the operation, as the statement of `store.operations.claim` does, and call."""
         makes = operation.next_call is NextCall.MAKE
         lease = Lease(next(self.world.message_ids))
-        known = self._leases.get(operation.operation_id)
+        known = self._leases.get(operation.idempotency_key)
         lease.last = None if makes or known is None else known.last
-        self._leases[operation.operation_id] = lease
+        self._leases[operation.idempotency_key] = lease
         leased = replace(
             operation,
             status=OperationStatus.LEASED,
@@ -203,7 +208,7 @@ class Payments(Service):
     def _answer(self, call: LeasedCall) -> Outcome:
         """What the bank answers; the call is noted first, because it may be what breaks a rule."""
         world, what = self.world, f"{call.call} {call.kind} {call.attempt}"
-        world.trace.note(world.now_us, "bank", what, call.checkout_id.int, call.idempotency_key)
+        world.note("bank", what, call.checkout_id.int, call.idempotency_key)
         return _finished(answer_of(self._bank, call))
 
     def _take_back(self, call: LeasedCall) -> None:
@@ -215,7 +220,7 @@ class Payments(Service):
 
     def _holds(self, call: LeasedCall, operation: Operation) -> bool:
         leased = operation.status is OperationStatus.LEASED
-        return leased and self._leases[operation.operation_id].token == call.lease_token
+        return leased and self._leases[operation.idempotency_key].token == call.lease_token
 
     def _record(self, call: LeasedCall, outcome: Outcome) -> None:
         """Record the result, as the statement of `store.operations.record` does."""
@@ -224,13 +229,15 @@ class Payments(Service):
         if not self._holds(call, operation):
             return
         name = NAMES[type(outcome)]
-        world.trace.note(world.now_us, "worker", f"{call.call} {call.kind}", whose, name)
-        now, lease = world.now, self._leases[operation.operation_id]
+        world.note("worker", f"{call.call} {call.kind}", whose, name)
+        now, lease = world.now, self._leases[operation.idempotency_key]
         answered = operation.answered or call.answers(outcome)
         if not (call.is_news(outcome) or operation.waited_for):
             asks_at = now if operation.hinted else now + self._rules.ask_delay(call.asks)
-            due = replace(operation, status=OperationStatus.DUE, claimable_at=asks_at)
-            self._put(payment, replace(due, answered=answered))
+            due = replace(
+                operation, status=OperationStatus.DUE, claimable_at=asks_at, answered=answered
+            )
+            self._put(payment, due)
             return
         lease.last, lease.reported_at = outcome, now
         reported = replace(
@@ -245,7 +252,7 @@ class Payments(Service):
 
     def _report_again(self, payment: Payment, operation: Operation) -> None:
         """Send again what nobody decided upon: `store.operations.overdue_reports`."""
-        now, lease = self.world.now, self._leases[operation.operation_id]
+        now, lease = self.world.now, self._leases[operation.idempotency_key]
         assert lease.last is not None
         assert lease.reported_at is not None
         wait = min(max(now - lease.reported_at, self._resend_first), self._resend_longest)

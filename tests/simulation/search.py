@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.simulation.invariants import Violation
 from tests.simulation.mutants import Mutant
+from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
 WORLD_CHECKOUTS = 1_000
@@ -22,7 +23,12 @@ class Passed:
     injected: Counter[str]
     ended: Counter[str]
     """How many checkouts ended in which state."""
-    digest: str
+    trace: Trace
+
+    @property
+    def digest(self) -> str:
+        """The same for the same run."""
+        return self.trace.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,10 @@ def run_world(seed: int, checkouts: int, mutant: Mutant | None = None) -> Passed
         except Violation as violation:
             story = world.trace.shortened(violation.whose)
             return Failed(seed, checkouts, violation, story, mutant)
-    ended = Counter(checkout.state.value for checkout in world.orders.checkouts())
-    return Passed(checkouts, world.injected, ended, world.trace.digest)
+        ended = Counter(checkout.state.value for checkout in world.orders.checkouts())
+        passed = Passed(checkouts, world.injected, ended, world.trace)
+        world.end()
+        return passed
 
 
 def run_worlds(
@@ -90,7 +98,6 @@ def shortened(failed: Failed, mutant: Mutant | None = None) -> Failed:
 @contextmanager
 def _garbage_waits() -> Iterator[None]:
     """A world keeps what it makes: looking for garbage in it costs a fifth of the time."""
-    gc.collect()
     gc.disable()
     try:
         yield

@@ -14,6 +14,8 @@ from contracts.messages.order import CancelCheckout, OrderPaymentFailed, OrderPl
 from contracts.messages.parts import Address, PaymentMethod
 from inventory_service.domain import Level, ReceiveStock, Stock, StockChange
 from tests.simulation.catalog import COLD, CURRENCY, HOT, OFFERS, SHOP, WAREHOUSES
+from tests.simulation.ids import CART_IDS, numbered
+from tests.simulation.service import SECOND_US
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HOME = Address(name="Ada", line1="1 Mill Lane", city="Leeds", country="GB")
-SECOND_US = 1_000_000
 
-METHODS = (
+TOKENS = (
     *["pm_ok"] * 48,
     *["pm_authorize"] * 8,
     "pm_authorize+capture_fails",
@@ -43,11 +44,15 @@ METHODS = (
 )
 """How the bank takes the methods that shoppers pay with; most of them well."""
 
+METHODS = tuple(
+    PaymentMethod(
+        token=token, flow="authorize" if token.startswith("pm_authorize") else "automatic"
+    )
+    for token in TOKENS
+)
+
 WINDOWS_SECONDS = (30, 120, 600, 1_800)
 """Payment windows; the short ones close on whoever hesitates."""
-
-CART_IDS = 1 << 64
-"""Carts are numbered from here on, checkouts from 1."""
 
 
 class Shoppers:
@@ -84,7 +89,7 @@ class Shoppers:
             owner: Owner = GuestOwner(f"{number:064x}")
         else:
             owner = CustomerOwner(f"customer-{int(random.random() * (1 + self._checkouts // 2))}")
-        self._check_out(UUID(int=number), self._filled_cart(owner), owner)
+        self._check_out(numbered(number), self._filled_cart(owner), owner)
         if self.arrived < self._checkouts:
             pause_us = int(random.random() * self._world.pause_us)
             self._world.at(self._world.now_us + pause_us, self.arrive)
@@ -112,7 +117,7 @@ class Shoppers:
             if active is not None:
                 return active.cart_id
         self._opened += 1
-        cart_id = UUID(int=CART_IDS + self._opened)
+        cart_id = numbered(CART_IDS + self._opened)
         cart, event = carts.opened(cart_id, SHOP, owner, CURRENCY, self._world.now)
         service.open(cart, Contents(cart_id, carts.NO_LINES, OFFERS, carts.NO_LINES), event)
         return cart_id
@@ -176,10 +181,7 @@ class Shoppers:
         self._world.at(self._world.now_us + wait_us, action, *arguments)
 
     def _method(self) -> PaymentMethod:
-        token = self._one_of(METHODS)
-        return PaymentMethod(
-            token=token, flow="authorize" if token.startswith("pm_authorize") else "automatic"
-        )
+        return self._one_of(METHODS)
 
     def _one_of(self, choices: "list[T] | tuple[T, ...]") -> T:
         return choices[int(self._random.random() * len(choices))]

@@ -8,11 +8,21 @@ from dataclasses import fields
 
 import pytest
 
+from contracts.messages.base import Message, Step
+from contracts.messages.inventory import ReserveStock
+from contracts.messages.order import CancelCheckout, DeadlinePassed, ResolveCheckout
+from contracts.messages.parts import StockLine
+from messaging.fold import Decision
+from order_service.checkout import Checkout, State
+from order_service.checkout.facts import Hold, Stock, StockStatus, Wait
+from order_service.exploration import CHECKOUT_ID, start
+from order_service.store.checkouts import Entry, NewHistory
 from tests.simulation.__main__ import main
 from tests.simulation.faults import Faults
-from tests.simulation.invariants import ENDS, EVENTS, LEVELS, MONEY, ONCE
+from tests.simulation.invariants import ENDS, EVENTS, LEVELS, MONEY, ONCE, Violation
 from tests.simulation.mutants import Mutant
 from tests.simulation.search import WORLD_CHECKOUTS, Failed, Passed, run_world
+from tests.simulation.world import BEGINNING, World
 
 SEEDS = range(1, 11)
 """Worlds of the suite: ten thousand checkouts."""
@@ -28,6 +38,7 @@ CAUGHT_BY = {
     Mutant.NEW_KEY: MONEY,
 }
 """The invariant that each mutant breaks."""
+
 
 MUTANT_SEEDS = (1, 2, 3, 4)
 
@@ -65,6 +76,28 @@ def test_without_a_bug_on_purpose_the_same_worlds_hold_and_meet_every_fault_and_
             "needs_attention",
         }
     )
+
+
+def test_a_blocked_step_that_is_asked_again_or_times_out_is_found() -> None:
+    wait = Wait(Step.RESERVE, 1, BEGINNING, hold=Hold.BLOCKED)
+    stock = Stock(1, StockStatus.ASKED, BEGINNING)
+    blocked = Checkout(CHECKOUT_ID, start(), State.RESERVING, stock, waits=(wait,))
+    again = ReserveStock(
+        checkout_id=CHECKOUT_ID, lines=(StockLine(sku="TEAPOT", quantity=1),), expires_at=BEGINNING
+    )
+    books = World(1, 1).books
+
+    def left_alone(message_type: str, *messages: Message) -> None:
+        entry = Entry(CHECKOUT_ID, BEGINNING, message_type, "reserve", 1, "moved", "reserving", "")
+        history = NewHistory(CHECKOUT_ID, (entry,))
+        books.left_alone(blocked, blocked, Decision((blocked, history), messages))
+
+    left_alone(CancelCheckout.type)
+    left_alone(ResolveCheckout.type, again)
+    with pytest.raises(Violation, match="was sent again"):
+        left_alone(CancelCheckout.type, again)
+    with pytest.raises(Violation, match="timed out"):
+        left_alone(DeadlinePassed.type)
 
 
 def test_a_seed_repeats_its_run_exactly_in_any_process() -> None:

@@ -3,7 +3,10 @@
 import hashlib
 from typing import TypeAlias
 
-Line: TypeAlias = tuple[int, str, str, int, str]
+How: TypeAlias = str | type
+"""How it went: a word, or the class of the result."""
+
+Line: TypeAlias = tuple[int, str, str, int, How]
 """Microseconds since the world began, where, what, whose (number of a checkout), how it went."""
 
 SHORT_LINES = 60
@@ -14,16 +17,12 @@ NOBODY = 0
 
 
 class Trace:
-    """The lines of one world."""
+    """The lines of one world; they become text only where somebody reads them."""
 
     __slots__ = ("lines",)
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-
-    def note(self, at_us: int, where: str, what: str, whose: int, how: str) -> None:
-        """Add a line."""
-        self.lines.append((at_us, where, what, whose, how))
 
     @property
     def digest(self) -> str:
@@ -44,4 +43,5 @@ class Trace:
 
 def _text(line: Line) -> str:
     at_us, where, what, whose, how = line
-    return f"{at_us / 1e6:12.6f} s  {whose or '-':>6}  {where:<20} {what}  {how}\n"
+    word = how.__name__ if isinstance(how, type) else how
+    return f"{at_us / 1e6:12.6f} s  {whose or '-':>6}  {where:<20} {what}  {word}\n"

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
-from itertools import count
 from random import Random
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -15,23 +14,26 @@ from order_service.settings import OrderSettings
 from tests.simulation import faults
 from tests.simulation.bank import Bank
 from tests.simulation.broker import Queue
+from tests.simulation.carts import Carts
+from tests.simulation.ids import MESSAGE_IDS, counted
 from tests.simulation.invariants import ENDS, Books, Violation
+from tests.simulation.inventory import Inventory
 from tests.simulation.mutants import Mutant
+from tests.simulation.orders import EARLY_US, Orders
 from tests.simulation.payments import Payments
-from tests.simulation.services import EARLY_US, SECOND_US, Carts, Inventory, Orders
+from tests.simulation.service import SECOND_US
 from tests.simulation.shoppers import Shoppers
-from tests.simulation.trace import NOBODY, Trace
+from tests.simulation.trace import NOBODY, How, Trace
 
+SETTINGS = OrderSettings.model_construct()
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
-MESSAGE_IDS = 1 << 96
-"""Messages are numbered from here on."""
+DAY_US = 24 * 3600 * SECOND_US
 
 HEALS_AFTER_US = 600 * SECOND_US
 """How long after the last arrival nothing goes wrong any more."""
 
-ENDS_AFTER_US = 24 * 3600 * SECOND_US
+ENDS_AFTER_US = DAY_US
 """By then everything must have ended: far more than all budgets and patience together."""
 
 LONGEST_PAUSE_US = 40_000
@@ -59,11 +61,13 @@ class World:
         """Counts what is planned and what arrives: a second sorting key behind each time."""
         self.unread = 0
         """Records that no consumer has read yet."""
+        self.unheard: set[int] = set()
+        """Checkouts that were told, on a topic that was lost, that a step is blocked no more."""
         self.healed = False
         self.faults = faults.drawn(self.random)
         self.injected: Counter[str] = Counter()
         self.trace = Trace()
-        self.message_ids: Iterator[UUID] = (UUID(int=number) for number in count(MESSAGE_IDS))
+        self.message_ids: Iterator[UUID] = counted(MESSAGE_IDS)
         self.pause_us = int(self.random.random() * LONGEST_PAUSE_US)
         self._timers: list[tuple[int, int, Action, tuple[Any, ...]]] = []
         self.queues: dict[str, Queue] = {}
@@ -75,6 +79,16 @@ class World:
         self.carts = Carts(self)
         self.shoppers = Shoppers(self, checkouts)
 
+    def note(self, where: str, what: str, whose: int, how: How) -> None:
+        """Add a line to the trace."""
+        self.trace.lines.append((self.now_us, where, what, whose, how))
+
+    def end(self) -> None:
+        """Let go of everything: parts that know each other would wait to be found as garbage."""
+        for service in (self.orders, self.inventory, self.payments, self.carts):
+            vars(service).clear()
+        vars(self).clear()
+
     # Time.
 
     def at(self, when_us: int, action: Action, *arguments: Any) -> None:
@@ -84,7 +98,8 @@ class World:
 
     def us_of(self, moment: datetime) -> int:
         """The moment on the clock of this world."""
-        return (moment - BEGINNING) // MICROSECOND
+        since = moment - BEGINNING
+        return since.days * DAY_US + since.seconds * SECOND_US + since.microseconds
 
     def run(self) -> None:
         """From the first delivery to the end. Raises `Violation`."""
@@ -93,7 +108,7 @@ class World:
         timers = self._timers
         while timers:
             self.now_us, _, action, arguments = heappop(timers)
-            self.now = BEGINNING + timedelta(microseconds=self.now_us)
+            self.now = BEGINNING + timedelta(0, 0, self.now_us)
             action(*arguments)
             if self.healed and not self.unread and self._is_drained():
                 break
@@ -106,7 +121,7 @@ class World:
     def _heal(self) -> None:
         self.healed = True
         self.faults = faults.NONE
-        self.trace.note(self.now_us, "world", "healed", NOBODY, "")
+        self.note("world", "healed", NOBODY, "")
         self.at(self.now_us + ENDS_AFTER_US, self._run_out)
 
     def _run_out(self) -> None:
@@ -122,6 +137,7 @@ class World:
             and all(map(hopeless, self.orders.stuck))
             and all(map(hopeless, self.payments.open_operations.values()))
             and not any(service.database.outbox for service in services)
+            and all(shelf.is_empty for service in services for shelf in service.shelves.values())
         )
 
     # Chance.
@@ -132,7 +148,7 @@ class World:
         if chance == 0.0 or self.random.random() >= chance:
             return False
         self.injected[fault] += 1
-        self.trace.note(self.now_us, "fault", fault, whose, "")
+        self.note("fault", fault, whose, "")
         return True
 
     def sweep_skew_us(self) -> int:
@@ -148,7 +164,7 @@ def _policy(random: Random) -> Policy:
     """The product's own budgets, with patience cut to minutes; what late money buys is drawn."""
     late = (LateSuccess.KEEP, LateSuccess.REFUND)
     return replace(
-        OrderSettings.model_construct().policy(),
+        SETTINGS.policy(),
         reservation_backstop_seconds=2_400,
         unknown_patience_seconds=1_200,
         refund_patience_seconds=3_600,

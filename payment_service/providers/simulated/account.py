@@ -5,12 +5,14 @@ asked, and its ledger compared, as a real provider's could.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias, assert_never
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID
 
+from contracts.ids import derived_id
+from contracts.values import quick, replace
 from payment_service.domain.outcomes import (
     ActionRequired,
     Authorized,
@@ -93,6 +95,7 @@ class EntryKind(StrEnum):
     REFUND_FAILED = "refund_failed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ProviderPayment:
     """A payment at the simulated provider.
@@ -118,7 +121,7 @@ class ProviderPayment:
     @property
     def provider_payment_id(self) -> str:
         """The provider's own id: derived, so that the same payment has it in every run."""
-        return f"sim_pay_{uuid5(NAMESPACE_URL, self.charge_key).hex}"
+        return f"sim_pay_{derived_id(NAMESPACE_URL, self.charge_key).hex}"
 
     @property
     def behaviour(self) -> Behaviour:
@@ -129,6 +132,7 @@ class ProviderPayment:
             return Behaviour()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ProviderRefund:
     """A refund at the simulated provider; `due_at` is when a pending one ends."""
@@ -143,9 +147,10 @@ class ProviderRefund:
     @property
     def provider_refund_id(self) -> str:
         """The provider's own id."""
-        return f"sim_ref_{uuid5(NAMESPACE_URL, self.refund_key).hex}"
+        return f"sim_ref_{derived_id(NAMESPACE_URL, self.refund_key).hex}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A new entry of the provider's ledger."""
@@ -155,6 +160,7 @@ class Entry:
     refund_key: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The first answer to an unsafe call: the same key gets it again, whatever came since."""
@@ -165,6 +171,7 @@ class Answer:
     outcome: Outcome
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Account:
     """What the provider holds under one charge key; `entries` are those not written yet."""
@@ -195,6 +202,7 @@ class Account:
         return replace(self, refunds=refunds, entries=self.entries + entries)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ShopperActed:
     """The shopper completed the required action, or failed it."""
