@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from messaging.clock import utc_now
-from trolley.audit.auditor import Sources, scope_of, seen, snapshots_of
+from trolley.audit import checkpoints
+from trolley.audit.auditor import Sources, reading, scope_of, seen, snapshots_of
+from trolley.audit.engine import Engine
 from trolley.audit.findings import Findings, News
 from trolley.audit.invariant import Invariant, Source, Subject
 from trolley.audit.invariants import INVARIANTS
@@ -26,6 +28,7 @@ from trolley.audit.published import Published
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Horizon, Snapshots
+from trolley.audit.subjects import SKU
 from trolley.audit.suspicions import Suspicions
 from trolley.audit.unread import NOTHING_UNREAD, Unread
 
@@ -57,6 +60,7 @@ class Watch:
     def __init__(
         self,
         sources: Sources,
+        engine: Engine,
         published: Published,
         findings: Findings,
         settings: AuditSettings,
@@ -64,6 +68,7 @@ class Watch:
     ) -> None:
         self.findings = findings
         self._sources = sources
+        self._engine = engine
         self._published = published
         self._settings = settings
         self._invariants = {one.id: one for one in invariants}
@@ -81,8 +86,8 @@ class Watch:
         invariants: Sequence[Invariant] = INVARIANTS,
     ) -> AsyncIterator["Watch"]:
         """A watch that has not looked yet. Raises KafkaUnavailable and TopicMissing."""
-        async with Published.opened(sources.kafka, settings) as published:
-            yield cls(sources, published, findings, settings, invariants)
+        async with reading(sources, settings) as (engine, published):
+            yield cls(sources, engine, published, findings, settings, invariants)
 
     async def look(self) -> Looked:
         """Look at everything the first time, later at what changed; what fails is looked at again.
@@ -90,12 +95,15 @@ class Watch:
         Raises DatabaseUnavailable, DatabaseNotReadable and KafkaUnavailable.
         """
         began, at, whole = time.monotonic(), utc_now(), not self._horizons
-        unread = await Unread.now(self._sources.kafka) if self._suspicions else NOTHING_UNREAD
+        unread = NOTHING_UNREAD
+        if self._suspicions:
+            unread = await Unread.now(self._sources.kafka, self._settings)
         bound = None if whole else self._settings.audit_statement_seconds
         async with snapshots_of(self._sources, self._settings, bound) as snapshots:
             scope = None if whole else await self._scope(snapshots)
             saw = await seen(
                 self._invariants.values(),
+                self._engine,
                 snapshots,
                 self._published,
                 self._settings,
@@ -149,4 +157,6 @@ class Watch:
             before = self._horizons[source]
             rows = await snapshots.fetch(source, sql, before.moment - overlap, before.transaction)
             keys.update((row[0], None) for row in rows if row[0] is not None)
+            if subject is SKU:
+                await checkpoints.void(self._engine, [tuple(row) for row in rows if len(row) > 1])
         return keys

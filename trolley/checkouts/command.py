@@ -15,7 +15,6 @@ import typer
 
 from contracts.messages.base import DEFAULT_SHOP
 from messaging.clock import utc_now
-from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Snapshots, database_urls
 from trolley.checkouts.picture import picture_of, picture_of_stuck
 from trolley.checkouts.story import SERVICES, Story, UnknownCheckout, story_of
@@ -145,7 +144,6 @@ async def _snapshots(home: Path) -> AsyncIterator[Snapshots]:
     urls = database_urls(Home(home).environment())
     async with Snapshots.taken(
         {source: urls[source] for source in SERVICES},
-        chunk_rows=AuditSettings().audit_chunk_rows,
         connect_seconds=CONNECT_SECONDS,
         statement_seconds=STATEMENT_SECONDS,
     ) as snapshots:

@@ -1,0 +1,163 @@
+"""The engine that joins and judges: DuckDB in memory, within bounds.
+
+What exceeds its memory goes to a temporary directory, where rows also pass through on their way
+in. Each look has a space of its own for the tables that it takes in; what looks have in common,
+the events among it, stands in `main` and is seen from every space that has no table of that name.
+"""
+
+import asyncio
+import csv
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from trolley.audit.settings import AuditSettings
+from trolley.runtime.errors import RuntimeStartError
+
+T = TypeVar("T")
+
+TYPES = {
+    "bool": "BOOLEAN",
+    "float8": "DOUBLE",
+    "int4": "INTEGER",
+    "int8": "BIGINT",
+    "text": "VARCHAR",
+    "timestamptz": "TIMESTAMP",  # of UTC
+    "uuid": "UUID",
+    "varchar": "VARCHAR",
+}
+"""What the engine takes PostgreSQL's types for."""
+
+# As PostgreSQL writes CSV: NULL is nothing, an empty text is a pair of quotes.
+_READ = (
+    "SELECT * FROM read_csv(?, header = false, auto_detect = false, parallel = false,"
+    " delim = ',', quote = '\"', escape = '\"', nullstr = '',"
+    " allow_quoted_nulls = false, max_line_size = 16777216, columns = {columns})"
+)
+
+
+class AuditTooLarge(RuntimeStartError):
+    """What a look needs exceeds the memory and the disk that it may use."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The audit needs more than it may use ({reason}): raise TROLLEY_AUDIT_MEMORY_MIB, or "
+            f"make room in the temporary directory."
+        )
+
+
+class Engine:
+    """One database of DuckDB; `main` is what all looks share."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
+        self.directory = directory
+        self.main = Space(connection, directory)
+        self._connection = connection
+        self._numbers = count(1)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: AuditSettings) -> AsyncIterator["Engine"]:
+        """An empty engine; nothing is left of it at the end."""
+        with tempfile.TemporaryDirectory(prefix="trolley-audit-") as directory:
+            bounds: dict[str, Any] = {
+                "memory_limit": f"{settings.audit_memory_mib}MiB",
+                "threads": settings.audit_threads,
+                "temp_directory": f"{directory}/spilled",
+                "preserve_insertion_order": False,
+                "enable_external_access": True,
+            }
+            with duckdb.connect(":memory:", config=bounds) as connection:
+                yield cls(connection, Path(directory))
+
+    @asynccontextmanager
+    async def space(self) -> AsyncIterator["Space"]:
+        """A space for one look's tables, gone at the end."""
+        name = f"look{next(self._numbers)}"
+        await self.main.run(f"CREATE SCHEMA {name}")
+        try:
+            yield Space(self._connection, self.directory, name)
+        finally:
+            await self.main.run(f"DROP SCHEMA {name} CASCADE")
+
+
+class Space:
+    """Tables that are found by their plain names, before those of `main`."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, directory: Path, name: str = "main"
+    ) -> None:
+        self.name = name
+        self._connection = connection
+        self._directory = directory
+
+    def path(self, table: str) -> Path:
+        """Where the rows of a table pass through on their way in."""
+        return self._directory / f"{self.name}.{table}.csv"
+
+    async def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a statement. Raises AuditTooLarge."""
+        return await self._ended(lambda cursor: cursor.execute(sql, parameters).fetchall())
+
+    async def make(self, table: str, columns: Mapping[str, str]) -> None:
+        """Make an empty table of these columns."""
+        named = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        await self.run(f"CREATE TABLE {self.name}.{table} ({named})")
+
+    async def take_in(self, table: str, columns: Mapping[str, str], path: Path) -> None:
+        """Add the rows of a CSV file, which is gone then, to a table. Raises AuditTooLarge."""
+
+        def add(cursor: duckdb.DuckDBPyConnection) -> None:
+            _add(cursor, f"{self.name}.{table}", columns, path)
+            path.unlink()
+
+        await self._ended(add)
+
+    async def take_over(
+        self, table: str, columns: Mapping[str, str], rows: list[tuple[Any, ...]]
+    ) -> None:
+        """Add rows to a table, or leave them all where they are. Raises AuditTooLarge."""
+
+        def add(cursor: duckdb.DuckDBPyConnection) -> None:
+            path = self.path(table)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows(rows)
+            _add(cursor, f"{self.name}.{table}", columns, path)
+            path.unlink()
+            rows.clear()
+
+        await self._ended(add)
+
+    async def _ended(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Work of another thread; whoever is cancelled meanwhile leaves nothing running."""
+        with self._connection.cursor() as cursor:
+            running = asyncio.ensure_future(asyncio.to_thread(self._at_work, work, cursor))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                cursor.interrupt()
+                await asyncio.wait([running])
+                raise
+
+    def _at_work(
+        self, work: Callable[[duckdb.DuckDBPyConnection], T], cursor: duckdb.DuckDBPyConnection
+    ) -> T:
+        try:
+            cursor.execute(f"SET search_path = '{self.name},main'")
+            return work(cursor)
+        except duckdb.OutOfMemoryException as error:
+            raise AuditTooLarge(str(error).splitlines()[0]) from error
+
+
+def _add(
+    cursor: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], path: Path
+) -> None:
+    typed = ", ".join(f"'{column}': '{kind}'" for column, kind in columns.items())
+    rows = _READ.replace("{columns}", "{" + typed + "}")
+    cursor.execute(f"INSERT INTO {table} {rows}", [str(path)])
