@@ -6,7 +6,7 @@ SKU reads the movements after it. Who writes to a movement that a checkpoint cov
 all movements of that SKU are read again; so does every look at everything.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from trolley.audit.engine import Engine, Space
 
@@ -73,7 +73,7 @@ async def advance(space: Space, wrong: Collection[str] | None) -> None:
     )
 
 
-async def void(engine: Engine, written: Sequence[tuple[str, int]]) -> None:
+async def void(engine: Engine, written: Mapping[str, int]) -> None:
     """Movements were written, per SKU from a number on: what covers one of them counts no more."""
     await engine.main.run(
         f"""
@@ -82,5 +82,5 @@ async def void(engine: Engine, written: Sequence[tuple[str, int]]) -> None:
             JOIN checkpoints ON {_KEY} = key WHERE event_seq >= number
         )
         """,  # noqa: S608 - constants
-        ([key for key, _ in written], [number for _, number in written]),
+        (list(written), list(written.values())),
     )

@@ -33,13 +33,6 @@ TYPES = {
 }
 """What the engine takes PostgreSQL's types for."""
 
-# As PostgreSQL writes CSV: NULL is nothing, an empty text is a pair of quotes.
-_READ = (
-    "SELECT * FROM read_csv(?, header = false, auto_detect = false, parallel = false,"
-    " delim = ',', quote = '\"', escape = '\"', nullstr = '',"
-    " allow_quoted_nulls = false, max_line_size = 16777216, columns = {columns})"
-)
-
 
 class AuditTooLarge(RuntimeStartError):
     """What a look needs exceeds the memory and the disk that it may use."""
@@ -57,6 +50,8 @@ class Engine:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
         self.directory = directory
+        self.types: dict[str, dict[str, str]] = {}
+        """Of the columns of each table that was ever taken in."""
         self.main = Space(connection, directory)
         self._connection = connection
         self._numbers = count(1)
@@ -111,13 +106,14 @@ class Space:
         await self.run(f"CREATE TABLE {self.name}.{table} ({named})")
 
     async def take_in(self, table: str, columns: Mapping[str, str], path: Path) -> None:
-        """Add the rows of a CSV file, which is gone then, to a table. Raises AuditTooLarge."""
+        """Make a table of a CSV file's rows; the file is gone then. Raises AuditTooLarge."""
 
-        def add(cursor: duckdb.DuckDBPyConnection) -> None:
-            _add(cursor, f"{self.name}.{table}", columns, path)
+        def make(cursor: duckdb.DuckDBPyConnection) -> None:
+            rows = _rows(columns)
+            cursor.execute(f"CREATE TABLE {self.name}.{table} AS {rows}", [str(path)])
             path.unlink()
 
-        await self._ended(add)
+        await self._ended(make)
 
     async def take_over(
         self, table: str, columns: Mapping[str, str], rows: list[tuple[Any, ...]]
@@ -128,7 +124,7 @@ class Space:
             path = self.path(table)
             with path.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows(rows)
-            _add(cursor, f"{self.name}.{table}", columns, path)
+            cursor.execute(f"INSERT INTO {self.name}.{table} {_rows(columns)}", [str(path)])
             path.unlink()
             rows.clear()
 
@@ -155,9 +151,11 @@ class Space:
             raise AuditTooLarge(str(error).splitlines()[0]) from error
 
 
-def _add(
-    cursor: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], path: Path
-) -> None:
+def _rows(columns: Mapping[str, str]) -> str:
+    """The rows of the CSV file ?, as PostgreSQL writes it: NULL is nothing, '' a pair of quotes."""
     typed = ", ".join(f"'{column}': '{kind}'" for column, kind in columns.items())
-    rows = _READ.replace("{columns}", "{" + typed + "}")
-    cursor.execute(f"INSERT INTO {table} {rows}", [str(path)])
+    return (
+        "SELECT * FROM read_csv(?, header = false, auto_detect = false, parallel = false,"  # noqa: S608 - names of ours
+        " delim = ',', quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false,"
+        f" max_line_size = 16777216, columns = {{{typed}}})"
+    )

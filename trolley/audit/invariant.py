@@ -58,8 +58,8 @@ class Subject:
 class Table:
     """Columns of a database's table, as a look takes them in under `name`.
 
-    `everything` is the statement that gives all rows, `of` those that give the rows of some keys
-    of a subject, which are the array $1.
+    `everything` is the statement that gives all rows, `of` those that give the rows of the keys
+    of a subject that the database was told.
     """
 
     name: str

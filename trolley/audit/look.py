@@ -19,7 +19,7 @@ from trolley.audit.published import Published
 from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
 from trolley.audit.subjects import SKU
-from trolley.audit.tables import MOVEMENTS
+from trolley.audit.tables import MOVEMENTS, TELL, VERIFIED
 from trolley.audit.together import together
 
 Scope = Mapping[Subject, Sequence[str]]
@@ -59,6 +59,7 @@ async def look(
     async with AsyncExitStack() as stack:
         parts = [
             _Part(
+                engine,
                 await stack.enter_async_context(engine.space()),
                 rules,
                 subject,
@@ -76,6 +77,7 @@ async def look(
 class _Part:
     """Rules about one subject, over the rows of these keys of it; or all rules, over all rows."""
 
+    engine: Engine
     space: Space
     rules: Sequence[Invariant]
     subject: Subject | None
@@ -85,24 +87,45 @@ class _Part:
         """Every table of which the rules read, from all databases at once."""
         wanted: defaultdict[Source, dict[Table, None]] = defaultdict(dict)
         for rule in self.rules:
-            for read in rule.reads:
-                wanted[read.source].update(dict.fromkeys(read.tables))
-        covered = await checkpoints.reached(self.space, self.keys) if self._is_at_movements else []
+            for table in (table for read in rule.reads for table in read.tables):
+                wanted[table.source][table] = None
+        lists = await self._lists()
 
-        async def take_in(tables: Iterable[Table]) -> None:
+        async def take_in(source: Source, tables: Iterable[Table]) -> None:
+            for name, listed in lists.items():
+                await snapshots.fetch(source, TELL, name, listed)
             for table in tables:
                 path = self.space.path(table.name)
-                sql, arguments = self._asked(table, covered)
-                columns = await snapshots.copy(table.source, sql, path, *arguments)
-                types = {column: TYPES[kind] for column, kind in columns.items()}
-                await self.space.make(table.name, types)
+                types = await self._types(table, snapshots)
+                sql = table.of[self.subject] if self.subject else table.everything
+                await snapshots.copy(source, sql, path)
                 await self.space.take_in(table.name, types, path)
 
-        await together(take_in(tables) for tables in wanted.values())
+        await together(take_in(source, tables) for source, tables in wanted.items())
+
+    async def _lists(self) -> Mapping[str, Sequence[str]]:
+        """What the databases are told. What came from a topic may be no id: no row has it then."""
+        lists: dict[str, Sequence[str]] = {}
+        if self.subject is not None and self.keys is not None:
+            is_one = bool if self.subject.pair else _is_id
+            lists[self.subject.name] = [key for key in self.keys if is_one(key)]
+        if self._is_at_movements:
+            lists[VERIFIED] = [str(one) for one in await checkpoints.reached(self.space, self.keys)]
+        return lists
+
+    async def _types(self, table: Table, snapshots: Snapshots) -> Mapping[str, str]:
+        """The types of a table's columns, asked once."""
+        known = self.engine.types
+        if table.name not in known:
+            columns = await snapshots.columns(table.source, table.everything)
+            known[table.name] = {column: TYPES[kind] for column, kind in columns.items()}
+        return known[table.name]
 
     async def judged(self, kept: int) -> Mapping[Invariant, Tally]:
         """What the rules say of the rows."""
-        if self.keys is not None:
+        if self.keys is not None and any(
+            read.source is Source.PUBLISHED for rule in self.rules for read in rule.reads
+        ):
             await self.space.run(
                 f"CREATE TABLE {self.space.name}.events AS"
                 " FROM main.events WHERE key IN (SELECT unnest(?))",
@@ -129,15 +152,6 @@ class _Part:
         """Whether the rules are about the movements of SKUs."""
         reads = [read for rule in self.rules if rule.subject is SKU for read in rule.reads]
         return any(MOVEMENTS in read.tables for read in reads)
-
-    def _asked(self, table: Table, covered: Sequence[int]) -> tuple[str, tuple[object, ...]]:
-        """What is asked of a database. What came from a topic may be no id: no row has it then."""
-        if self.subject is None or self.keys is None:
-            return table.everything, ()
-        sql = table.of[self.subject]
-        if not self.subject.pair:
-            return sql, ([key for key in self.keys if _is_id(key)],)
-        return sql, (list(self.keys), covered) if "$2" in sql else (list(self.keys),)
 
 
 def _wrong_skus(tallies: Mapping[Invariant, Tally]) -> set[str] | None:
@@ -177,8 +191,13 @@ def _breaking(reads: Sequence[Read], rule: Invariant, most: int) -> str:
 
 
 def _finding(rule: Invariant, rows: Sequence[Mapping[str, Any]]) -> Finding:
-    said = [
-        (read, {column: _plain(value) for column, value in row.items()} if row["key"] else None)
+    said: list[tuple[Read, dict[str, Any] | None]] = [
+        (
+            read,
+            None
+            if row["key"] is None
+            else {column: _plain(value) for column, value in row.items()},
+        )
         for read, row in zip(rule.reads, rows, strict=True)
     ]
     known = [(read, row) for read, row in said if row is not None]

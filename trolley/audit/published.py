@@ -84,6 +84,7 @@ class Published:
         self._settings = settings
         self._events: list[tuple[Any, ...]] = []
         self._strangers: list[tuple[Any, ...]] = []
+        self._whole: Mapping[TopicPartition, bool] = {}
         self._was_read = False
         """Whether the end was reached once: only what comes later is news."""
         self._news: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -125,7 +126,10 @@ class Published:
             await consumer.stop()
 
     async def read_to_end(self) -> None:
-        """Take in every event up to where the topics end now. Raises KafkaUnavailable."""
+        """Take in every event up to where the topics end now.
+
+        Raises KafkaUnavailable and AuditTooLarge.
+        """
         places = list(self._topics)
         with told(self._servers):
             async with asyncio.timeout(self._settings.audit_topic_silence_seconds):
@@ -136,7 +140,7 @@ class Published:
                 if len(self._events) >= self._settings.audit_events_held:
                     await self._take_in()
         await self._take_in()
-        await self._note_what_is_whole(begins)
+        await self._note_what_is_whole({place: offset == 0 for place, offset in begins.items()})
         self._was_read = True
 
     async def _read_on(self, behind: Sequence[TopicPartition]) -> None:
@@ -175,13 +179,12 @@ class Published:
             if rows:
                 await self._engine.main.take_over(table, _TABLES[table], rows)
 
-    async def _note_what_is_whole(self, begins: Mapping[TopicPartition, int]) -> None:
-        rows: list[tuple[Any, ...]] = [
-            (self._topics[place].name, place.partition, offset == 0)
-            for place, offset in begins.items()
-        ]
-        await self._engine.main.run("TRUNCATE partitions")
-        await self._engine.main.take_over("partitions", _TABLES["partitions"], rows)
+    async def _note_what_is_whole(self, whole: Mapping[TopicPartition, bool]) -> None:
+        if whole != self._whole:
+            rows = [(self._topics[one].name, one.partition, is_so) for one, is_so in whole.items()]
+            await self._engine.main.run("TRUNCATE partitions")
+            await self._engine.main.take_over("partitions", _TABLES["partitions"], rows)
+            self._whole = whole
 
     def news(self, topics: Iterable[Topic]) -> Iterator[str]:
         """The keys of stories that were told something on these topics since `forget_news`.

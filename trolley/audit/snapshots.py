@@ -115,17 +115,22 @@ class Snapshots:
             ending = [one.close(timeout=connect_seconds) for one in snapshots._connections.values()]
             await asyncio.gather(*ending, return_exceptions=True)
 
-    async def copy(
-        self, source: Source, sql: str, path: Path, *arguments: object
-    ) -> dict[str, str]:
-        """Write the rows of a statement to a CSV file; gives its columns with PostgreSQL's types.
+    async def copy(self, source: Source, sql: str, path: Path) -> None:
+        """Write the rows of a statement to a CSV file.
 
         Raises DatabaseUnavailable and DatabaseNotReadable.
         """
         with _file(path) as write:
             async with self._reading(source) as connection:
-                statement = await connection.prepare(sql)
-                await connection.copy_from_query(sql, *arguments, output=write, format="csv")
+                await connection.copy_from_query(sql, output=write, format="csv")
+
+    async def columns(self, source: Source, sql: str) -> dict[str, str]:
+        """The columns that a statement has, with PostgreSQL's names of their types.
+
+        Raises DatabaseUnavailable and DatabaseNotReadable.
+        """
+        async with self._reading(source) as connection:
+            statement = await connection.prepare(sql)
         return {column.name: column.type.name for column in statement.get_attributes()}
 
     async def keys(self, source: Source, sql: str, among: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ that, and the transaction's number keeps the rows of the overlap from being look
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,8 +28,8 @@ from trolley.audit.published import Published
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Horizon, Snapshots
-from trolley.audit.subjects import SKU
 from trolley.audit.suspicions import Suspicions
+from trolley.audit.together import together
 from trolley.audit.unread import NOTHING_UNREAD, Unread
 
 SUBJECTS = tuple({one.subject: None for one in INVARIANTS if one.subject is not None})
@@ -137,8 +137,9 @@ class Watch:
         due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         for subject, keys in scope_of(self._suspicions).items():
             due[subject].update(dict.fromkeys(keys))
+        changed = await self._changed(snapshots)
         for subject in SUBJECTS:
-            self._due[subject].update(dict.fromkeys(await self._changed(subject, snapshots)))
+            self._due[subject].update(dict.fromkeys(changed.get(subject, ())))
             self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
             due[subject].update(self._due[subject])
         self._published.forget_news()
@@ -149,14 +150,26 @@ class Watch:
                 due[invariant.subject][known.subject_key] = None
         return {subject: tuple(keys)[:most] for subject, keys in due.items()}
 
-    async def _changed(self, subject: Subject, snapshots: Snapshots) -> Iterable[str]:
+    async def _changed(self, snapshots: Snapshots) -> Mapping[Subject, Iterable[str]]:
         """Keys of which a database has rows that the look before may not have seen."""
         overlap = timedelta(seconds=self._settings.audit_overlap_seconds)
-        keys: dict[str, None] = {}
-        for source, sql in subject.changed:
-            before = self._horizons[source]
-            rows = await snapshots.fetch(source, sql, before.moment - overlap, before.transaction)
-            keys.update((row[0], None) for row in rows if row[0] is not None)
-            if subject is SKU:
-                await checkpoints.void(self._engine, [tuple(row) for row in rows if len(row) > 1])
-        return keys
+        changed: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+        moved: dict[str, int] = {}
+
+        async def ask(source: Source, asked: Iterable[tuple[Subject, str]]) -> None:
+            since = self._horizons[source]
+            for subject, sql in asked:
+                for key, *first in await snapshots.fetch(
+                    source, sql, since.moment - overlap, since.transaction
+                ):
+                    changed[subject][key] = None
+                    moved.update((key, number) for number in first)
+
+        asked: defaultdict[Source, list[tuple[Subject, str]]] = defaultdict(list)
+        for subject in SUBJECTS:
+            for source, sql in subject.changed:
+                asked[source].append((subject, sql))
+        await together(ask(source, statements) for source, statements in asked.items())
+        if moved:
+            await checkpoints.void(self._engine, moved)
+        return changed
