@@ -70,6 +70,7 @@ async def audit(
             looks, unread = 2, await Unread.now(sources.kafka, settings)
             suspected = {invariant for invariant, _ in suspicions}
             async with snapshots_of(sources, settings) as snapshots:
+                await published.read_to_end()
                 scope = scope_of(suspicions)
                 second = await seen(
                     suspected, engine, snapshots, published, settings, scope, unread

@@ -32,16 +32,14 @@ async def reached(space: Space, keys: Sequence[str] | None) -> list[int]:
 
     Gives the number of the last movement that is covered, for each of the keys.
     """
-    await space.make("checkpoints", _COLUMNS)
-    if keys is None:
-        return []
+    of_keys = f"{_KEY} IN (SELECT unnest(?::VARCHAR[]))"
     await space.run(
-        f"INSERT INTO checkpoints FROM main.checkpoints WHERE {_KEY} IN (SELECT unnest(?))",
-        (list(keys),),
+        f"CREATE TABLE {space.name}.checkpoints AS FROM main.checkpoints WHERE {of_keys}",
+        (list(keys or ()),),
     )
     found = await space.run(f"SELECT {_KEY}, max(event_seq) FROM checkpoints GROUP BY ALL")  # noqa: S608 - constants
     last: dict[str, int] = dict(found)
-    return [last.get(key, 0) for key in keys]
+    return [last.get(key, 0) for key in keys or ()]
 
 
 async def advance(space: Space, wrong: Collection[str] | None) -> None:

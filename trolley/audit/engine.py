@@ -49,11 +49,11 @@ class Engine:
     """One database of DuckDB; `main` is what all looks share."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
-        self.directory = directory
         self.types: dict[str, dict[str, str]] = {}
         """Of the columns of each table that was ever taken in."""
         self.main = Space(connection, directory)
         self._connection = connection
+        self._directory = directory
         self._numbers = count(1)
 
     @classmethod
@@ -66,7 +66,8 @@ class Engine:
                 "threads": settings.audit_threads,
                 "temp_directory": f"{directory}/spilled",
                 "preserve_insertion_order": False,
-                "enable_external_access": True,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
             }
             with duckdb.connect(":memory:", config=bounds) as connection:
                 yield cls(connection, Path(directory))
@@ -76,10 +77,12 @@ class Engine:
         """A space for one look's tables, gone at the end."""
         name = f"look{next(self._numbers)}"
         await self.main.run(f"CREATE SCHEMA {name}")
+        space = Space(self._connection, self._directory, name)
         try:
-            yield Space(self._connection, self.directory, name)
+            yield space
         finally:
             await self.main.run(f"DROP SCHEMA {name} CASCADE")
+            space.sweep()
 
 
 class Space:
@@ -95,6 +98,11 @@ class Space:
     def path(self, table: str) -> Path:
         """Where the rows of a table pass through on their way in."""
         return self._directory / f"{self.name}.{table}.csv"
+
+    def sweep(self) -> None:
+        """Delete what was cut short on its way in."""
+        for path in self._directory.glob(f"{self.name}.*"):
+            path.unlink()
 
     async def run(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement. Raises AuditTooLarge."""

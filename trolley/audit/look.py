@@ -15,7 +15,7 @@ from uuid import UUID
 from trolley.audit import checkpoints
 from trolley.audit.engine import TYPES, Engine, Space
 from trolley.audit.invariant import Invariant, Read, Source, Subject, Table
-from trolley.audit.published import Published
+from trolley.audit.published import Published, events_on
 from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
 from trolley.audit.subjects import SKU
@@ -46,7 +46,9 @@ async def look(
 ) -> dict[Invariant, Tally]:
     """Ask invariants; at most `kept` candidates of each are kept, all are counted.
 
-    The topics are read to their end meanwhile. Without a scope everything is looked at.
+    Without a scope everything is looked at, and the topics are read to their end meanwhile; with
+    one, they have been.
+
     Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable and AuditTooLarge.
     """
     asked: defaultdict[Subject | None, list[Invariant]] = defaultdict(list)
@@ -67,9 +69,9 @@ async def look(
             )
             for subject, rules in asked.items()
         ]
-        await together((published.read_to_end(), *(part.take_in(snapshots) for part in parts)))
-        for part in parts:
-            tallies.update(await part.judged(kept))
+        told = (published.read_to_end(),) if scope is None else ()
+        await together((*told, *(part.take_in(snapshots) for part in parts)))
+        await together(part.judge(kept, tallies) for part in parts)
     return tallies
 
 
@@ -107,8 +109,8 @@ class _Part:
         """What the databases are told. What came from a topic may be no id: no row has it then."""
         lists: dict[str, Sequence[str]] = {}
         if self.subject is not None and self.keys is not None:
-            is_one = bool if self.subject.pair else _is_id
-            lists[self.subject.name] = [key for key in self.keys if is_one(key)]
+            keys = self.keys if self.subject.pair else filter(_is_id, self.keys)
+            lists[self.subject.name] = list(keys)
         if self._is_at_movements:
             lists[VERIFIED] = [str(one) for one in await checkpoints.reached(self.space, self.keys)]
         return lists
@@ -121,20 +123,17 @@ class _Part:
             known[table.name] = {column: TYPES[kind] for column, kind in columns.items()}
         return known[table.name]
 
-    async def judged(self, kept: int) -> Mapping[Invariant, Tally]:
-        """What the rules say of the rows."""
-        if self.keys is not None and any(
-            read.source is Source.PUBLISHED for rule in self.rules for read in rule.reads
-        ):
+    async def judge(self, kept: int, tallies: dict[Invariant, Tally]) -> None:
+        """Note what the rules say of the rows."""
+        for topic in self.subject.published if self.subject else ():
             await self.space.run(
-                f"CREATE TABLE {self.space.name}.events AS"
-                " FROM main.events WHERE key IN (SELECT unnest(?))",
-                (list(self.keys),),
+                f"CREATE TABLE {self.space.name}.{events_on(topic)} AS"
+                f" FROM main.{events_on(topic)} WHERE key IN (SELECT unnest(?))",
+                (list(self.keys or ()),),
             )
         alike: defaultdict[tuple[Read, ...], list[Invariant]] = defaultdict(list)
         for rule in self.rules:
             alike[rule.reads].append(rule)
-        tallies: dict[Invariant, Tally] = {}
         for reads, rules in alike.items():
             counts = (await self.space.run(_counted(reads, rules)))[0]
             for rule, facts, broken in zip(rules, counts[::2], counts[1::2], strict=True):
@@ -145,7 +144,6 @@ class _Part:
                         tallies[rule].candidates[finding.entity] = finding
         if self._is_at_movements:
             await checkpoints.advance(self.space, _wrong_skus(tallies))
-        return tallies
 
     @property
     def _is_at_movements(self) -> bool:

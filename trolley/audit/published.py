@@ -34,21 +34,23 @@ _POLL_MS = 200
 _FETCH_WAIT_MS = 20
 """Once a partition is at its end, the broker would hold the others' answer for so long."""
 
-_TABLES = {
-    "events": {
-        "topic": "VARCHAR",
-        "partition": "INTEGER",
-        "key": "VARCHAR",
-        "seq": "BIGINT",
-        "type": "VARCHAR",
-        "total_minor": "BIGINT",
-    },
-    "strangers": {"topic": "VARCHAR", "partition": "INTEGER", "place": "BIGINT", "why": "VARCHAR"},
-    "partitions": {"topic": "VARCHAR", "partition": "INTEGER", "whole": "BOOLEAN"},
+_EVENTS = {
+    "partition": "INTEGER",
+    "key": "VARCHAR",
+    "seq": "BIGINT",
+    "type": "VARCHAR",
+    "total_minor": "BIGINT",
 }
-"""An event's `key` is that of its story: the checkout id, where one is. `whole` says that the first
-record ever written is still there: retention takes the oldest, and what it took cannot be missed.
-"""
+"""`key` is that of the story: the checkout id, where one is."""
+_STRANGERS = {"topic": "VARCHAR", "partition": "INTEGER", "place": "BIGINT", "why": "VARCHAR"}
+_PARTITIONS = {"topic": "VARCHAR", "partition": "INTEGER", "whole": "BOOLEAN"}
+"""`whole` says that the first record ever written is still there: retention takes the oldest, and
+what it took cannot be missed."""
+
+
+def events_on(topic: Topic) -> str:
+    """The table of a topic's events."""
+    return topic.name.replace(".", "_")
 
 
 class TopicMissing(RuntimeStartError):
@@ -82,7 +84,7 @@ class Published:
         self._servers = servers
         self._engine = engine
         self._settings = settings
-        self._events: list[tuple[Any, ...]] = []
+        self._events: defaultdict[Topic, list[tuple[Any, ...]]] = defaultdict(list)
         self._strangers: list[tuple[Any, ...]] = []
         self._whole: Mapping[TopicPartition, bool] = {}
         self._was_read = False
@@ -119,8 +121,10 @@ class Published:
                 for partition in range(topic.partitions):
                     topics[TopicPartition(name, partition)] = topic
             consumer.assign(list(topics))
-            for table, columns in _TABLES.items():
-                await engine.main.make(table, columns)
+            for topic in EVENT_TOPICS:
+                await engine.main.make(events_on(topic), _EVENTS)
+            await engine.main.make("strangers", _STRANGERS)
+            await engine.main.make("partitions", _PARTITIONS)
             yield cls(consumer, topics, kafka.bootstrap_servers, engine, settings)
         finally:
             await consumer.stop()
@@ -137,7 +141,7 @@ class Published:
                 ends = await self._consumer.end_offsets(places)
             while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
                 await self._read_on(behind)
-                if len(self._events) >= self._settings.audit_events_held:
+                if sum(map(len, self._events.values())) >= self._settings.audit_events_held:
                     await self._take_in()
         await self._take_in()
         await self._note_what_is_whole({place: offset == 0 for place, offset in begins.items()})
@@ -163,27 +167,30 @@ class Published:
         self, topic: Topic, partition: int, records: Iterable[ConsumerRecord[bytes, bytes]]
     ) -> None:
         news = self._news[topic.name] if self._was_read else None
+        events = self._events[topic]
         for record in records:
             try:
                 facts = _facts(topic, record)
             except NoEvent as error:
                 self._strangers.append((topic.name, partition, record.offset, str(error)))
                 continue
-            self._events.append((topic.name, partition, *facts))
+            events.append((partition, *facts))
             if news is not None:
                 news[facts[0]] = None
 
     async def _take_in(self) -> None:
         """Hand over to the engine what was read: what is cut short is handed over again."""
-        for table, rows in (("events", self._events), ("strangers", self._strangers)):
+        for topic, rows in self._events.items():
             if rows:
-                await self._engine.main.take_over(table, _TABLES[table], rows)
+                await self._engine.main.take_over(events_on(topic), _EVENTS, rows)
+        if self._strangers:
+            await self._engine.main.take_over("strangers", _STRANGERS, self._strangers)
 
     async def _note_what_is_whole(self, whole: Mapping[TopicPartition, bool]) -> None:
         if whole != self._whole:
             rows = [(self._topics[one].name, one.partition, is_so) for one, is_so in whole.items()]
             await self._engine.main.run("TRUNCATE partitions")
-            await self._engine.main.take_over("partitions", _TABLES["partitions"], rows)
+            await self._engine.main.take_over("partitions", _PARTITIONS, rows)
             self._whole = whole
 
     def news(self, topics: Iterable[Topic]) -> Iterator[str]:
@@ -222,7 +229,7 @@ def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[str, int
         if not key or "\0" in key:
             raise NoEvent("header ce_correlationid is no name")
         total = orjson.loads(record.value)["total_minor"] if topic is ORDER_EVENTS else None
-        if not isinstance(total, int | None):
+        if total is not None and type(total) is not int:
             raise NoEvent("total_minor is no whole number")
         return key, int(number), values["ce_type"].decode(), total
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:

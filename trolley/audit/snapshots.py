@@ -55,6 +55,7 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # where it ends between two messages
 )
 """What a driver raises of a database that is not there, or not there any more."""
 
@@ -182,9 +183,14 @@ class Snapshots:
         try:
             yield
         except away as error:
-            raise DatabaseUnavailable(url, str(error) or type(error).__name__) from error
+            raise DatabaseUnavailable(url, _reason(error)) from error
         except asyncpg.PostgresError as error:
-            raise DatabaseNotReadable(url, str(error) or type(error).__name__) from error
+            raise DatabaseNotReadable(url, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """In one line: the next one of PostgreSQL's may hold a row."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 @contextmanager

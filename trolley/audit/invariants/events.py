@@ -8,6 +8,7 @@ from contracts.messages.order import OrderCancelled, OrderPaid, OrderPlaced
 from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
 from trolley.audit.invariant import Between, Read, Source, Subject, Table, Within
 from trolley.audit.invariants.checkouts import CHECKOUTS
+from trolley.audit.published import EVENT_TOPICS, events_on
 from trolley.audit.subjects import CART, CHECKOUT, SKU
 from trolley.audit.tables import CARTS, ORDERS, PAYMENTS, STOCK_ITEMS
 
@@ -39,7 +40,7 @@ def _published(topic: Topic, about: Subject) -> Read:
             sum(times)::BIGINT - count(*) AS doubled
         FROM (
             SELECT key, seq, count(*) AS times, bool_and(whole) AS whole
-            FROM events JOIN partitions USING (topic, partition)
+            FROM {events_on(topic)} JOIN partitions USING (partition)
             WHERE topic = '{topic.name}' GROUP BY key, seq
         ) GROUP BY key
         """,  # noqa: S608 - the name of a topic
@@ -78,7 +79,7 @@ TOLD = Read(
         max(seq) FILTER (WHERE type = '{OrderCancelled.type}') AS last_cancelled,
         min(total_minor) AS lowest_total_minor, max(total_minor) AS highest_total_minor,
         bool_and(whole) AS whole
-    FROM events JOIN partitions USING (topic, partition)
+    FROM {events_on(ORDER_EVENTS)} JOIN partitions USING (partition)
     WHERE topic = '{ORDER_EVENTS.name}' GROUP BY key
     """,  # noqa: S608 - names of messages and of a topic
     subject=CHECKOUT,
@@ -99,19 +100,22 @@ _TELLS_ITS_ORDER = f"""
     ELSE true END
 """
 
+_COUNTS = " UNION ALL ".join(
+    f"SELECT '{topic.name}' AS topic, count(*) AS events FROM {events_on(topic)}"  # noqa: S608 - names
+    for topic in EVENT_TOPICS
+)
+
 # How many records of a topic are events, and how many are something else, and why.
 RECORDS = Read(
     "records",
     Source.PUBLISHED,
-    """
-    SELECT topic AS key, NULL::TIMESTAMP AS since, coalesce(events, 0) AS events,
-        coalesce(strangers, 0) AS strangers, because
-    FROM (SELECT DISTINCT topic FROM partitions)
-    LEFT JOIN (SELECT topic, count(*) AS events FROM events GROUP BY topic) USING (topic)
-    LEFT JOIN (
+    f"""
+    SELECT topic AS key, NULL::TIMESTAMP AS since, events, coalesce(strangers, 0) AS strangers,
+        because
+    FROM ({_COUNTS}) LEFT JOIN (
         SELECT topic, count(*) AS strangers, min(why) AS because FROM strangers GROUP BY topic
     ) USING (topic)
-    """,
+    """,  # noqa: S608 - constants
 )
 
 INVARIANTS = (
