@@ -6,12 +6,14 @@ Starts the embedded Kafka and PostgreSQL in a temporary directory, fills every d
 orders that are over, by SQL, and publishes the events of the newest `--published` of them (all
 without the option; with 0 none, as if retention had taken them). Then it audits everything, and
 lets an auditor that goes on look at what changes: 1,000 orders more at each turn.
-Printed are the seconds of each look, with the facts that were checked.
+Printed are the seconds of each look and the CPU seconds of this process in it, with the facts that
+were checked, and at the end the most memory that it had.
 """
 
 import argparse
 import asyncio
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from messaging.settings import KafkaSettings
 from trolley.audit import AuditSettings, Sources, audit
 from trolley.audit.findings import Findings
 from trolley.audit.invariant import DATABASES, Source
-from trolley.audit.watch import Looked, Watch
+from trolley.audit.watch import Watch
 from trolley.topics import apply_topics
 
 ORDERS_PER_SKU = 100
@@ -66,32 +68,38 @@ async def main(orders: int, published: int, turns: int) -> None:
         print(f"{orders:,} orders, {events:,} events on the topics")
         sources, settings = Sources(urls, kafka), AuditSettings()
         for turn in range(1, turns + 1):
+            cpu = time.process_time()
             report = await audit(sources, settings)
             print(
                 f"audit {turn}: {report.seconds:.1f} s, {report.facts_checked:,} facts, "
-                f"{report.violations} violations{_load()}"
+                f"{report.violations} violations{_load(cpu)}"
             )
         findings = Findings(":memory:", resolved_kept=timedelta(days=1))
         async with Watch.opened(sources, findings, settings) as watch:
-            _show("first look", await watch.look())
-            _show("nothing changed", await watch.look())
+            await _look("first look", watch)
+            await _look("nothing changed", watch)
             for turn in range(1, turns + 1):
                 await shop.sell(CHANGED)
                 await shop.publish(orders + (turn - 1) * CHANGED + 1, orders + turn * CHANGED)
-                _show(f"{CHANGED:,} orders more", await watch.look())
-        print(f"{len(findings.open())} violations")
+                await _look(f"{CHANGED:,} orders more", watch)
+        most_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{len(findings.open())} violations, {most_mib:,.0f} MiB of memory at most")
 
 
-def _show(what: str, looked: Looked) -> None:
+async def _look(what: str, watch: Watch) -> None:
+    cpu = time.process_time()
+    looked = await watch.look()
     print(
         f"{what}: {looked.seconds:.2f} s, {looked.keys:,} keys, {looked.facts:,} facts, "
-        f"{looked.statements} statements, {looked.due:,} due, {looked.suspected} suspected{_load()}"
+        f"{looked.statements} statements, {looked.due:,} due, {looked.suspected} suspected"
+        f"{_load(cpu)}"
     )
 
 
-def _load() -> str:
-    """How busy the machine was with everything, and this process since its start."""
-    return f" (load {os.getloadavg()[0]:.1f}, {time.process_time():.0f} s of CPU here so far)"
+def _load(since: float) -> str:
+    """How busy the machine is with everything, and this process was since then."""
+    cpu = time.process_time() - since
+    return f" ({cpu:.1f} s of CPU here; load {os.getloadavg()[0]:.1f})"
 
 
 def _migrations(source: Source) -> str:

@@ -3,17 +3,18 @@
 invariant.py    what an invariant is
 invariants/     all of them, by subject
 subjects.py     how to see that something is under way, or changed
-statements.py   what is asked of a source, of everything or of some keys
+tables.py       what is taken in from the databases
 snapshots.py    the databases, each in one snapshot
-published.py    the event topics, as rows
-join.py         rows of several sources side by side
+published.py    the event topics
+engine.py       what joins and judges
 look.py         every invariant asked once
+checkpoints.py  up to where movements were found right
 suspicions.py   what is under way, and what is certain
 auditor.py      one look, or two; the verdict
 report.py       what was found
 watch.py        look after look at what changed
 findings.py     what is known to be wrong, in a file
-service.py      the program that goes on, over HTTP
+rounds.py       look after look, for as long as the operations service runs
 """
 
 from trolley.audit.auditor import Sources, audit

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from messaging.clock import utc_now
 from messaging.settings import KafkaSettings
+from trolley.audit import checkpoints
+from trolley.audit.engine import Engine
 from trolley.audit.invariant import Between, Invariant, Source, Subject
 from trolley.audit.invariants import INVARIANTS
 from trolley.audit.look import Scope, look
@@ -54,9 +56,9 @@ async def audit(
     began, at = time.monotonic(), utc_now()
     suspicions = Suspicions(settle_seconds=settings.audit_settle_seconds)
     looks = 1
-    async with Published.opened(sources.kafka, settings) as published:
+    async with reading(sources, settings) as (engine, published):
         async with snapshots_of(sources, settings) as snapshots:
-            first = await seen(invariants, snapshots, published, settings)
+            first = await seen(invariants, engine, snapshots, published, settings)
             found = suspicions.certain(first)
             items = await open_items(snapshots)
         if suspicions:
@@ -65,11 +67,13 @@ async def audit(
                     sum(first.tallies[one].broken for one in invariants if _is_joined(one))
                 )
             await asyncio.sleep(settings.audit_settle_seconds)
-            looks, unread = 2, await Unread.now(sources.kafka)
+            looks, unread = 2, await Unread.now(sources.kafka, settings)
             suspected = {invariant for invariant, _ in suspicions}
             async with snapshots_of(sources, settings) as snapshots:
+                await published.read_to_end()
+                scope = scope_of(suspicions)
                 second = await seen(
-                    suspected, snapshots, published, settings, scope_of(suspicions), unread
+                    suspected, engine, snapshots, published, settings, scope, unread
                 )
                 found.update(suspicions.certain(second))
                 items = await open_items(snapshots)
@@ -82,21 +86,34 @@ async def audit(
     )
 
 
+@asynccontextmanager
+async def reading(
+    sources: Sources, settings: AuditSettings
+) -> AsyncIterator[tuple[Engine, Published]]:
+    """An engine, and the event topics that it is going to take in.
+
+    Raises KafkaUnavailable and TopicMissing.
+    """
+    async with Engine.opened(settings) as engine:
+        await checkpoints.prepare(engine)
+        async with Published.opened(sources.kafka, engine, settings) as published:
+            yield engine, published
+
+
 def snapshots_of(
     sources: Sources, settings: AuditSettings, statement_seconds: float | None = None
 ) -> AbstractAsyncContextManager[Snapshots]:
     """Every database in a snapshot of now."""
     return Snapshots.taken(
         sources.databases,
-        chunk_rows=settings.audit_chunk_rows,
         connect_seconds=settings.audit_connect_seconds,
         statement_seconds=statement_seconds,
-        sort_mib=settings.audit_sort_mib,
     )
 
 
 async def seen(
     invariants: Iterable[Invariant],
+    engine: Engine,
     snapshots: Snapshots,
     published: Published,
     settings: AuditSettings,
@@ -106,18 +123,18 @@ async def seen(
     """One look at everything, or at some keys, and at what is open of what disagreed."""
     at_seconds = time.monotonic()
     tallies = await look(
-        invariants, snapshots, published, kept=settings.audit_candidates_kept, scope=scope
+        invariants, engine, snapshots, published, kept=settings.audit_candidates_kept, scope=scope
     )
     candidates: defaultdict[Subject, set[str]] = defaultdict(set)
     for invariant, tally in tallies.items():
-        if isinstance(invariant, Between):
+        if isinstance(invariant, Between) and invariant.subject is not None:
             candidates[invariant.subject].update(tally.candidates)
     return Seen(
         at_seconds,
         scope,
         tallies,
         {
-            subject.name: await _open_of(subject, keys, snapshots, unread)
+            subject: await _open_of(subject, keys, snapshots, unread)
             for subject, keys in candidates.items()
             if keys
         },

@@ -1,21 +1,20 @@
 """What an invariant is: a sentence, the rows it speaks of, and a rule over them.
 
-An invariant is declared as a value. Within one source it speaks of the rows of one read, all of
-one snapshot; its rule is a condition in SQL over the columns of that read, so that the database
-judges its own rows and only what breaks the rule travels. What breaks it is a finding. Between two
-sources it speaks of pairs of rows with the same key, and its rule is a predicate over such a pair;
-what breaks it may only be under way, until a second look.
+An invariant is declared as a value. Its rows come from reads, which are SQL over the tables that
+a look has taken in; its rule is a condition in SQL over the columns of one read, or over pairs of
+rows of two reads with the same key. There is one text of each, for a look at everything and for
+one at a few keys.
 
-A rule answers NULL, or None, for rows that the invariant does not speak of. Only the others count
-as facts, so an invariant that had nothing to check shows it.
+Within one source all rows are of one snapshot, so what breaks a rule is a finding. Between two it
+may only be under way, until a second look.
+
+A rule answers NULL for rows that the invariant does not speak of. Only the others count as facts,
+so an invariant that had nothing to check shows it.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any, Generic, Protocol, TypeVar
 
 from contracts.topics import Topic
 
@@ -35,26 +34,7 @@ class Source(StrEnum):
 DATABASES = tuple(source for source in Source if source is not Source.PUBLISHED)
 
 
-class Row(Protocol):
-    """What one source says of one thing; in practice a NamedTuple.
-
-    `key` names the thing by the same text wherever it is known. `since` is when its state last
-    changed, as far as that is recorded: it gives a finding its age.
-    """
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def since(self) -> datetime | None: ...
-    def _asdict(self) -> dict[str, Any]: ...
-
-
-R = TypeVar("R", bound=Row)
-A = TypeVar("A", bound=Row)
-B = TypeVar("B", bound=Row)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """What facts are about: something with a key that several sources know.
 
@@ -74,36 +54,48 @@ class Subject:
     """Whether the key is `shop/SKU` rather than a UUID."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read(Generic[R]):
-    """Rows of one source: one per key, in byte order of the keys when ordered by `order`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Columns of a database's table, as a look takes them in under `name`.
 
-    The columns of `sql` are the fields of `row`, in their order. In `sql`, `only(columns)` stands
-    wherever rows can be narrowed to some keys of the subject that these columns hold; without a
-    subject there is nothing to narrow. `subject_key` says which subject a row is of. `topic` is
-    set where the rows are what was published on it.
+    `everything` is the statement that gives all rows, `of` those that give the rows of the keys
+    of a subject that the database was told.
     """
 
+    name: str
     source: Source
-    row: Callable[..., R]
+    everything: str
+    of: Mapping[Subject, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """Rows that a rule calls `name`: what one source says of one thing, once per key.
+
+    Columns of `sql` are, among those that a rule asks, `key`, which names the thing by the same
+    text wherever it is known, and `since`: when its state last changed, as far as that is
+    recorded; it gives a finding its age. The column `of` holds the key of the subject.
+    """
+
+    name: str
+    source: Source
     sql: str
+    tables: tuple[Table, ...] = ()
     subject: Subject | None = None
-    order: str = "key"
-    subject_key: Callable[[R], str] = attrgetter("key")
-    topic: Topic | None = None
+    of: str = "key"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Within:
     """An invariant over the rows of one read; `id` is stable, `says` is one sentence."""
 
     id: str
     says: str
-    read: Read[Any]
+    read: Read
     holds: str
 
     @property
-    def reads(self) -> tuple[Read[Any], ...]:
+    def reads(self) -> tuple[Read, ...]:
         """All that it reads."""
         return (self.read,)
 
@@ -113,39 +105,25 @@ class Within:
         return self.read.subject
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Between:
-    """An invariant over two reads, joined by key; None stands for what one of them lacks."""
+    """An invariant over two reads, joined by key; what one of them lacks is NULL there."""
 
     id: str
     says: str
-    one: Read[Any]
-    other: Read[Any]
-    holds: Callable[[Any, Any], bool | None]
-    subject: Subject
+    one: Read
+    other: Read
+    holds: str
 
     @property
-    def reads(self) -> tuple[Read[Any], ...]:
+    def reads(self) -> tuple[Read, ...]:
         """All that it reads."""
         return (self.one, self.other)
 
+    @property
+    def subject(self) -> Subject | None:
+        """What it is about."""
+        return self.one.subject
+
 
 Invariant = Within | Between
-
-
-def within(invariant_id: str, says: str, read: Read[A], holds: str) -> Within:
-    """An invariant over the rows of one read."""
-    return Within(invariant_id, says, read, holds)
-
-
-def between(
-    invariant_id: str,
-    says: str,
-    one: Read[A],
-    other: Read[B],
-    holds: Callable[[A | None, B | None], bool | None],
-    *,
-    about: Subject,
-) -> Between:
-    """An invariant over two reads, joined by key."""
-    return Between(invariant_id, says, one, other, holds, about)

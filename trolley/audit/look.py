@@ -1,20 +1,26 @@
-"""One look: invariants asked over one snapshot of each database, and the event topics.
+"""One look: tables are taken in from one snapshot of each database, and every rule is judged.
 
-A look is at everything, or at some keys of each subject. Within one source the rule is judged by
-the source; between two, rows with the same key are brought together here.
+A look is at everything, or at some keys of each subject. Then each subject is looked at by itself,
+in a space that has only the rows of its keys.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
-from trolley.audit.invariant import Between, Invariant, Read, Row, Source, Subject, Within
-from trolley.audit.join import Chunks, Stretch, side_by_side
-from trolley.audit.published import Published
+from trolley.audit import checkpoints
+from trolley.audit.engine import TYPES, Engine, Space
+from trolley.audit.invariant import Invariant, Read, Source, Subject, Table
+from trolley.audit.published import Published, events_on
 from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
+from trolley.audit.subjects import SKU
+from trolley.audit.tables import MOVEMENTS, TELL, VERIFIED
+from trolley.audit.together import together
 
 Scope = Mapping[Subject, Sequence[str]]
 """The keys that a look is at, of each subject; what has no subject is always looked at."""
@@ -29,20 +35,9 @@ class Tally:
     candidates: dict[str, Finding] = field(default_factory=dict)
 
 
-class Reader(Protocol):
-    """A source that can be asked."""
-
-    def chunks(self, read: Read[Any], keys: Sequence[str] | None) -> Chunks[Any]:
-        """The rows of a read in order, a bounded number at a time."""
-
-    async def judged(
-        self, read: Read[Any], rules: Sequence[str], keys: Sequence[str] | None, *, kept: int
-    ) -> Sequence[tuple[int, int, Sequence[Row]]]:
-        """For each rule its facts, how many break it, and the first rows that do."""
-
-
 async def look(
     invariants: Iterable[Invariant],
+    engine: Engine,
     snapshots: Snapshots,
     published: Published,
     *,
@@ -51,127 +46,183 @@ async def look(
 ) -> dict[Invariant, Tally]:
     """Ask invariants; at most `kept` candidates of each are kept, all are counted.
 
-    The topics are read to their end meanwhile. Without a scope everything is looked at.
+    Without a scope everything is looked at, and the topics are read to their end meanwhile; with
+    one, they have been.
+
+    Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable and AuditTooLarge.
     """
-    asked = [one for one in invariants if _keys(one.subject, scope) != ()]
-    tallies: dict[Invariant, Tally] = {one: Tally() for one in asked}
-    within: defaultdict[Source, defaultdict[Read[Any], list[Within]]]
-    within = defaultdict(lambda: defaultdict(list))
-    between: defaultdict[Subject, list[Between]] = defaultdict(list)
-    for one in asked:
-        if isinstance(one, Within):
-            within[one.read.source][one.read].append(one)
-        else:
-            between[one.subject].append(one)
-    told: Mapping[Read[Any], list[Within]] = within.pop(Source.PUBLISHED, defaultdict(list))
-
-    async def judge(reader: Reader, reads: Mapping[Read[Any], list[Within]]) -> None:
-        for read, rules in reads.items():
-            await _judge(reader, read, rules, tallies, kept, _keys(read.subject, scope))
-
-    try:
-        async with asyncio.TaskGroup() as together:
-            together.create_task(published.read_to_end())
-            for reads in within.values():
-                together.create_task(judge(snapshots, reads))
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None  # one that cannot be read ends the look
-    await judge(published, told)
-    for subject, rules in between.items():
-        await _join(rules, snapshots, published, tallies, kept, _keys(subject, scope))
+    asked: defaultdict[Subject | None, list[Invariant]] = defaultdict(list)
+    for one in invariants:
+        if scope is None:
+            asked[None].append(one)
+        elif one.subject is None or scope.get(one.subject):
+            asked[one.subject].append(one)
+    tallies: dict[Invariant, Tally] = {}
+    async with AsyncExitStack() as stack:
+        parts = [
+            _Part(
+                engine,
+                await stack.enter_async_context(engine.space()),
+                rules,
+                subject,
+                scope[subject] if scope and subject else None,
+            )
+            for subject, rules in asked.items()
+        ]
+        told = (published.read_to_end(),) if scope is None else ()
+        await together((*told, *(part.take_in(snapshots) for part in parts)))
+        await together(part.judge(kept, tallies) for part in parts)
     return tallies
 
 
-def _keys(subject: Subject | None, scope: Scope | None) -> Sequence[str] | None:
-    """None for everything."""
-    if scope is None or subject is None:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rules about one subject, over the rows of these keys of it; or all rules, over all rows."""
+
+    engine: Engine
+    space: Space
+    rules: Sequence[Invariant]
+    subject: Subject | None
+    keys: Sequence[str] | None
+
+    async def take_in(self, snapshots: Snapshots) -> None:
+        """Every table of which the rules read, from all databases at once."""
+        wanted: defaultdict[Source, dict[Table, None]] = defaultdict(dict)
+        for rule in self.rules:
+            for table in (table for read in rule.reads for table in read.tables):
+                wanted[table.source][table] = None
+        lists = await self._lists()
+
+        async def take_in(source: Source, tables: Iterable[Table]) -> None:
+            for name, listed in lists.items():
+                await snapshots.fetch(source, TELL, name, listed)
+            for table in tables:
+                path = self.space.path(table.name)
+                types = await self._types(table, snapshots)
+                sql = table.of[self.subject] if self.subject else table.everything
+                await snapshots.copy(source, sql, path)
+                await self.space.take_in(table.name, types, path)
+
+        await together(take_in(source, tables) for source, tables in wanted.items())
+
+    async def _lists(self) -> Mapping[str, Sequence[str]]:
+        """What the databases are told. What came from a topic may be no id: no row has it then."""
+        lists: dict[str, Sequence[str]] = {}
+        if self.subject is not None and self.keys is not None:
+            keys = self.keys if self.subject.pair else filter(_is_id, self.keys)
+            lists[self.subject.name] = list(keys)
+        if self._is_at_movements:
+            lists[VERIFIED] = [str(one) for one in await checkpoints.reached(self.space, self.keys)]
+        return lists
+
+    async def _types(self, table: Table, snapshots: Snapshots) -> Mapping[str, str]:
+        """The types of a table's columns, asked once."""
+        known = self.engine.types
+        if table.name not in known:
+            columns = await snapshots.columns(table.source, table.everything)
+            known[table.name] = {column: TYPES[kind] for column, kind in columns.items()}
+        return known[table.name]
+
+    async def judge(self, kept: int, tallies: dict[Invariant, Tally]) -> None:
+        """Note what the rules say of the rows."""
+        for topic in self.subject.published if self.subject else ():
+            await self.space.run(
+                f"CREATE TABLE {self.space.name}.{events_on(topic)} AS"
+                f" FROM main.{events_on(topic)} WHERE key IN (SELECT unnest(?))",
+                (list(self.keys or ()),),
+            )
+        alike: defaultdict[tuple[Read, ...], list[Invariant]] = defaultdict(list)
+        for rule in self.rules:
+            alike[rule.reads].append(rule)
+        for reads, rules in alike.items():
+            counts = (await self.space.run(_counted(reads, rules)))[0]
+            for rule, facts, broken in zip(rules, counts[::2], counts[1::2], strict=True):
+                tallies[rule] = Tally(facts, broken)
+                if broken:
+                    for rows in await self.space.run(_breaking(reads, rule, kept)):
+                        finding = _finding(rule, rows)
+                        tallies[rule].candidates[finding.entity] = finding
+        if self._is_at_movements:
+            await checkpoints.advance(self.space, _wrong_skus(tallies))
+
+    @property
+    def _is_at_movements(self) -> bool:
+        """Whether the rules are about the movements of SKUs."""
+        reads = [read for rule in self.rules if rule.subject is SKU for read in rule.reads]
+        return any(MOVEMENTS in read.tables for read in reads)
+
+
+def _wrong_skus(tallies: Mapping[Invariant, Tally]) -> set[str] | None:
+    """The SKUs that break a rule; None where not all that do were kept."""
+    about = [tally for rule, tally in tallies.items() if rule.subject is SKU]
+    if any(tally.broken > len(tally.candidates) for tally in about):
         return None
-    return tuple(scope.get(subject, ()))
+    return {one.subject_key or "" for tally in about for one in tally.candidates.values()}
 
 
-async def _judge(
-    reader: Reader,
-    read: Read[Any],
-    rules: Sequence[Within],
-    tallies: Mapping[Invariant, Tally],
-    kept: int,
-    keys: Sequence[str] | None,
-) -> None:
-    judged = await reader.judged(read, [one.holds for one in rules], keys, kept=kept)
-    for invariant, (facts, broken, rows) in zip(rules, judged, strict=True):
-        tally = tallies[invariant]
-        tally.facts, tally.broken = facts, broken
-        for row in rows:
-            tally.candidates[row.key] = _candidate(invariant, (row,))
+def _rows(reads: Sequence[Read]) -> str:
+    """The rows of a read, or pairs of two with the same key; one that came from a topic is text."""
+    named = [f"({read.sql}\n) AS {read.name}" for read in reads]
+    if len(reads) == 1:
+        return named[0]
+    keys = " = ".join(f"{read.name}.key::VARCHAR" for read in reads)
+    return f"{' FULL JOIN '.join(named)} ON {keys}"
 
 
-async def _join(
-    rules: Sequence[Between],
-    snapshots: Snapshots,
-    published: Published,
-    tallies: Mapping[Invariant, Tally],
-    kept: int,
-    keys: Sequence[str] | None,
-) -> None:
-    """Every read of these rules once, side by side."""
-    streams: dict[Read[Any], Chunks[Any]] = {}
-    for rule in rules:
-        for read in rule.reads:
-            if read not in streams:
-                reader: Reader = published if read.source is Source.PUBLISHED else snapshots
-                streams[read] = reader.chunks(read, keys)
-    forgets = {
-        rule: rule.other.topic is not None and published.may_have_forgotten(rule.other.topic)
-        for rule in rules
-    }
-    async for stretch in side_by_side(streams):
-        for rule in rules:
-            one, other = stretch[rule.one], stretch[rule.other]
-            _ask(rule, one, other, tallies[rule], kept, forgets=forgets[rule])
+def _counted(reads: Sequence[Read], rules: Sequence[Invariant]) -> str:
+    """Two columns for each rule: how many facts it speaks of, and how many break it."""
+    counts = ", ".join(
+        f"count(r{number}), count(*) FILTER (WHERE NOT r{number})" for number in range(len(rules))
+    )
+    verdicts = ", ".join(f"({rule.holds}\n) AS r{number}" for number, rule in enumerate(rules))
+    return f"SELECT {counts} FROM (SELECT {verdicts} FROM {_rows(reads)})"  # noqa: S608 - constants
 
 
-def _ask(
-    rule: Between,
-    one: Stretch[Row],
-    other: Stretch[Row],
-    tally: Tally,
-    kept: int,
-    *,
-    forgets: bool,
-) -> None:
-    keys: Iterable[str]
-    if forgets:
-        keys = other
-    elif one.keys() == other.keys():
-        keys = one
-    else:
-        keys = dict.fromkeys((*one, *other))
-    verdicts = list(map(rule.holds, map(one.get, keys), map(other.get, keys)))
-    tally.facts += len(verdicts) - verdicts.count(None)
-    if False not in verdicts:
-        return
-    broken = sorted(key for key, holds in zip(keys, verdicts, strict=True) if holds is False)
-    tally.broken += len(broken)
-    for key in broken[: max(0, kept - len(tally.candidates))]:
-        tally.candidates[key] = _candidate(rule, (one.get(key), other.get(key)))
+def _breaking(reads: Sequence[Read], rule: Invariant, most: int) -> str:
+    """The first rows, or pairs of them, that break a rule."""
+    names = ", ".join(read.name for read in reads)
+    keys = ", ".join(f"{read.name}.key::VARCHAR" for read in reads)
+    return (
+        f"SELECT {names} FROM {_rows(reads)} WHERE NOT ({rule.holds}\n)"  # noqa: S608 - constants
+        f" ORDER BY coalesce({keys}) LIMIT {most}"
+    )
 
 
-def _candidate(invariant: Invariant, of_one_key: Sequence[Row | None]) -> Finding:
-    known = [
-        (read, row)
-        for read, row in zip(invariant.reads, of_one_key, strict=True)
-        if row is not None
+def _finding(rule: Invariant, rows: Sequence[Mapping[str, Any]]) -> Finding:
+    said: list[tuple[Read, dict[str, Any] | None]] = [
+        (
+            read,
+            None
+            if row["key"] is None
+            else {column: _plain(value) for column, value in row.items()},
+        )
+        for read, row in zip(rule.reads, rows, strict=True)
     ]
-    evidence: Mapping[str, Any] = {
-        str(read.source): None if row is None else row._asdict()
-        for read, row in zip(invariant.reads, of_one_key, strict=True)
-    }
-    changes = [row.since for _, row in known if row.since is not None]
+    known = [(read, row) for read, row in said if row is not None]
+    changes = [row["since"] for _, row in known if row["since"] is not None]
     read, row = known[0]
     return Finding(
-        invariant.id,
-        row.key,
-        evidence,
+        rule.id,
+        row["key"],
+        {str(read.source): row for read, row in said},
         max(changes, default=None),
-        read.subject_key(row) if invariant.subject is not None else None,
+        row[read.of] if rule.subject is not None else None,
     )
+
+
+def _plain(value: Any) -> Any:
+    """Ids as text, and times with their zone."""
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return value.replace(tzinfo=UTC)
+        case _:
+            return value
+
+
+def _is_id(key: str) -> bool:
+    try:
+        return str(UUID(key)) == key
+    except ValueError:
+        return False

@@ -4,15 +4,13 @@ from trolley.audit.invariant import Source
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import Snapshots
+from trolley.audit.together import together
 
 _SERVICES = (Source.CATALOG, Source.CART, Source.INVENTORY, Source.ORDER, Source.PAYMENT)
 
 
 def _counting(table: str, since: str, where: str) -> str:
-    return (
-        f"SELECT count(*), extract(epoch FROM now() - min({since}))::float8 "  # noqa: S608 - constants
-        f"FROM {table} WHERE {where}"
-    )
+    return f"count(*), extract(epoch FROM now() - min({since}))::float8 FROM {table} WHERE {where}"
 
 
 # Conditions say what follows from others, where there is an index of it: `NOT final`.
@@ -92,8 +90,14 @@ _OPEN = (
 
 async def open_items(snapshots: Snapshots) -> tuple[OpenItem, ...]:
     """What is open now; kinds of which there is nothing are left out."""
-    items = []
-    for what, source, sql in _OPEN:
-        (row,) = await snapshots.fetch(source, sql)
-        items.append(OpenItem(what, source, row[0], row[1]))
+    found: dict[tuple[str, Source], OpenItem] = {}
+
+    async def count(source: Source) -> None:
+        of_source = ((what, sql) for what, where, sql in _OPEN if where is source)
+        sql = " UNION ALL ".join(f"SELECT '{what}', {counted}" for what, counted in of_source)
+        for what, number, oldest_seconds in await snapshots.fetch(source, sql):
+            found[what, source] = OpenItem(what, source, number, oldest_seconds)
+
+    await together(count(source) for source in _SERVICES)
+    items = (found[what, source] for what, source, _ in _OPEN)
     return tuple(item for item in items if item.count)

@@ -1,16 +1,14 @@
 """What stands on the public event topics, as rows that can be joined with a database's.
 
 The topics are read from their first record to their end, as any program outside would read them
-(read_committed), and only what the invariants ask is kept: in a temporary SQLite file, so that
-millions of events need no memory.
+(read_committed), and only what the invariants ask is kept, in the engine.
 """
 
 import asyncio
-import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -20,39 +18,39 @@ from contracts.envelope import MalformedEnvelope, parse_envelope
 from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
 from messaging.kafka import client_options
 from messaging.settings import KafkaSettings
-from trolley.audit.invariant import Read, Row
-from trolley.audit.join import Chunks
+from trolley.audit.engine import Engine
 from trolley.audit.settings import AuditSettings
-from trolley.audit.statements import Asked, Dialect
 from trolley.runtime.errors import KafkaUnavailable, RuntimeStartError
 
-R = TypeVar("R", bound=Row)
-
 EVENT_TOPICS = (ORDER_EVENTS, INVENTORY_EVENTS, PAYMENT_EVENTS, CART_EVENTS)
+
+_REQUIRED = frozenset(
+    ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "ce_shopid")
+)
+_DIGITS = 18
+"""Of a number in a header, at most."""
 
 _POLL_MS = 200
 _FETCH_WAIT_MS = 20
 """Once a partition is at its end, the broker would hold the others' answer for so long."""
 
-_TABLES = """
-    PRAGMA journal_mode = OFF;
-    CREATE TABLE events (
-        topic TEXT, partition INTEGER, key TEXT, seq INTEGER, type TEXT, total_minor INTEGER
-    );
-    CREATE TABLE strangers (topic TEXT, partition INTEGER, place INTEGER, why TEXT);
-    CREATE TABLE partitions (
-        topic TEXT, partition INTEGER, whole INTEGER, PRIMARY KEY (topic, partition)
-    );
-"""
-"""`whole` says that the first record ever written is still there. Retention takes the oldest, and
+_EVENTS = {
+    "partition": "INTEGER",
+    "key": "VARCHAR",
+    "seq": "BIGINT",
+    "type": "VARCHAR",
+    "total_minor": "BIGINT",
+}
+"""`key` is that of the story: the checkout id, where one is."""
+_STRANGERS = {"topic": "VARCHAR", "partition": "INTEGER", "place": "BIGINT", "why": "VARCHAR"}
+_PARTITIONS = {"topic": "VARCHAR", "partition": "INTEGER", "whole": "BOOLEAN"}
+"""`whole` says that the first record ever written is still there: retention takes the oldest, and
 what it took cannot be missed."""
 
 
-_INDEX = """
-    CREATE INDEX IF NOT EXISTS events_of
-    ON events (topic, key, seq, partition, type, total_minor)
-"""
-"""Made once the first events are in; every read finds all it needs in it, in order."""
+def events_on(topic: Topic) -> str:
+    """The table of a topic's events."""
+    return topic.name.replace(".", "_")
 
 
 class TopicMissing(RuntimeStartError):
@@ -78,15 +76,17 @@ class Published:
         consumer: AIOKafkaConsumer,
         topics: Mapping[TopicPartition, Topic],
         servers: str,
+        engine: Engine,
         settings: AuditSettings,
     ) -> None:
         self._consumer = consumer
         self._topics = topics
         self._servers = servers
+        self._engine = engine
         self._settings = settings
-        self._events = sqlite3.connect("")
-        self._events.executescript(_TABLES)
-        self._forgot: set[str] = set()
+        self._events: defaultdict[Topic, list[tuple[Any, ...]]] = defaultdict(list)
+        self._strangers: list[tuple[Any, ...]] = []
+        self._whole: Mapping[TopicPartition, bool] = {}
         self._was_read = False
         """Whether the end was reached once: only what comes later is news."""
         self._news: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -94,7 +94,7 @@ class Published:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, kafka: KafkaSettings, settings: AuditSettings
+        cls, kafka: KafkaSettings, engine: Engine, settings: AuditSettings
     ) -> AsyncIterator["Published"]:
         """The event topics of this Kafka, nothing read yet.
 
@@ -109,14 +109,10 @@ class Published:
             enable_auto_commit=False,
         )
         try:
-            async with asyncio.timeout(settings.audit_connect_seconds):
-                await consumer.start()
-                there = await consumer.topics()
-        except (KafkaError, OSError, TimeoutError) as error:
-            await consumer.stop()
-            reason = str(error) or type(error).__name__
-            raise KafkaUnavailable(kafka.bootstrap_servers, reason) from error
-        try:
+            with told(kafka.bootstrap_servers):
+                async with asyncio.timeout(settings.audit_connect_seconds):
+                    await consumer.start()
+                    there = await consumer.topics()
             topics = {}
             for topic in EVENT_TOPICS:
                 name = kafka.topic_prefix + topic.name
@@ -125,40 +121,34 @@ class Published:
                 for partition in range(topic.partitions):
                     topics[TopicPartition(name, partition)] = topic
             consumer.assign(list(topics))
-            published = cls(consumer, topics, kafka.bootstrap_servers, settings)
-            try:
-                yield published
-            finally:
-                published._events.close()
+            for topic in EVENT_TOPICS:
+                await engine.main.make(events_on(topic), _EVENTS)
+            await engine.main.make("strangers", _STRANGERS)
+            await engine.main.make("partitions", _PARTITIONS)
+            yield cls(consumer, topics, kafka.bootstrap_servers, engine, settings)
         finally:
             await consumer.stop()
 
     async def read_to_end(self) -> None:
-        """Take in every event up to where the topics end now. Raises KafkaUnavailable."""
+        """Take in every event up to where the topics end now.
+
+        Raises KafkaUnavailable and AuditTooLarge.
+        """
         places = list(self._topics)
-        try:
-            begins = await self._consumer.beginning_offsets(places)
-            ends = await self._consumer.end_offsets(places)
-            self._note_what_is_whole(begins)
+        with told(self._servers):
+            async with asyncio.timeout(self._settings.audit_topic_silence_seconds):
+                begins = await self._consumer.beginning_offsets(places)
+                ends = await self._consumer.end_offsets(places)
             while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
-                await self._take_in(behind)
-            self._events.execute(_INDEX)
-            self._was_read = True
-        except KafkaError as error:
-            raise KafkaUnavailable(self._servers, str(error) or type(error).__name__) from error
+                await self._read_on(behind)
+                if sum(map(len, self._events.values())) >= self._settings.audit_events_held:
+                    await self._take_in()
+        await self._take_in()
+        await self._note_what_is_whole({place: offset == 0 for place, offset in begins.items()})
+        self._was_read = True
 
-    def _note_what_is_whole(self, begins: Mapping[TopicPartition, int]) -> None:
-        for place, offset in begins.items():
-            topic = self._topics[place]
-            if offset:
-                self._forgot.add(topic.name)
-            self._events.execute(
-                "INSERT OR REPLACE INTO partitions VALUES (?, ?, ?)",
-                (topic.name, place.partition, offset == 0),
-            )
-
-    async def _take_in(self, behind: Sequence[TopicPartition]) -> None:
-        """Read on until at least one of these partitions has moved."""
+    async def _read_on(self, behind: Sequence[TopicPartition]) -> None:
+        """Read until at least one of these partitions has moved."""
         before = [await self._consumer.position(place) for place in behind]
         try:
             async with asyncio.timeout(self._settings.audit_topic_silence_seconds):
@@ -167,24 +157,41 @@ class Published:
                     fetched = await self._consumer.getmany(
                         timeout_ms=_POLL_MS, max_records=self._settings.audit_chunk_rows
                     )
-                    self._keep(record for records in fetched.values() for record in records)
+                    for place, records in fetched.items():
+                        self._keep(self._topics[place], place.partition, records)
         except TimeoutError:
             names = ", ".join(sorted({place.topic for place in behind}))
             raise KafkaUnavailable(self._servers, f"nothing more came from {names}") from None
 
-    def _keep(self, records: Iterable[ConsumerRecord[bytes, bytes]]) -> None:
-        events, strangers = [], []
+    def _keep(
+        self, topic: Topic, partition: int, records: Iterable[ConsumerRecord[bytes, bytes]]
+    ) -> None:
+        news = self._news[topic.name] if self._was_read else None
+        events = self._events[topic]
         for record in records:
-            topic = self._topics[TopicPartition(record.topic, record.partition)]
             try:
-                events.append((topic.name, record.partition, *_facts(topic, record)))
+                facts = _facts(topic, record)
             except NoEvent as error:
-                strangers.append((topic.name, record.partition, record.offset, str(error)))
-        if self._was_read:
-            for event in events:
-                self._news[event[0]][event[2]] = None
-        self._events.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
-        self._events.executemany("INSERT INTO strangers VALUES (?, ?, ?, ?)", strangers)
+                self._strangers.append((topic.name, partition, record.offset, str(error)))
+                continue
+            events.append((partition, *facts))
+            if news is not None:
+                news[facts[0]] = None
+
+    async def _take_in(self) -> None:
+        """Hand over to the engine what was read: what is cut short is handed over again."""
+        for topic, rows in self._events.items():
+            if rows:
+                await self._engine.main.take_over(events_on(topic), _EVENTS, rows)
+        if self._strangers:
+            await self._engine.main.take_over("strangers", _STRANGERS, self._strangers)
+
+    async def _note_what_is_whole(self, whole: Mapping[TopicPartition, bool]) -> None:
+        if whole != self._whole:
+            rows = [(self._topics[one].name, one.partition, is_so) for one, is_so in whole.items()]
+            await self._engine.main.run("TRUNCATE partitions")
+            await self._engine.main.take_over("partitions", _PARTITIONS, rows)
+            self._whole = whole
 
     def news(self, topics: Iterable[Topic]) -> Iterator[str]:
         """The keys of stories that were told something on these topics since `forget_news`.
@@ -198,44 +205,43 @@ class Published:
         """What was read so far is known from now on."""
         self._news.clear()
 
-    async def chunks(self, read: Read[R], keys: Sequence[str] | None) -> Chunks[R]:
-        """The rows of a read in order, a bounded number at a time; `:topic` is the read's."""
-        asked = Asked(read, keys is not None, Dialect.SQLITE)
-        cursor = self._events.execute(asked.ordered, _arguments(read, keys))
-        while rows := cursor.fetchmany(self._settings.audit_chunk_rows):
-            yield [read.row(*row) for row in rows]
 
-    async def judged(
-        self, read: Read[Any], rules: Sequence[str], keys: Sequence[str] | None, *, kept: int
-    ) -> Sequence[tuple[int, int, Sequence[Row]]]:
-        """For each rule its facts, how many break it, and the first rows that do."""
-        asked, arguments = Asked(read, keys is not None, Dialect.SQLITE), _arguments(read, keys)
-        counts = self._events.execute(asked.counted(rules), arguments).fetchone()
-        judged = []
-        for rule, facts, broken in zip(rules, counts[::2], counts[1::2], strict=True):
-            found = self._events.execute(asked.breaking(rule, kept), arguments) if broken else ()
-            judged.append((facts, broken, [read.row(*row) for row in found]))
-        return judged
-
-    def may_have_forgotten(self, topic: Topic) -> bool:
-        """Whether retention has taken events of this topic: that one is missing says nothing."""
-        return topic.name in self._forgot
+@contextmanager
+def told(servers: str) -> Iterator[None]:
+    """What goes wrong with Kafka is told with its address. Raises KafkaUnavailable."""
+    try:
+        yield
+    except (KafkaError, OSError) as error:  # a timeout among them
+        raise KafkaUnavailable(servers, str(error) or type(error).__name__) from error
 
 
-def _arguments(read: Read[Any], keys: Sequence[str] | None) -> dict[str, Any]:
-    return {"topic": read.topic and read.topic.name, "keys": orjson.dumps(keys or ()).decode()}
+def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[str, int, str, int | None]:
+    """What is kept of an event: the key of its story, its number, its type, and its total.
 
-
-def _facts(topic: Topic, record: ConsumerRecord[bytes, bytes]) -> tuple[Any, ...]:
-    """What is kept of an event, under the key of its story (the checkout id, where one is).
-
-    Raises `NoEvent`.
+    Only what is kept is looked at; what is wrong there is said as every reader of the envelope
+    would. Raises `NoEvent`.
     """
     try:
-        envelope = parse_envelope(record.headers)
+        values = dict(record.headers)
+        key, number = values["ce_correlationid"].decode(), values["ce_eventseq"]
+        if not (values.keys() >= _REQUIRED and number.isdigit() and len(number) <= _DIGITS):
+            raise NoEvent(_reason(record, "its headers"))
+        if not key or "\0" in key:
+            raise NoEvent("header ce_correlationid is no name")
         total = orjson.loads(record.value)["total_minor"] if topic is ORDER_EVENTS else None
-    except (MalformedEnvelope, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise NoEvent(f"{type(error).__name__}: {error}") from error
-    if envelope.event_seq is None:
-        raise NoEvent("header ce_eventseq is missing")
-    return envelope.correlation_id, envelope.event_seq, envelope.type, total
+        if total is not None and type(total) is not int:
+            raise NoEvent("total_minor is no whole number")
+        return key, int(number), values["ce_type"].decode(), total
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, NoEvent):
+            raise
+        raise NoEvent(_reason(record, f"{type(error).__name__}: {error}")) from error
+
+
+def _reason(record: ConsumerRecord[bytes, bytes], otherwise: str) -> str:
+    """What a reader of the envelope would say."""
+    try:
+        envelope = parse_envelope(record.headers)
+    except MalformedEnvelope as malformed:
+        return f"MalformedEnvelope: {malformed}"
+    return "header ce_eventseq is missing" if envelope.event_seq is None else otherwise

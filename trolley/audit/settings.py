@@ -21,11 +21,17 @@ class AuditSettings(BaseSettings):
     """How long after the first look the second one comes, if there is anything to look at again:
     longer than a message usually takes from one database to the next."""
 
-    audit_chunk_rows: int = Field(default=5_000, ge=1)
-    """How many rows of a read are fetched at a time; two such chunks of it are in memory."""
+    audit_memory_mib: int = Field(default=1_024, ge=64)
+    """Memory for what is joined; beyond it, rows go to a temporary directory."""
 
-    audit_sort_mib: int = Field(default=128, ge=4)
-    """Memory of the database server that each sort or hash table of a statement may take."""
+    audit_threads: int = Field(default=2, ge=1)
+    """How many threads join."""
+
+    audit_chunk_rows: int = Field(default=5_000, ge=1)
+    """How many records of the event topics are read at a time, before others have their turn."""
+
+    audit_events_held: int = Field(default=100_000, ge=1)
+    """How many events wait in the memory of the program before the engine takes them in."""
 
     audit_candidates_kept: int = Field(default=10_000, ge=1)
     """Candidates of one invariant that are looked at again; beyond these they are only counted,

@@ -1,23 +1,20 @@
 """Every database in one snapshot of its own: what one look of the auditor reads from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
-from uuid import UUID
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 
-from trolley.audit.invariant import DATABASES, Read, Row, Source
-from trolley.audit.join import Chunks
-from trolley.audit.statements import Asked
+from trolley.audit.invariant import DATABASES, Source
+from trolley.audit.together import together
 from trolley.databases import without_password
 from trolley.runtime.errors import DatabaseUnavailable, RuntimeStartError
 from trolley.services import databases
-
-R = TypeVar("R", bound=Row)
 
 
 class DatabaseNotNamed(RuntimeStartError):
@@ -53,11 +50,21 @@ def database_urls(environment: Mapping[str, str]) -> dict[Source, str]:
     return urls
 
 
+_AWAY = (
+    OSError,  # a timeout among them
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # where it ends between two messages
+)
+"""What a driver raises of a database that is not there, or not there any more."""
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _OLDEST = """
     SELECT least(now(), min(xact_start)) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
 """
-_HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +85,13 @@ class Snapshots:
     `statements` counts what was asked of the databases.
     """
 
-    def __init__(
-        self,
-        urls: Mapping[Source, str],
-        connections: Mapping[Source, asyncpg.Connection],
-        horizons: Mapping[Source, Horizon],
-        *,
-        chunk_rows: int,
-    ) -> None:
-        self.horizons = horizons
+    def __init__(self, urls: Mapping[Source, str], statement_seconds: float | None) -> None:
+        self.horizons: dict[Source, Horizon] = {}
         self.statements = 0
         self._urls = urls
-        self._connections = connections
-        self._turns = {source: asyncio.Lock() for source in connections}
-        self._chunk_rows = chunk_rows
+        self._connections: dict[Source, asyncpg.Connection] = {}
+        self._turns = {source: asyncio.Lock() for source in urls}
+        self._statement_seconds = statement_seconds
 
     @classmethod
     @asynccontextmanager
@@ -99,130 +99,106 @@ class Snapshots:
         cls,
         urls: Mapping[Source, str],
         *,
-        chunk_rows: int,
         connect_seconds: float,
         statement_seconds: float | None = None,
-        sort_mib: int | None = None,
     ) -> AsyncIterator["Snapshots"]:
         """Snapshots of these databases, all taken at nearly the same moment.
 
-        A statement takes at most `statement_seconds`; each sort or hash table of one may take
-        `sort_mib` of the server's memory. Raises DatabaseUnavailable.
+        A statement takes at most `statement_seconds`. Raises DatabaseUnavailable.
         """
-        options = {"application_name": "trolley audit", "jit": "off"}
-        if sort_mib is not None:
-            options["work_mem"] = f"{sort_mib}MB"
-        async with AsyncExitStack() as stack:
-            connections = {
-                source: await stack.enter_async_context(
-                    _connected(url, connect_seconds, statement_seconds, options)
-                )
-                for source, url in urls.items()
-            }
-            # Asked before the snapshot: what is open in it had begun by then, or began later.
-            oldest = await _of_each(connections, _OLDEST)
-            for connection in connections.values():
-                await stack.enter_async_context(
-                    connection.transaction(isolation="repeatable_read", readonly=True)
-                )
-            # A transaction's snapshot is that of its first statement.
-            transactions = await _of_each(connections, _HORIZON)
-            horizons = {one: Horizon(oldest[one], transactions[one]) for one in connections}
-            yield cls(urls, connections, horizons, chunk_rows=chunk_rows)
+        snapshots = cls(urls, statement_seconds)
+        try:
+            await together(snapshots._connect(source, connect_seconds) for source in urls)
+            await together(snapshots._begin(source) for source in urls)
+            yield snapshots
+        finally:
+            # Nothing was written, so whatever state a connection is in, it may end.
+            ending = [one.close(timeout=connect_seconds) for one in snapshots._connections.values()]
+            await asyncio.gather(*ending, return_exceptions=True)
 
-    async def chunks(self, read: Read[R], keys: Sequence[str] | None = None) -> Chunks[R]:
-        """The rows of a read in order, a bounded number at a time. Raises DatabaseNotReadable."""
-        async with self._reading(read.source) as connection:
-            sql = Asked(read, keys is not None).ordered
-            cursor = await connection.cursor(sql, *_arguments(read, keys))
-        while True:
-            async with self._reading(read.source):
-                records = await cursor.fetch(self._chunk_rows)
-            if not records:
-                return
-            yield [read.row(*record) for record in records]
+    async def copy(self, source: Source, sql: str, path: Path) -> None:
+        """Write the rows of a statement to a CSV file.
 
-    async def judged(
-        self, read: Read[Any], rules: Sequence[str], keys: Sequence[str] | None, *, kept: int
-    ) -> Sequence[tuple[int, int, Sequence[Row]]]:
-        """For each rule its facts, how many break it, and the first rows that do.
-
-        Raises DatabaseNotReadable.
+        Raises DatabaseUnavailable and DatabaseNotReadable.
         """
-        asked, arguments = Asked(read, keys is not None), _arguments(read, keys)
-        (counts,) = await self.fetch(read.source, asked.counted(rules), *arguments)
-        judged = []
-        for rule, facts, broken in zip(rules, counts[::2], counts[1::2], strict=True):
-            rows = []
-            if broken:
-                sql = asked.breaking(rule, kept)
-                found = await self.fetch(read.source, sql, *arguments)
-                rows = [read.row(*record) for record in found]
-            judged.append((facts, broken, rows))
-        return judged
+        with _file(path) as write:
+            async with self._reading(source) as connection:
+                await connection.copy_from_query(sql, output=write, format="csv")
+
+    async def columns(self, source: Source, sql: str) -> dict[str, str]:
+        """The columns that a statement has, with PostgreSQL's names of their types.
+
+        Raises DatabaseUnavailable and DatabaseNotReadable.
+        """
+        async with self._reading(source) as connection:
+            statement = await connection.prepare(sql)
+        return {column.name: column.type.name for column in statement.get_attributes()}
 
     async def keys(self, source: Source, sql: str, among: Collection[str]) -> set[str]:
         """Those of the keys that `sql`, which has them as text array $1, gives back.
 
-        Raises DatabaseNotReadable.
+        Raises DatabaseUnavailable and DatabaseNotReadable.
         """
         return {record[0] for record in await self.fetch(source, sql, list(among))}
 
     async def fetch(self, source: Source, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        """The few rows of a statement. Raises DatabaseNotReadable."""
+        """The few rows of a statement. Raises DatabaseUnavailable and DatabaseNotReadable."""
         async with self._reading(source) as connection:
             return list(await connection.fetch(sql, *arguments))
+
+    async def _connect(self, source: Source, connect_seconds: float) -> None:
+        with self._told(source, (*_AWAY, asyncpg.PostgresError)):
+            self._connections[source] = await asyncpg.connect(
+                self._urls[source],
+                timeout=connect_seconds,
+                command_timeout=self._statement_seconds,
+                server_settings={
+                    "application_name": "trolley audit",
+                    "jit": "off",
+                    "timezone": "UTC",
+                },
+            )
+
+    async def _begin(self, source: Source) -> None:
+        with self._told(source):
+            connection = self._connections[source]
+            # Asked before the snapshot: what is open in it had begun by then, or began later.
+            oldest = await connection.fetchval(_OLDEST)
+            await connection.execute(_BEGIN)
+            # A transaction's snapshot is that of its first statement.
+            self.horizons[source] = Horizon(oldest, await connection.fetchval(_HORIZON))
 
     @asynccontextmanager
     async def _reading(self, source: Source) -> AsyncIterator[asyncpg.Connection]:
         """The connection of a source, for one of those who take turns on it."""
         async with self._turns[source]:
             self.statements += 1
-            try:
+            with self._told(source):
                 yield self._connections[source]
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                reason = str(error) or type(error).__name__
-                raise DatabaseNotReadable(without_password(self._urls[source]), reason) from error
+
+    @contextmanager
+    def _told(self, source: Source, away: tuple[type[Exception], ...] = _AWAY) -> Iterator[None]:
+        """What goes wrong with a database is told with its address, without the password."""
+        url = without_password(self._urls[source])
+        try:
+            yield
+        except away as error:
+            raise DatabaseUnavailable(url, _reason(error)) from error
+        except asyncpg.PostgresError as error:
+            raise DatabaseNotReadable(url, _reason(error)) from error
 
 
-def _arguments(read: Read[Any], keys: Sequence[str] | None) -> tuple[list[str], ...]:
-    """Keys as $1; what came from a topic may be no id, and no row has it then."""
-    if keys is None or read.subject is None:
-        return ()
-    return (list(keys) if read.subject.pair else [key for key in keys if _is_id(key)],)
+def _reason(error: Exception) -> str:
+    """In one line: the next one of PostgreSQL's may hold a row."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _is_id(key: str) -> bool:
-    try:
-        return str(UUID(key)) == key
-    except ValueError:
-        return False
+@contextmanager
+def _file(path: Path) -> Iterator[Callable[[bytes], Coroutine[Any, Any, None]]]:
+    """Writes to a file without a thread of its own for each of some thousand small pieces."""
+    with path.open("wb") as file:
 
+        async def write(data: bytes) -> None:
+            file.write(data)
 
-async def _of_each(connections: Mapping[Source, asyncpg.Connection], sql: str) -> dict[Source, Any]:
-    """What a statement says in each database."""
-    values = await asyncio.gather(*(one.fetchval(sql) for one in connections.values()))
-    return dict(zip(connections, values, strict=True))
-
-
-@asynccontextmanager
-async def _connected(
-    url: str,
-    connect_seconds: float,
-    statement_seconds: float | None,
-    options: Mapping[str, str],
-) -> AsyncIterator[asyncpg.Connection]:
-    try:
-        connection = await asyncpg.connect(
-            url,
-            timeout=connect_seconds,
-            command_timeout=statement_seconds,
-            server_settings=dict(options),
-        )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        reason = str(error) or type(error).__name__
-        raise DatabaseUnavailable(without_password(url), reason) from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
+        yield write

@@ -134,6 +134,12 @@ SKU = Subject(
         (Source.CART, _written(_SHOP_SKU, "stock_availability")),
         (Source.INVENTORY, _written(_SHOP_SKU, "stock_items")),
         (Source.INVENTORY, _written(_SHOP_SKU, "stock_levels")),
+        # And from which number on: no checkpoint counts any more that covers it.
+        (
+            Source.INVENTORY,
+            _written(f"{_SHOP_SKU}, min(event_seq)", "movements", "moved_at")
+            + " GROUP BY shop_id, sku",
+        ),
     ),
     published=(INVENTORY_EVENTS,),
     pair=True,

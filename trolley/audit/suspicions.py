@@ -9,7 +9,7 @@ at either look: no step of its saga, no outbox row, no provider operation, no un
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from trolley.audit.invariant import Between, Invariant
+from trolley.audit.invariant import Between, Invariant, Subject
 from trolley.audit.look import Scope, Tally
 from trolley.audit.report import Finding
 
@@ -24,7 +24,7 @@ class Seen:
     at_seconds: float
     scope: Scope | None
     tallies: Mapping[Invariant, Tally]
-    open: Mapping[str, Set[str]]
+    open: Mapping[Subject | None, Set[str]]
 
     def looked_at(self, invariant: Invariant, subject_key: str | None) -> bool:
         """Whether an entity of this subject would have shown."""
@@ -81,7 +81,7 @@ class Suspicions:
         self, invariant: Between, candidate: Finding, seen: Seen
     ) -> tuple[_Suspicion, bool]:
         """A candidate as it is held from now on, and whether it is certain."""
-        is_open = candidate.entity in seen.open.get(invariant.subject.name, ())
+        is_open = candidate.entity in seen.open.get(invariant.subject, ())
         now = _Suspicion(invariant, candidate, seen.at_seconds, is_open)
         before = self._held.get(candidate.id)
         if before is None or before.finding.evidence != candidate.evidence:

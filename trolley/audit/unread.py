@@ -1,5 +1,6 @@
 """Records that stand on Kafka and have not taken effect yet."""
 
+import asyncio
 from collections.abc import Iterable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -9,6 +10,8 @@ from contracts.partitioning import partition_of
 from contracts.topics import SERVICES, TOPICS_BY_NAME, Topic
 from messaging.kafka import client_options
 from messaging.settings import KafkaSettings
+from trolley.audit.published import told
+from trolley.audit.settings import AuditSettings
 from trolley.topics import admin_client
 
 
@@ -26,15 +29,17 @@ class Unread:
         )
 
     @classmethod
-    async def now(cls, kafka: KafkaSettings) -> "Unread":
+    async def now(cls, kafka: KafkaSettings, settings: AuditSettings) -> "Unread":
         """What is unread at this moment. Raises KafkaUnavailable."""
         consumer = AIOKafkaConsumer(
             **client_options(kafka), isolation_level="read_committed", enable_auto_commit=False
         )
-        async with admin_client(kafka) as admin:
-            await consumer.start()
+        with told(kafka.bootstrap_servers):
             try:
-                return cls(await _behind(admin, consumer, kafka.topic_prefix))
+                async with asyncio.timeout(settings.audit_topic_silence_seconds):
+                    async with admin_client(kafka) as admin:
+                        await consumer.start()
+                        return cls(await _behind(admin, consumer, kafka.topic_prefix))
             finally:
                 await consumer.stop()
 

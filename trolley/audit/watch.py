@@ -10,13 +10,15 @@ that, and the transaction's number keeps the rows of the overlap from being look
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from messaging.clock import utc_now
-from trolley.audit.auditor import Sources, scope_of, seen, snapshots_of
+from trolley.audit import checkpoints
+from trolley.audit.auditor import Sources, reading, scope_of, seen, snapshots_of
+from trolley.audit.engine import Engine
 from trolley.audit.findings import Findings, News
 from trolley.audit.invariant import Invariant, Source, Subject
 from trolley.audit.invariants import INVARIANTS
@@ -27,6 +29,7 @@ from trolley.audit.report import OpenItem
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Horizon, Snapshots
 from trolley.audit.suspicions import Suspicions
+from trolley.audit.together import together
 from trolley.audit.unread import NOTHING_UNREAD, Unread
 
 SUBJECTS = tuple({one.subject: None for one in INVARIANTS if one.subject is not None})
@@ -57,6 +60,7 @@ class Watch:
     def __init__(
         self,
         sources: Sources,
+        engine: Engine,
         published: Published,
         findings: Findings,
         settings: AuditSettings,
@@ -64,6 +68,7 @@ class Watch:
     ) -> None:
         self.findings = findings
         self._sources = sources
+        self._engine = engine
         self._published = published
         self._settings = settings
         self._invariants = {one.id: one for one in invariants}
@@ -81,8 +86,8 @@ class Watch:
         invariants: Sequence[Invariant] = INVARIANTS,
     ) -> AsyncIterator["Watch"]:
         """A watch that has not looked yet. Raises KafkaUnavailable and TopicMissing."""
-        async with Published.opened(sources.kafka, settings) as published:
-            yield cls(sources, published, findings, settings, invariants)
+        async with reading(sources, settings) as (engine, published):
+            yield cls(sources, engine, published, findings, settings, invariants)
 
     async def look(self) -> Looked:
         """Look at everything the first time, later at what changed; what fails is looked at again.
@@ -90,12 +95,15 @@ class Watch:
         Raises DatabaseUnavailable, DatabaseNotReadable and KafkaUnavailable.
         """
         began, at, whole = time.monotonic(), utc_now(), not self._horizons
-        unread = await Unread.now(self._sources.kafka) if self._suspicions else NOTHING_UNREAD
+        unread = NOTHING_UNREAD
+        if self._suspicions:
+            unread = await Unread.now(self._sources.kafka, self._settings)
         bound = None if whole else self._settings.audit_statement_seconds
         async with snapshots_of(self._sources, self._settings, bound) as snapshots:
             scope = None if whole else await self._scope(snapshots)
             saw = await seen(
                 self._invariants.values(),
+                self._engine,
                 snapshots,
                 self._published,
                 self._settings,
@@ -129,8 +137,9 @@ class Watch:
         due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         for subject, keys in scope_of(self._suspicions).items():
             due[subject].update(dict.fromkeys(keys))
+        changed = await self._changed(snapshots)
         for subject in SUBJECTS:
-            self._due[subject].update(dict.fromkeys(await self._changed(subject, snapshots)))
+            self._due[subject].update(dict.fromkeys(changed.get(subject, ())))
             self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
             due[subject].update(self._due[subject])
         self._published.forget_news()
@@ -141,12 +150,26 @@ class Watch:
                 due[invariant.subject][known.subject_key] = None
         return {subject: tuple(keys)[:most] for subject, keys in due.items()}
 
-    async def _changed(self, subject: Subject, snapshots: Snapshots) -> Iterable[str]:
+    async def _changed(self, snapshots: Snapshots) -> Mapping[Subject, Iterable[str]]:
         """Keys of which a database has rows that the look before may not have seen."""
         overlap = timedelta(seconds=self._settings.audit_overlap_seconds)
-        keys: dict[str, None] = {}
-        for source, sql in subject.changed:
-            before = self._horizons[source]
-            rows = await snapshots.fetch(source, sql, before.moment - overlap, before.transaction)
-            keys.update((row[0], None) for row in rows if row[0] is not None)
-        return keys
+        changed: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
+        moved: dict[str, int] = {}
+
+        async def ask(source: Source, asked: Iterable[tuple[Subject, str]]) -> None:
+            since = self._horizons[source]
+            for subject, sql in asked:
+                for key, *first in await snapshots.fetch(
+                    source, sql, since.moment - overlap, since.transaction
+                ):
+                    changed[subject][key] = None
+                    moved.update((key, number) for number in first)
+
+        asked: defaultdict[Source, list[tuple[Subject, str]]] = defaultdict(list)
+        for subject in SUBJECTS:
+            for source, sql in subject.changed:
+                asked[source].append((subject, sql))
+        await together(ask(source, statements) for source, statements in asked.items())
+        if moved:
+            await checkpoints.void(self._engine, moved)
+        return changed

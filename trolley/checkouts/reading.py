@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from trolley.audit.invariant import Source
-from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Snapshots
 
 SERVICES = (Source.CART, Source.ORDER, Source.INVENTORY, Source.PAYMENT)
@@ -18,7 +17,6 @@ def snapshots_of(urls: Mapping[Source, str]) -> AbstractAsyncContextManager[Snap
     """What stands in them now. Raises DatabaseUnavailable."""
     return Snapshots.taken(
         {source: urls[source] for source in SERVICES},
-        chunk_rows=AuditSettings().audit_chunk_rows,
         connect_seconds=CONNECT_SECONDS,
         statement_seconds=STATEMENT_SECONDS,
     )

@@ -4,203 +4,150 @@ Each aggregate counts its events. A number that never came, or that stands there
 the topic itself, for who reads what is committed.
 """
 
-from datetime import datetime
-from typing import NamedTuple
-
 from contracts.messages.order import OrderCancelled, OrderPaid, OrderPlaced
 from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
-from trolley.audit.invariant import Invariant, Read, Source, Subject, between, within
-from trolley.audit.invariants.checkouts import CHECKOUTS, Checkout
+from trolley.audit.invariant import Between, Read, Source, Subject, Table, Within
+from trolley.audit.invariants.checkouts import CHECKOUTS
+from trolley.audit.published import EVENT_TOPICS, events_on
 from trolley.audit.subjects import CART, CHECKOUT, SKU
+from trolley.audit.tables import CARTS, ORDERS, PAYMENTS, STOCK_ITEMS
 
 
-class Counter(NamedTuple):
-    """How many events an aggregate has emitted."""
-
-    key: str
-    since: datetime | None
-    event_seq: int
+def _whole(topic: Topic) -> str:
+    """Whether everything that ever came onto a topic is still there."""
+    return f"(SELECT bool_and(whole) FROM partitions WHERE topic = '{topic.name}')"  # noqa: S608 - a name
 
 
-class Published(NamedTuple):
+def _counted(source: Source, table: Table, key: str, since: str, about: Subject) -> Read:
+    """How many events each aggregate has emitted."""
+    sql = f"SELECT {key} AS key, {since} AS since, event_seq FROM {table.name}"  # noqa: S608 - constants
+    return Read("counter", source, sql, (table,), about)
+
+
+def _published(topic: Topic, about: Subject) -> Read:
     """The events of one aggregate on their topic.
 
     `last` is the highest number; `missing` counts those below it that are not there, `doubled`
     the records beyond one for each. What retention has taken is not missing.
     """
-
-    key: str
-    since: datetime | None
-    last: int
-    missing: int
-    doubled: int
-
-
-def _published(topic: Topic, about: Subject) -> Read[Published]:
     return Read(
+        "published",
         Source.PUBLISHED,
-        Published,
-        """
-        SELECT key, NULL AS since, max(seq) AS last,
-            max(seq) - CASE WHEN min(whole) THEN 0 ELSE min(seq) - 1 END - count(DISTINCT seq)
+        f"""
+        SELECT key, NULL::TIMESTAMP AS since, max(seq) AS last,
+            max(seq) - CASE WHEN bool_and(whole) THEN 0 ELSE min(seq) - 1 END - count(*)
                 AS missing,
-            count(*) - count(DISTINCT seq) AS doubled
-        FROM events JOIN partitions USING (topic, partition)
-        WHERE topic = :topic AND only(key) GROUP BY key
-        """,
-        about,
-        topic=topic,
+            sum(times)::BIGINT - count(*) AS doubled
+        FROM (
+            SELECT key, seq, count(*) AS times, bool_and(whole) AS whole
+            FROM {events_on(topic)} JOIN partitions USING (partition)
+            WHERE topic = '{topic.name}' GROUP BY key, seq
+        ) GROUP BY key
+        """,  # noqa: S608 - the name of a topic
+        subject=about,
     )
 
 
-def _gapless(aggregate: str, topic: Topic, counted: Read[Counter], about: Subject) -> Invariant:
-    return between(
+def _gapless(aggregate: str, topic: Topic, counted: Read, about: Subject) -> Between:
+    return Between(
         f"events.{aggregate.lower()}-events-are-gapless",
         f"On {topic.name} every {aggregate} has each of its events once, from the first to the "
         "last it counted.",
         counted,
         _published(topic, about),
-        _as_counted,
-        about=about,
+        f"""
+        CASE WHEN counter.key IS NULL THEN false
+        WHEN published.key IS NULL THEN
+            CASE WHEN counter.event_seq <> 0 AND {_whole(topic)} THEN false END
+        ELSE published.last = counter.event_seq
+            AND published.missing = 0 AND published.doubled = 0 END
+        """,
     )
 
 
-def _as_counted(counter: Counter | None, published: Published | None) -> bool | None:
-    if counter is None:
-        return False
-    if published is None:
-        return None if counter.event_seq == 0 else False
-    return (published.last, published.missing, published.doubled) == (counter.event_seq, 0, 0)
-
-
-class Told(NamedTuple):
-    """What was published of one order: when it was placed, how it last ended, and its totals.
-
-    `placed`, `last_paid` and `last_cancelled` are event numbers. `whole` says that retention has
-    taken nothing of it.
-    """
-
-    key: str
-    since: datetime | None
-    placings: int
-    placed: int | None
-    last_paid: int | None
-    last_cancelled: int | None
-    lowest_total_minor: int
-    highest_total_minor: int
-    whole: int
-
-
+# What was published of one order: when it was placed, how it last ended, and its totals.
+# `placed`, `last_paid` and `last_cancelled` are event numbers. `whole` says that retention has
+# taken nothing of it.
 TOLD = Read(
+    "told",
     Source.PUBLISHED,
-    Told,
     f"""
-    SELECT key, NULL AS since,
+    SELECT key, NULL::TIMESTAMP AS since,
         count(DISTINCT seq) FILTER (WHERE type = '{OrderPlaced.type}') AS placings,
         min(seq) FILTER (WHERE type = '{OrderPlaced.type}') AS placed,
         max(seq) FILTER (WHERE type = '{OrderPaid.type}') AS last_paid,
         max(seq) FILTER (WHERE type = '{OrderCancelled.type}') AS last_cancelled,
         min(total_minor) AS lowest_total_minor, max(total_minor) AS highest_total_minor,
-        min(whole) AS whole
-    FROM events JOIN partitions USING (topic, partition)
-    WHERE topic = :topic AND only(key) GROUP BY key
-    """,  # noqa: S608 - names of messages
-    CHECKOUT,
-    topic=ORDER_EVENTS,
+        bool_and(whole) AS whole
+    FROM {events_on(ORDER_EVENTS)} JOIN partitions USING (partition)
+    WHERE topic = '{ORDER_EVENTS.name}' GROUP BY key
+    """,  # noqa: S608 - names of messages and of a topic
+    subject=CHECKOUT,
 )
 
+_TELLS_ITS_ORDER = f"""
+    CASE WHEN checkout.key IS NULL THEN false
+    WHEN told.key IS NULL THEN
+        CASE WHEN checkout.order_id IS NOT NULL AND {_whole(ORDER_EVENTS)} THEN false END
+    WHEN told.lowest_total_minor <> checkout.total_minor
+        OR told.highest_total_minor <> checkout.total_minor THEN false
+    WHEN NOT told.whole THEN true
+    WHEN told.placings <> 1 OR told.placed <> 1 THEN false
+    WHEN checkout.state = 'paid'
+        THEN coalesce(told.last_paid, 0) > coalesce(told.last_cancelled, 0)
+    WHEN checkout.state = 'cancelled'
+        THEN coalesce(told.last_cancelled, 0) > coalesce(told.last_paid, 0)
+    ELSE true END
+"""
 
-def _tells_its_order(checkout: Checkout | None, told: Told | None) -> bool | None:
-    if checkout is None:
-        return False
-    if told is None:
-        return None if checkout.order_id is None else False
-    if not told.lowest_total_minor == told.highest_total_minor == checkout.total_minor:
-        return False
-    if told.whole and (told.placings, told.placed) != (1, 1):
-        return False
-    paid, cancelled = told.last_paid or 0, told.last_cancelled or 0
-    match checkout.state:
-        case _ if not told.whole:
-            return True
-        case "paid":
-            return paid > cancelled
-        case "cancelled":
-            return cancelled > paid
-        case _:
-            return True
-
-
-ORDERS = Read(
-    Source.ORDER,
-    Counter,
-    "SELECT checkout_id::text AS key, changed_at AS since, event_seq FROM orders"
-    " WHERE only(checkout_id)",
-    CHECKOUT,
-    order="checkout_id",
-)
-ITEMS = Read(
-    Source.INVENTORY,
-    Counter,
-    """
-    SELECT (shop_id || '/' || sku) COLLATE "C" AS key, NULL::timestamptz AS since, event_seq
-    FROM stock_items WHERE only(shop_id, sku)
-    """,
-    SKU,
-)
-PAYMENTS = Read(
-    Source.PAYMENT,
-    Counter,
-    "SELECT checkout_id::text AS key, updated_at AS since, event_seq FROM payments"
-    " WHERE only(checkout_id)",
-    CHECKOUT,
-    order="checkout_id",
-)
-CARTS = Read(
-    Source.CART,
-    Counter,
-    "SELECT cart_id::text AS key, changed_at AS since, event_seq FROM carts WHERE only(cart_id)",
-    CART,
-    order="carts.cart_id",
+_COUNTS = " UNION ALL ".join(
+    f"SELECT '{topic.name}' AS topic, count(*) AS events FROM {events_on(topic)}"  # noqa: S608 - names
+    for topic in EVENT_TOPICS
 )
 
-
-class Records(NamedTuple):
-    """How many records of a topic are events, and how many are something else, and why."""
-
-    key: str
-    since: datetime | None
-    events: int
-    strangers: int
-    because: str | None
-
-
+# How many records of a topic are events, and how many are something else, and why.
 RECORDS = Read(
+    "records",
     Source.PUBLISHED,
-    Records,
-    """
-    SELECT topic AS key, NULL AS since,
-        (SELECT count(*) FROM events WHERE events.topic = known.topic) AS events,
-        (SELECT count(*) FROM strangers WHERE strangers.topic = known.topic) AS strangers,
-        (SELECT min(why) FROM strangers WHERE strangers.topic = known.topic) AS because
-    FROM (SELECT DISTINCT topic FROM partitions) AS known
-    """,
+    f"""
+    SELECT topic AS key, NULL::TIMESTAMP AS since, events, coalesce(strangers, 0) AS strangers,
+        because
+    FROM ({_COUNTS}) LEFT JOIN (
+        SELECT topic, count(*) AS strangers, min(why) AS because FROM strangers GROUP BY topic
+    ) USING (topic)
+    """,  # noqa: S608 - constants
 )
 
 INVARIANTS = (
-    _gapless("order", ORDER_EVENTS, ORDERS, CHECKOUT),
-    between(
+    _gapless(
+        "order",
+        ORDER_EVENTS,
+        _counted(Source.ORDER, ORDERS, "checkout_id", "changed_at", CHECKOUT),
+        CHECKOUT,
+    ),
+    Between(
         "events.tell-what-became-of-the-order",
         "On order.events every order is placed first and once, at its total, and ends as it did.",
         CHECKOUTS,
         TOLD,
-        _tells_its_order,
-        about=CHECKOUT,
+        _TELLS_ITS_ORDER,
     ),
-    _gapless("payment", PAYMENT_EVENTS, PAYMENTS, CHECKOUT),
-    _gapless("SKU", INVENTORY_EVENTS, ITEMS, SKU),
-    _gapless("cart", CART_EVENTS, CARTS, CART),
-    within(
+    _gapless(
+        "payment",
+        PAYMENT_EVENTS,
+        _counted(Source.PAYMENT, PAYMENTS, "checkout_id", "updated_at", CHECKOUT),
+        CHECKOUT,
+    ),
+    _gapless(
+        "SKU",
+        INVENTORY_EVENTS,
+        _counted(Source.INVENTORY, STOCK_ITEMS, "shop_id || '/' || sku", "NULL::TIMESTAMP", SKU),
+        SKU,
+    ),
+    _gapless(
+        "cart", CART_EVENTS, _counted(Source.CART, CARTS, "cart_id", "changed_at", CART), CART
+    ),
+    Within(
         "events.topics-hold-only-events",
         "Every record on a public event topic is an event with an envelope and a number.",
         RECORDS,

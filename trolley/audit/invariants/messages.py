@@ -1,42 +1,21 @@
 """Messages: what is committed is on its way."""
 
-from datetime import datetime
-from typing import NamedTuple
-
-from trolley.audit.invariant import Read, Source, within
+from trolley.audit.invariant import Read, Source, Within
 from trolley.audit.settings import AUDIT_OVERDUE_SECONDS
-
-
-class Outbox(NamedTuple):
-    """What one service has committed and not yet published; flagged keys are open items."""
-
-    key: str
-    since: datetime | None
-    rows: int
-    oldest_seconds: float
-
-
-def _outbox(source: Source) -> Read[Outbox]:
-    return Read(
-        source,
-        Outbox,
-        f"""
-        SELECT '{source}' AS key, min(time) AS since, count(*) AS rows,
-            coalesce(extract(epoch FROM now() - min(time)), 0)::float8 AS oldest_seconds
-        FROM outbox o
-        WHERE NOT EXISTS (
-            SELECT FROM outbox flagged
-            WHERE flagged.flagged_at IS NOT NULL AND flagged.topic = o.topic
-                AND flagged.key IS NOT DISTINCT FROM o.key
-        )
-        """,  # noqa: S608 - the name of a source
-    )
-
+from trolley.audit.tables import outbox
 
 SERVICES = (Source.CATALOG, Source.CART, Source.INVENTORY, Source.ORDER, Source.PAYMENT)
 
+
+def _outbox(source: Source) -> Read:
+    """What one service has committed and not yet published."""
+    table = outbox(source)
+    sql = f"SELECT '{source}' AS key, * FROM {table.name}"  # noqa: S608 - names of ours
+    return Read("outbox", source, sql, (table,))
+
+
 INVARIANTS = tuple(
-    within(
+    Within(
         f"messages.{source}-outbox-is-young",
         f"What {source} commits is published within {AUDIT_OVERDUE_SECONDS} seconds.",
         _outbox(source),

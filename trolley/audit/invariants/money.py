@@ -1,169 +1,109 @@
 """Money: payments within our database, and our ledger against the provider's own books."""
 
-from datetime import datetime
-from operator import attrgetter
-from typing import NamedTuple
-
-from trolley.audit.invariant import Read, Source, between, within
+from trolley.audit.invariant import Between, Read, Source, Table, Within
 from trolley.audit.subjects import CHECKOUT, PAYMENT
+from trolley.audit.tables import (
+    ATTEMPTS,
+    LEDGER,
+    PAYMENT_REPLIES,
+    PAYMENTS,
+    PROVIDER_LEDGER,
+    REFUNDS,
+)
 
+LIVE = "status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')"
+"""Where an attempt stands that may still bring money."""
 
-class Payment(NamedTuple):
-    """A payment's amounts, beside those that its ledger, refunds and attempts add up to."""
-
-    key: str
-    since: datetime | None
-    currency: str | None
-    authorized_minor: int
-    captured_minor: int
-    refund_pending_minor: int
-    refunded_minor: int
-    ledger_authorized_minor: int
-    ledger_captured_minor: int
-    ledger_refund_pending_minor: int
-    ledger_refunded_minor: int
-    entries: int
-    last_entry: int
-    foreign_entries: int
-    live_attempts: int
-
-
-PAYMENTS = Read(
+# A payment's amounts, beside those that its ledger, refunds and attempts add up to.
+BOOKED = Read(
+    "payment",
     Source.PAYMENT,
-    Payment,
-    """
+    f"""
     WITH booked AS (
         SELECT l.payment_id, count(*) AS entries, max(seq) AS last,
             count(*) FILTER (WHERE l.currency IS DISTINCT FROM p.currency) AS foreign_entries,
-            sum(amount_minor) FILTER (WHERE kind = 'authorized') AS authorized,
-            sum(amount_minor) FILTER (WHERE kind = 'voided') AS voided,
-            sum(amount_minor) FILTER (WHERE kind = 'captured') AS captured,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_requested') AS requested,
-            sum(amount_minor) FILTER (WHERE kind = 'refunded') AS refunded,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_failed') AS failed
+            sum(amount_minor) FILTER (WHERE kind = 'authorized')::BIGINT AS authorized,
+            sum(amount_minor) FILTER (WHERE kind = 'voided')::BIGINT AS voided,
+            sum(amount_minor) FILTER (WHERE kind = 'captured')::BIGINT AS captured,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_requested')::BIGINT AS requested,
+            sum(amount_minor) FILTER (WHERE kind = 'refunded')::BIGINT AS refunded,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed
         FROM ledger l JOIN payments p USING (payment_id)
-        WHERE only(payment_id)
         GROUP BY l.payment_id
     ), live AS (
-        SELECT payment_id, count(*) AS attempts
-        FROM attempts
-        WHERE status IN ('requested', 'processing', 'action_required', 'authorized', 'unknown')
-            AND only(payment_id)
-        GROUP BY payment_id
+        SELECT payment_id, count(*) AS attempts FROM attempts WHERE {LIVE} GROUP BY payment_id
     )
-    SELECT payment_id::text AS key, updated_at AS since, currency, authorized_minor,
+    SELECT payment_id AS key, updated_at AS since, currency, authorized_minor,
         captured_minor, refund_pending_minor, refunded_minor,
-        (coalesce(authorized, 0) - coalesce(voided, 0))::bigint AS ledger_authorized_minor,
-        coalesce(captured, 0)::bigint AS ledger_captured_minor,
-        (coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0))::bigint
+        coalesce(authorized, 0) - coalesce(voided, 0) AS ledger_authorized_minor,
+        coalesce(captured, 0) AS ledger_captured_minor,
+        coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0)
             AS ledger_refund_pending_minor,
-        coalesce(refunded, 0)::bigint AS ledger_refunded_minor,
+        coalesce(refunded, 0) AS ledger_refunded_minor,
         coalesce(entries, 0) AS entries, coalesce(last, 0) AS last_entry,
         coalesce(foreign_entries, 0) AS foreign_entries,
         coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN booked USING (payment_id) LEFT JOIN live USING (payment_id)
-    WHERE only(payment_id)
-    """,
+    """,  # noqa: S608 - constants
+    (PAYMENTS, LEDGER, ATTEMPTS),
     PAYMENT,
-    order="payment_id",
 )
 
-
-class Attempt(NamedTuple):
-    """An attempt, beside what its ledger says: set aside and not taken, and taken."""
-
-    key: str
-    since: datetime | None
-    payment_id: str
-    status: str
-    amount_minor: int
-    held_minor: int
-    captured_minor: int
-
-
-ATTEMPTS = Read(
+# An attempt, beside what its ledger says: set aside and not taken, and taken.
+TRIED = Read(
+    "attempt",
     Source.PAYMENT,
-    Attempt,
     """
-    SELECT (payment_id || ' ' || attempt) COLLATE "C" AS key,
-        a.updated_at AS since, payment_id::text AS payment_id, a.status,
-        a.amount_minor, coalesce(held, 0)::bigint AS held_minor,
-        coalesce(captured, 0)::bigint AS captured_minor
-    FROM attempts a LEFT JOIN (
+    SELECT payment_id || ' ' || attempt AS key, updated_at AS since, payment_id, status,
+        amount_minor, coalesce(held, 0) AS held_minor, coalesce(captured, 0) AS captured_minor
+    FROM attempts LEFT JOIN (
         SELECT payment_id, attempt,
             sum(CASE kind WHEN 'authorized' THEN amount_minor
                 WHEN 'voided' THEN -amount_minor WHEN 'captured' THEN -amount_minor
-                ELSE 0 END) AS held,
-            sum(amount_minor) FILTER (WHERE kind = 'captured') AS captured
-        FROM ledger WHERE only(payment_id) GROUP BY payment_id, attempt
+                ELSE 0 END)::BIGINT AS held,
+            sum(amount_minor) FILTER (WHERE kind = 'captured')::BIGINT AS captured
+        FROM ledger GROUP BY payment_id, attempt
     ) AS booked USING (payment_id, attempt)
-    WHERE only(payment_id)
     """,
+    (ATTEMPTS, LEDGER),
     PAYMENT,
-    subject_key=attrgetter("payment_id"),
+    of="payment_id",
 )
 
-
-class Refund(NamedTuple):
-    """A refund, beside what its ledger says; a row without a status is in the ledger alone."""
-
-    key: str
-    since: datetime | None
-    payment_id: str
-    status: str | None
-    amount_minor: int | None
-    requested_minor: int
-    refunded_minor: int
-    failed_minor: int
-
-
-REFUNDS = Read(
+# A refund, beside what its ledger says; a row without a status is in the ledger alone.
+REFUNDED = Read(
+    "refund",
     Source.PAYMENT,
-    Refund,
     """
-    SELECT refund_id::text AS key, coalesce(r.updated_at, booked.since) AS since,
-        coalesce(r.payment_id, booked.payment_id)::text AS payment_id, status,
-        amount_minor, coalesce(requested, 0)::bigint AS requested_minor,
-        coalesce(refunded, 0)::bigint AS refunded_minor,
-        coalesce(failed, 0)::bigint AS failed_minor
-    FROM (SELECT * FROM refunds WHERE only(payment_id)) AS r FULL JOIN (
-        SELECT refund_id, max(recorded_at) AS since, min(payment_id::text)::uuid AS payment_id,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_requested') AS requested,
-            sum(amount_minor) FILTER (WHERE kind = 'refunded') AS refunded,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_failed') AS failed
-        FROM ledger WHERE refund_id IS NOT NULL AND only(payment_id) GROUP BY refund_id
+    SELECT refund_id AS key, coalesce(r.updated_at, booked.since) AS since,
+        coalesce(r.payment_id, booked.payment_id) AS payment_id, status, amount_minor,
+        coalesce(requested, 0) AS requested_minor, coalesce(refunded, 0) AS refunded_minor,
+        coalesce(failed, 0) AS failed_minor
+    FROM refunds AS r FULL JOIN (
+        SELECT refund_id, max(recorded_at) AS since, min(payment_id) AS payment_id,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_requested')::BIGINT AS requested,
+            sum(amount_minor) FILTER (WHERE kind = 'refunded')::BIGINT AS refunded,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed
+        FROM ledger WHERE refund_id IS NOT NULL GROUP BY refund_id
     ) AS booked USING (refund_id)
     """,
+    (REFUNDS, LEDGER),
     PAYMENT,
-    order="refund_id",
-    subject_key=attrgetter("payment_id"),
+    of="payment_id",
 )
 
-
-class Reply(NamedTuple):
-    """What payment last answered about an attempt, beside that attempt."""
-
-    key: str
-    since: datetime | None
-    checkout_id: str
-    reply: str
-    status: str | None
-
-
+# What payment last answered about an attempt, beside that attempt.
 REPLIES = Read(
+    "answer",
     Source.PAYMENT,
-    Reply,
     """
-    SELECT (r.checkout_id || ' ' || step || ' ' || round) COLLATE "C" AS key,
-        a.updated_at AS since, r.checkout_id::text AS checkout_id, r.type AS reply, a.status
-    FROM recorded_replies r
-    CROSS JOIN LATERAL (SELECT convert_from(payload, 'UTF8')::jsonb AS said) AS reply
-    LEFT JOIN attempts a
-        ON a.payment_id = (said->>'payment_id')::uuid AND a.attempt = (said->>'attempt')::int
-    WHERE step IN ('charge', 'capture', 'close_payment') AND only(r.checkout_id)
+    SELECT checkout_id || ' ' || step || ' ' || round AS key, updated_at AS since, checkout_id,
+        type AS reply, status
+    FROM payment_replies LEFT JOIN attempts USING (payment_id, attempt)
     """,
+    (PAYMENT_REPLIES, ATTEMPTS),
     CHECKOUT,
-    subject_key=attrgetter("checkout_id"),
+    of="checkout_id",
 )
 
 _AFTER_REPLY = """
@@ -176,72 +116,61 @@ _AFTER_REPLY = """
 """Where an attempt can stand once payment has given this answer about it; others are passing."""
 
 
-class Books(NamedTuple):
-    """What one side has of one payment: amounts by attempt, kind and currency."""
+def _books(name: str, table: Table, booked_at: str, where: str) -> Read:
+    """What one side has of one payment: amounts by attempt, kind and currency.
 
-    key: str
-    since: datetime | None
-    amounts: str
-
-
-def _books(source: Source, booked_at: str, where: str) -> Read[Books]:
-    """A refund that is asked for is pending until it is made or refused, on either side."""
+    A refund that is asked for is pending until it is made or refused, on either side. `digest` is
+    of all amounts, in no order: sides that have the same have the same digest.
+    """
     return Read(
-        source,
-        Books,
+        name,
+        table.source,
         f"""
-        SELECT payment_id::text AS key, max(since) AS since,
-            jsonb_object_agg(what, amount)::text AS amounts
+        SELECT payment_id AS key, max(since) AS since, bit_xor(hash(what, amount)) AS digest,
+            string_agg(what || ' ' || amount, ', ' ORDER BY what) AS amounts
         FROM (
-            SELECT payment_id, max({booked_at}) AS since, sum(f.amount) AS amount,
-                attempt || ' ' || f.kind || ' ' || currency AS what
-            FROM ledger CROSS JOIN LATERAL (VALUES
-                (CASE kind WHEN 'refund_requested' THEN 'refund_pending'
-                    WHEN 'refund_failed' THEN 'refund_pending' ELSE kind END,
-                 CASE kind WHEN 'refund_failed' THEN -amount_minor ELSE amount_minor END),
-                ('refund_pending', CASE kind WHEN 'refunded' THEN -amount_minor ELSE 0 END)
-            ) AS f (kind, amount)
-            WHERE {where} AND only(payment_id)
-            GROUP BY payment_id, what
-            HAVING sum(f.amount) <> 0
-        ) AS amounts
+            SELECT payment_id, max(since) AS since, sum(amount)::BIGINT AS amount,
+                attempt || ' ' || kind || ' ' || currency AS what
+            FROM (
+                SELECT payment_id, {booked_at} AS since, attempt, currency,
+                    CASE WHEN kind IN ('refund_requested', 'refund_failed')
+                        THEN 'refund_pending' ELSE kind END AS kind,
+                    CASE kind WHEN 'refund_failed' THEN -amount_minor ELSE amount_minor END
+                        AS amount
+                FROM {table.name} WHERE {where}
+                UNION ALL
+                SELECT payment_id, {booked_at}, attempt, currency, 'refund_pending', -amount_minor
+                FROM {table.name} WHERE kind = 'refunded' AND {where}
+            )
+            GROUP BY payment_id, attempt, kind, currency
+            HAVING sum(amount) <> 0
+        )
         GROUP BY payment_id
-        """,  # noqa: S608 - built from the constants below
+        """,  # noqa: S608 - constants
+        (table,),
         PAYMENT,
-        order="payment_id",
     )
 
 
-OUR_BOOKS = _books(Source.PAYMENT, "recorded_at", "provider = 'simulated'")
-PROVIDERS_BOOKS = _books(Source.SIMULATED_PROVIDER, "booked_at", "true")
+OUR_BOOKS = _books("ours", LEDGER, "recorded_at", "provider = 'simulated'")
+PROVIDERS_BOOKS = _books("theirs", PROVIDER_LEDGER, "booked_at", "true")
 
-
-class Effect(NamedTuple):
-    """How often one idempotency key took each effect at the provider."""
-
-    key: str
-    since: datetime | None
-    payment_id: str
-    authorized: int
-    captured: int
-    voided: int
-    refunded: int
-
-
+# How often one idempotency key took each effect at the provider.
 EFFECTS = Read(
+    "effect",
     Source.SIMULATED_PROVIDER,
-    Effect,
     """
-    SELECT coalesce(refund_key, charge_key) COLLATE "C" AS key, max(booked_at) AS since,
-        min(payment_id::text) AS payment_id,
+    SELECT coalesce(refund_key, charge_key) AS key, max(booked_at) AS since,
+        min(payment_id) AS payment_id,
         count(*) FILTER (WHERE kind = 'authorized') AS authorized,
         count(*) FILTER (WHERE kind = 'captured') AS captured,
         count(*) FILTER (WHERE kind = 'voided') AS voided,
         count(*) FILTER (WHERE kind = 'refunded') AS refunded
-    FROM ledger WHERE only(payment_id) GROUP BY key
+    FROM provider_ledger GROUP BY coalesce(refund_key, charge_key)
     """,
+    (PROVIDER_LEDGER,),
     PAYMENT,
-    subject_key=attrgetter("payment_id"),
+    of="payment_id",
 )
 
 
@@ -268,69 +197,66 @@ _REFUND_AGREES = """
 
 
 INVARIANTS = (
-    within(
+    Within(
         "money.amounts-in-order",
         "Per payment, 0 <= refunded + refund pending <= captured <= authorized.",
-        PAYMENTS,
+        BOOKED,
         "0 <= least(refunded_minor, refund_pending_minor)"
         " AND refunded_minor + refund_pending_minor <= captured_minor"
         " AND captured_minor <= authorized_minor",
     ),
-    within(
+    Within(
         "money.amounts-are-sum-of-ledger",
         "Per payment, every amount is the sum of its ledger's facts.",
-        PAYMENTS,
+        BOOKED,
         """
         (authorized_minor, captured_minor, refund_pending_minor, refunded_minor)
         = (ledger_authorized_minor, ledger_captured_minor, ledger_refund_pending_minor,
             ledger_refunded_minor)
         """,
     ),
-    within(
+    Within(
         "money.ledger-is-gapless",
         "Per payment, the ledger is numbered from 1 without a gap, in the payment's currency.",
-        PAYMENTS,
+        BOOKED,
         "entries = last_entry AND foreign_entries = 0",
     ),
-    within(
+    Within(
         "money.one-live-attempt",
         "At most one attempt of a payment may still bring money.",
-        PAYMENTS,
+        BOOKED,
         "live_attempts <= 1",
     ),
-    within(
+    Within(
         "money.attempts-agree-with-ledger",
         "An attempt has taken money exactly when it succeeded, holds some while it is authorized, "
         "and never more than it asked for.",
-        ATTEMPTS,
+        TRIED,
         _ATTEMPT_AGREES,
     ),
-    within(
+    Within(
         "money.refunds-agree-with-ledger",
         "A refund is booked as asked for, made or refused, as its status says.",
-        REFUNDS,
+        REFUNDED,
         _REFUND_AGREES,
     ),
-    within(
+    Within(
         "money.replies-say-what-was-done",
         "What payment answered to a saga for good is what became of the attempt.",
         REPLIES,
         _AFTER_REPLY,
     ),
-    within(
+    Within(
         "money.one-effect-per-key",
         "An idempotency key takes each of its effects at the provider once.",
         EFFECTS,
         "greatest(authorized, captured, voided, refunded) <= 1",
     ),
-    between(
+    Between(
         "money.every-unit-is-at-both-sides",
         "Our ledger is the provider's, unit by unit: what one has, the other has too.",
         OUR_BOOKS,
         PROVIDERS_BOOKS,
-        lambda ours, theirs: (
-            ours is not None and theirs is not None and ours.amounts == theirs.amounts
-        ),
-        about=PAYMENT,
+        "coalesce(ours.digest = theirs.digest, false)",
     ),
 )
