@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,16 +10,21 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.base import Message, Step
 from contracts.messages.cart import CheckoutAccepted, UnlockCart
-from contracts.messages.inventory import CommitReservation, ReserveStock, StockReserved
+from contracts.messages.inventory import (
+    CommitReservation,
+    ReservationCommitted,
+    ReserveStock,
+    StockReserved,
+)
 from contracts.messages.order import OrderEvent, OrderPaid, OrderPlaced
 from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
 from messaging.clock import utc_now
-from order_service.checkout import Checkout, Outcome, State, Tombstone, advance
+from order_service.checkout import Checkout, State, Tombstone
 from order_service.exploration import CHECKOUT_ID, SHORT_POLICY, explore, silhouette, start
 from order_service.handlers import CheckoutHandler, _firsts
 from order_service.store import checkouts as store
-from tests.order_service.office import ORDER_ID, Office, of, some_checkouts, start_of
+from tests.order_service.office import ORDER_ID, Office, of, refusing, some_checkouts, start_of
 from tests.order_service.story import (
     blocked,
     cancel,
@@ -258,16 +261,39 @@ class TestAReplyThatCannotBeHandled:
         await office.replay("discard")
         assert await office.states() == {CHECKOUT_ID: "releasing"}
 
+    async def test_a_discarded_answer_of_a_newer_version_can_be_given_again_too(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), reserved(), succeeded())
+        answer = office.record(committed())
+        newer = tuple(
+            (name, value and value.replace(b"committed.v1", b"committed.v2"))
+            for name, value in answer.headers
+        )
+        await office.handle([replace(answer, headers=newer)])
+        assert await office.blocked() == {CHECKOUT_ID}
+        await office.replay("discard")
+        await office.handle([answer])
+        assert await office.states() == {CHECKOUT_ID: "paid"}
 
-def refusing(kind: type[Message]) -> Callable[..., Outcome]:
-    """A saga that cannot take in one kind of message."""
-
-    def refuse(known: Any, message: Any, *rest: Any) -> Outcome:
-        if isinstance(message, kind):
-            raise RuntimeError(f"cannot take in {message.type}")
-        return advance(known, message, *rest)
-
-    return refuse
+    async def test_a_late_copy_of_a_discarded_answer_is_that_answer_given_again(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start(), reserved(), succeeded())
+        answer = office.record(committed())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(ReservationCommitted))
+            await office.handle([answer])
+            await office.replay("discard")
+            assert await office.states() == {CHECKOUT_ID: "needs_attention"}
+            await office.handle([answer])
+        assert len(await office.dead_letters()) == 1
+        await office.replay()
+        await office.handle([answer])
+        assert await office.states() == {CHECKOUT_ID: "paid"}
+        assert [one for one in await office.history() if one[0] == "reservation_committed"] == [
+            ("reservation_committed", "moved", "paid")
+        ]
 
 
 class TestBatches:
