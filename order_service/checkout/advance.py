@@ -169,6 +169,8 @@ def _of_nothing(message: CheckoutMessage, now: datetime, policy: Policy) -> Outc
 def _of_tombstone(
     tombstone: Tombstone, message: CheckoutMessage, now: datetime, policy: Policy
 ) -> Outcome:
+    if isinstance(message, StepBlocked | StepUnblocked):
+        return Stale(Settled("of a checkout that has not begun"))
     if message.shop_id != tombstone.shop_id:
         return Illegal("the checkout belongs to another shop")
     match message:
@@ -176,8 +178,6 @@ def _of_tombstone(
             return _begin(message, now, policy, cancelled=True)
         case CancelCheckout():
             return Stale(Finished(State.CANCELLED))
-        case StepBlocked() | StepUnblocked():
-            return Stale(Settled("of a checkout that has not begun"))
         case _:
             return Illegal("the checkout was cancelled before it began")
 
@@ -235,16 +235,16 @@ ANSWERS: Mapping[type[SagaMessage], frozenset[Step]] = MappingProxyType(
         LinesRestored: frozenset({Step.RESTORE_LINES}),
     }
 )
-"""Which questions each answer may answer; deadlines and notes on blocked steps name any."""
+"""Which questions each answer may answer; deadlines name any."""
 
 
 def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
+    if isinstance(message, StepBlocked | StepUnblocked):
+        return _gate_of_note(checkout, message)
     if message.shop_id != checkout.request.shop_id:
         return Illegal("the checkout belongs to another shop")
     if isinstance(message, CheckoutCommand):
         return None
-    if message.step is Step.START and isinstance(message, StepBlocked | StepUnblocked):
-        return Stale(Settled("the checkout has begun"))
     if message.step not in ANSWERS.get(type(message), _ANY_STEP):
         return Illegal(f"it does not answer {message.step}")
     if (message.step, message.round) not in checkout.asked:
@@ -257,6 +257,12 @@ def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
 
 
 _ANY_STEP = frozenset(Step)
+
+
+def _gate_of_note(checkout: Checkout, note: StepBlocked | StepUnblocked) -> Refusal | None:
+    """A note is made of a record's headers, and anybody's record may name a checkout there."""
+    known = (note.step, note.round) in checkout.asked and note.shop_id == checkout.request.shop_id
+    return None if known else Stale(Settled("this checkout has not asked that"))
 
 
 def _gate_of_attempt(checkout: Checkout, message: AttemptAnswer) -> Refusal | None:

@@ -196,9 +196,19 @@ class TestWhatNothingExplains:
         (said,) = await office.dead_letters()
         assert said == "inventory.reservation_committed.v1: commit 1 was never asked"
 
-    async def test_it_leaves_no_trace_in_the_timeline(self, office: Office) -> None:
+    async def test_the_timeline_says_only_that_it_was_put_aside(self, office: Office) -> None:
         await office.tell(start(), committed())
-        assert await office.history() == [("start_checkout", "moved", "reserving")]
+        assert await office.history() == [
+            ("start_checkout", "moved", "reserving"),
+            ("step_blocked", "stale", "reserving"),
+        ]
+
+    async def test_a_note_about_a_step_that_was_never_asked_holds_up_nobody(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), blocked(Step.COMMIT), reserved())
+        assert await office.dead_letters() == []
+        assert await office.states() == {CHECKOUT_ID: "paying"}
 
     @pytest.mark.parametrize("wrong", [{"round": 0}, {"shop_id": ""}], ids=str)
     async def test_a_record_of_no_round_or_no_shop_is_no_message(

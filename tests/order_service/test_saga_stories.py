@@ -807,6 +807,22 @@ class TestBlockedSteps:
         assert story.saga.deadline_at == story.now + window
 
 
+class TestNotesThatMatchNothing:
+    """They are made of headers, and anybody's record may name a checkout there."""
+
+    def test_a_step_that_was_never_asked(self) -> None:
+        ordered().ignores(
+            blocked(Step.COMMIT), unblocked(Step.COMMIT), unblocked(Step.RESERVE, 7, "discarded")
+        )
+
+    def test_another_shop(self) -> None:
+        elsewhere = {"shop_id": "other"}
+        block = blocked(Step.CHARGE).model_copy(update=elsewhere)
+        discard = unblocked(Step.CHARGE, outcome="discarded").model_copy(update=elsewhere)
+        ordered().ignores(block, discard)
+        Story().tell(cancel()).ignores(block, discard)
+
+
 class TestNothingExplains:
     def test_an_answer_to_what_was_never_asked(self) -> None:
         ordered().refuses(committed(), released(), refunded(), unlocked(), reserved(2))
