@@ -439,8 +439,12 @@ def _resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
     if not failed and not held:
         return Stale(NothingToResolve(turn.before.state))
     for wait in held:
-        # Should a dead letter be in its way still, it says so again.
-        turn.ask_afresh(wait)
+        if wait.hold is Hold.BLOCKED:
+            # The dead letter may be the answer itself: only an answer shows that nothing is in
+            # the way, and until then the step must neither time out nor be given up.
+            turn.repeat(wait)
+        else:
+            turn.ask_afresh(wait)
     for refund in failed:
         turn.refund(refund.attempt, by_hand=message.decision == "refunded_by_hand")
     turn.note = f"resolved as {message.decision}"
@@ -481,7 +485,9 @@ def _run_out(turn: Turn, wait: Wait) -> None:
             turn.close(turn.attempts[wait.round - 1])
         case Step.CAPTURE | Step.COMMIT | Step.CLOSE_PAYMENT | Step.REFUND | Step.RELEASE:
             turn.hold(wait, Hold.EXHAUSTED)
-        case Step.EXTEND | Step.UNLOCK_CART | Step.CLOSE_CART | Step.RESTORE_LINES | Step.START:
+        case Step.UNLOCK_CART | Step.CLOSE_CART | Step.RESTORE_LINES:
+            turn.resume(wait)  # without a budget: only a discard leads here
+        case Step.EXTEND | Step.START:
             turn.settle(wait.step, wait.round)
         case _:
             assert_never(wait.step)
@@ -520,10 +526,12 @@ def _unblocked(turn: Turn, message: StepUnblocked) -> Refusal | None:
     wait = turn.waits.get((message.step, message.round))
     if wait is None or wait.hold is not Hold.BLOCKED:
         return Stale(Settled("that step is not blocked"))
-    if message.outcome == "replayed":
+    under_way = wait.step is Step.CHARGE and wait.provisional
+    if message.outcome == "replayed" or under_way:
         turn.resume(wait)
     else:
         _run_out(turn, wait)
+    turn.note = f"dead letter {message.dead_letter_id} of {message.service} {message.outcome}"
     return None
 
 
@@ -714,8 +722,7 @@ def _unknown(turn: Turn, message: PaymentUnknown) -> Refusal | None:
         turn.attempt_is(replace(attempt, status=AttemptStatus.UNKNOWN))
     elif not news:
         return _KNOWN
-    patience = timedelta(seconds=turn.policy.unknown_patience_seconds)
-    turn.be_patient(message.step, attempt.number, turn.now + patience)
+    turn.be_patient(message.step, attempt.number, turn.now + turn.policy.patience(message.step))
     return None
 
 
@@ -776,8 +783,7 @@ def _refund_pending(turn: Turn, message: RefundPending) -> Refusal | None:
     if refund.status is not RefundStatus.REQUESTED:
         return _KNOWN
     turn.refund_is(replace(refund, status=RefundStatus.PENDING))
-    patience = timedelta(seconds=turn.policy.refund_patience_seconds)
-    turn.be_patient(Step.REFUND, refund.number, turn.now + patience)
+    turn.be_patient(Step.REFUND, refund.number, turn.now + turn.policy.patience(Step.REFUND))
     return None
 
 

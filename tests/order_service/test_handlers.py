@@ -261,6 +261,27 @@ class TestAReplyThatCannotBeHandled:
         rows = await office.query("SELECT status FROM dead_letters")
         assert {row["status"] for row in rows} == {"done"}
 
+    async def test_a_retry_behind_a_dead_answer_does_not_let_its_step_run_out(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start())
+        answer = office.record(reserved())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(StockReserved))
+            await office.handle([answer])
+        body = {"decision": "retry", "reason": "to see"}
+        operator = office.customer("olga", "operator")
+        told = await office.post(f"/checkouts/{CHECKOUT_ID}/resolve", body, operator)
+        assert told.json()["blocked"]
+        assert len(await office.sent(ReserveStock)) == 2
+        await office.handle([answer])  # what inventory answers to that
+        await office.time_passes(2 * 86_400)
+        await office.sweep()
+        await office.hear_itself()
+        assert await office.states() == {CHECKOUT_ID: "reserving"}
+        await office.replay()
+        assert await office.states() == {CHECKOUT_ID: "paying"}
+
     async def test_a_discard_is_as_if_no_answer_had_come(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
     ) -> None:
