@@ -1,4 +1,4 @@
-"""An answer that was discarded is given again: order, inventory and payment on real databases.
+"""Dead answers from end to end: order, inventory and payment on real databases.
 
 The post between them is this test's: what stands in one outbox is handled by whom it is for,
 under the id that it was sent under.
@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
-from contracts.messages.base import Message
+from contracts.messages.base import Message, Step
 from contracts.messages.inventory import ReservationCommitted, StockReleased
 from contracts.messages.parts import PaymentMethod
 from contracts.messages.payment import PaymentClosed, Refunded, RefundFailed
@@ -21,8 +21,11 @@ from order_service.exploration import CHECKOUT_ID, start
 from tests.conftest import Infrastructure
 from tests.inventory_service.stockroom import Stockroom
 from tests.order_service.office import Office, refusing
-from tests.order_service.story import cancel
+from tests.order_service.story import blocked, cancel
 from tests.payment_service.cashdesk import CashDesk
+from trolley.audit.invariant import Source
+from trolley.checkouts.reading import snapshots_of
+from trolley.checkouts.story import Story, story_of
 
 pytestmark = pytest.mark.integration
 
@@ -32,8 +35,14 @@ WaitUntil = Callable[..., Awaitable[None]]
 class Trade:
     """Three services, and the post between them."""
 
-    def __init__(self, office: Office, stockroom: Stockroom, desk: CashDesk) -> None:
+    def __init__(self, office: Office, stockroom: Stockroom, desk: CashDesk, cart: str) -> None:
         self.office, self.stockroom, self.desk = office, stockroom, desk
+        self.urls = {
+            Source.ORDER: office.database_url,
+            Source.INVENTORY: stockroom.database_url,
+            Source.PAYMENT: desk.database_url,
+            Source.CART: cart,
+        }
         self.carried: list[Record] = []
 
     async def begin(self, method: str) -> None:
@@ -69,6 +78,11 @@ class Trade:
         """Under which ids an answer was given, in order."""
         headers = [dict(record.headers) for record in self.carried]
         return [one["ce_id"] for one in headers if one["ce_type"] == answer.type.encode()]
+
+    async def story(self) -> Story:
+        """What an operator is shown of the checkout."""
+        async with snapshots_of(self.urls) as snapshots:
+            return await story_of(snapshots, CHECKOUT_ID)
 
     async def decide(self, act: str, **decision: str) -> None:
         """An operator's word."""
@@ -125,7 +139,7 @@ async def trade(office: Office, infrastructure: Infrastructure) -> AsyncIterator
         stack.push_async_callback(desk.close)
         desk.worker().start()
         await stack.enter_async_context(desk.pumping())
-        yield Trade(office, stockroom, desk)
+        yield Trade(office, stockroom, desk, await migrated("trade_cart", "cart_service"))
 
 
 @pytest.mark.parametrize(
@@ -177,3 +191,45 @@ async def test_a_refusal_that_was_discarded_comes_again_and_is_decided_by_hand(
     await wait_until(lambda: trade.comes_to("needs_attention"), what="the refusal, again")
     await trade.decide("resolve", decision="refunded_by_hand")
     await wait_until(lambda: trade.comes_to("cancelled"), what="cancelled")
+
+
+async def test_its_story_tells_of_the_letter_and_of_what_became_of_it(
+    trade: Trade, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trade.begin("pm_action_required")
+    await wait_until(lambda: trade.comes_to("action_required"), what="action_required")
+    order = (await trade.office.checkout()).order
+    assert order is not None
+    assert (await trade.story()).window_closes_at == order.window_closes_at
+    await trade.office.tell(cancel())
+    with monkeypatch.context() as release:
+        release.setattr("order_service.handlers.advance", refusing(PaymentClosed))
+        await wait_until(trade.comes_to_a_stop, what="the death of the answer")
+
+    story = await trade.story()
+    ((letter,),) = await trade.office.query("SELECT id FROM dead_letters")
+    (wait,) = [one for one in story.waits if one.hold is not None]
+    assert f"dead letter {letter} of order" in wait.next
+    (put_aside,) = [one for one in story.entries if one.does == "puts aside"]
+    assert (put_aside.step, put_aside.round, put_aside.outcome) == ("close_payment", 1, "dead")
+
+    await trade.office.replay("discard")
+    story = await trade.story()
+    assert [item for item in story.open_items if item.what.startswith(PaymentClosed.type)] == []
+    (settled,) = [one for one in story.entries if one.does == "settles a dead letter"]
+    assert (settled.service, settled.outcome) == ("order", "discarded")
+    of_payment = [one.does for one in story.entries if one.service == "payment"]
+    assert of_payment[:2] == ["begins an attempt", "calls the provider"]
+    assert "hears from the provider" in of_payment
+
+
+async def test_a_block_whose_letter_is_gone_says_how_to_go_on(
+    trade: Trade, wait_until: WaitUntil
+) -> None:
+    await trade.begin("pm_ok")
+    await wait_until(lambda: trade.comes_to("committing"), what="committing")
+    await trade.office.tell(blocked(Step.COMMIT))  # and its end is never told
+    (wait,) = [one for one in (await trade.story()).waits if one.hold is not None]
+    assert "no dead letter of it is open" in wait.next
+    await trade.decide("resolve", decision="retry")
+    await wait_until(lambda: trade.comes_to("paid"), what="paid")
