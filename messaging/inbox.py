@@ -22,6 +22,11 @@ _CLAIM = sql("""
     RETURNING message_id
 """)
 
+_HOLD = sql("""
+    SELECT 1 FROM inbox WHERE message_id = :message_id AND consumer = :consumer FOR UPDATE
+""")
+_FORGET = sql("DELETE FROM inbox WHERE message_id = :message_id AND consumer = :consumer")
+
 _PARTITIONS = sql("""
     SELECT child.relname
     FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
@@ -44,6 +49,16 @@ async def claim(connection: Connection, consumer: str, message_ids: Collection[U
         _CLAIM, {"consumer": consumer, "ids": sorted(set(message_ids))}
     )
     return set(new)
+
+
+async def hold(connection: Connection, consumer: str, message_id: UUID) -> None:
+    """Lock a claimed id, so that whoever forgets it later has the inbox's lock before others."""
+    await connection.execute(_HOLD, {"consumer": consumer, "message_id": message_id})
+
+
+async def forget(connection: Connection, consumer: str, message_id: UUID) -> None:
+    """Give a claim up: should the message come again, it is new to `consumer`."""
+    await connection.execute(_FORGET, {"consumer": consumer, "message_id": message_id})
 
 
 def _partition_name(day: datetime) -> str:

@@ -7,7 +7,8 @@ is read from the message, or from the envelope of one that cannot be decoded.
 from typing import Literal, TypedDict
 from uuid import UUID
 
-from contracts.messages.base import LARGEST_COUNT, SagaMessage, Step
+from contracts.messages import MESSAGES
+from contracts.messages.base import LARGEST_COUNT, SagaMessage, SagaReply, Step
 from contracts.messages.inventory import ReservationDue
 from contracts.messages.order import DeadlinePassed, StepBlocked, StepUnblocked
 from messaging.delivery import Delivery
@@ -16,6 +17,13 @@ REMINDERS = (DeadlinePassed, ReservationDue)
 """They come again by themselves: without one of them its step goes on as if it had been handled."""
 
 Note = StepBlocked | StepUnblocked
+
+
+def _without_version(message_type: str) -> str:
+    return message_type.rpartition(".v")[0]
+
+
+_ANSWERS = frozenset(_without_version(one.type) for one in MESSAGES if issubclass(one, SagaReply))
 
 
 def blocked(delivery: Delivery, service: str, dead_letter_id: UUID) -> StepBlocked | None:
@@ -39,6 +47,14 @@ def unblocked(
     if delivery.incoming is not None and isinstance(delivery.incoming.body, REMINDERS):
         outcome = "replayed"
     return StepUnblocked(service=service, dead_letter_id=dead_letter_id, outcome=outcome, **asked)
+
+
+def is_answer(delivery: Delivery) -> bool:
+    """Is it the answer to a question of a saga, by its name, of whatever version?
+
+    Its sender gives it again under the same id whenever it is asked again.
+    """
+    return _without_version(delivery.type or "") in _ANSWERS
 
 
 class Question(TypedDict):

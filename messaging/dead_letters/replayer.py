@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from messaging import inbox
 from messaging.database import Connection
 from messaging.dead_letters import history, notes, parking, runs, stored
 from messaging.dead_letters.history import Entry
@@ -77,9 +78,10 @@ class Replayer:
         found = await stored.place(connection, letter_id)
         if found is None:
             return Turn()
-        consumer, key = found
-        keys = [] if key is None else [key]
-        locked = await parking.lock_parked(connection, consumer, keys)
+        consumer, key = found.consumer, found.key_hash
+        if found.status is Status.DISCARDING:
+            await inbox.hold(connection, consumer, found.message_id)
+        locked = await parking.lock_parked(connection, consumer, [] if key is None else [key])
         one = await stored.lock(connection, self.service, letter_id)
         assert one is not None  # noqa: S101 - nothing deletes an unsettled letter
         run = drained_by
@@ -235,6 +237,11 @@ class Replayer:
         *,
         tells: bool,
     ) -> None:
+        """Give a letter up.
+
+        An answer is forgotten by the inbox too: its sender gives it again under the same id when
+        it is asked again, and would give it for nothing otherwise.
+        """
         subscription = self._subscriptions.get(one.letter.consumer)
         if subscription is not None:
             delivery = one.delivery(subscription.topic)
@@ -245,6 +252,8 @@ class Replayer:
                 fold = await open_fold(connection, handler, about, source=self.service, now=now)
                 fold.tell(handler, note, delivery.envelope)
                 await fold.save(connection, handler)
+            if notes.is_answer(delivery):
+                await inbox.forget(connection, one.letter.consumer, one.letter.message_id)
         await stored.settle(connection, one.letter.id, Status.DISCARDED, "discarded", now)
         await self._note(connection, one, run, now, "discarded")
         if run is not None:

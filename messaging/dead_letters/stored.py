@@ -43,7 +43,7 @@ class StoredLetter:
         return deliver(record, topic)
 
 
-_PLACE = sql("SELECT consumer, key_hash FROM dead_letters WHERE id = :id")
+_PLACE = sql("SELECT consumer, key_hash, message_id, status FROM dead_letters WHERE id = :id")
 _FIND = sql("SELECT * FROM dead_letters WHERE id = :id")
 _LOCK = sql("SELECT * FROM dead_letters WHERE id = :id FOR UPDATE")
 _NEXT = sql("""
@@ -108,10 +108,22 @@ def stored_letter(row: Row, service: str) -> StoredLetter:
     )
 
 
-async def place(connection: Connection, letter_id: UUID) -> tuple[str, bytes | None] | None:
-    """Consumer and key of the letter of this id: what has to be locked before it."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What has to be locked before a letter; its status as it was before any lock."""
+
+    consumer: str
+    key_hash: bytes | None
+    message_id: UUID
+    status: Status
+
+
+async def place(connection: Connection, letter_id: UUID) -> Place | None:
+    """The place of the letter of this id."""
     row = await connection.fetch_one(_PLACE, {"id": letter_id})
-    return None if row is None else (row.consumer, row.key_hash)
+    if row is None:
+        return None
+    return Place(row.consumer, row.key_hash, row.message_id, Status(row.status))
 
 
 async def find(connection: Connection, service: str, letter_id: UUID) -> StoredLetter | None:

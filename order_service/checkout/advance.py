@@ -171,6 +171,8 @@ def _of_nothing(message: CheckoutMessage, now: datetime, policy: Policy) -> Outc
 def _of_tombstone(
     tombstone: Tombstone, message: CheckoutMessage, now: datetime, policy: Policy
 ) -> Outcome:
+    if isinstance(message, StepBlocked | StepUnblocked):
+        return Stale(Settled("of a checkout that has not begun"))
     if message.shop_id != tombstone.shop_id:
         return Illegal("the checkout belongs to another shop")
     match message:
@@ -178,8 +180,6 @@ def _of_tombstone(
             return _begin(message, now, policy, cancelled=True)
         case CancelCheckout():
             return Stale(Finished(State.CANCELLED))
-        case StepBlocked() | StepUnblocked():
-            return Stale(Settled("of a checkout that has not begun"))
         case _:
             return Illegal("the checkout was cancelled before it began")
 
@@ -237,16 +237,16 @@ ANSWERS: Mapping[type[SagaMessage], frozenset[Step]] = MappingProxyType(
         LinesRestored: frozenset({Step.RESTORE_LINES}),
     }
 )
-"""Which questions each answer may answer; deadlines and notes on blocked steps name any."""
+"""Which questions each answer may answer; deadlines name any."""
 
 
 def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
+    if isinstance(message, StepBlocked | StepUnblocked):
+        return _gate_of_note(checkout, message)
     if message.shop_id != checkout.request.shop_id:
         return Illegal("the checkout belongs to another shop")
     if isinstance(message, StartCheckout) or not isinstance(message, SagaMessage):
         return None
-    if message.step is Step.START and isinstance(message, StepBlocked | StepUnblocked):
-        return Stale(Settled("the checkout has begun"))
     if message.step not in ANSWERS.get(type(message), _ANY_STEP):
         return Illegal(f"it does not answer {message.step}")
     if (message.step, message.round) not in checkout.asked:
@@ -259,6 +259,12 @@ def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
 
 
 _ANY_STEP = frozenset(Step)
+
+
+def _gate_of_note(checkout: Checkout, note: StepBlocked | StepUnblocked) -> Refusal | None:
+    """A note is made of a record's headers, and anybody's record may name a checkout there."""
+    known = (note.step, note.round) in checkout.asked and note.shop_id == checkout.request.shop_id
+    return None if known else Stale(Settled("this checkout has not asked that"))
 
 
 def _gate_of_attempt(checkout: Checkout, message: AttemptAnswer) -> Refusal | None:
@@ -444,8 +450,12 @@ def _resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
     if not failed and not held:
         return Stale(NothingToResolve(turn.before.state))
     for wait in held:
-        # Should a dead letter be in its way still, it says so again.
-        turn.ask_afresh(wait)
+        if wait.hold is Hold.BLOCKED:
+            # The dead letter may be the answer itself: only an answer shows that nothing is in
+            # the way, and until then the step must neither time out nor be given up.
+            turn.repeat(wait)
+        else:
+            turn.ask_afresh(wait)
     for refund in failed:
         turn.refund(refund.attempt, by_hand=message.decision == "refunded_by_hand")
     turn.note = f"resolved as {message.decision}"
@@ -486,7 +496,9 @@ def _run_out(turn: Turn, wait: Wait) -> None:
             turn.close(turn.attempts[wait.round - 1])
         case Step.CAPTURE | Step.COMMIT | Step.CLOSE_PAYMENT | Step.REFUND | Step.RELEASE:
             turn.hold(wait, Hold.EXHAUSTED)
-        case Step.EXTEND | Step.UNLOCK_CART | Step.CLOSE_CART | Step.RESTORE_LINES | Step.START:
+        case Step.UNLOCK_CART | Step.CLOSE_CART | Step.RESTORE_LINES:
+            turn.resume(wait)  # without a budget: only a discard leads here
+        case Step.EXTEND | Step.START:
             turn.settle(wait.step, wait.round)
         case _:
             assert_never(wait.step)
@@ -525,10 +537,12 @@ def _unblocked(turn: Turn, message: StepUnblocked) -> Refusal | None:
     wait = turn.waits.get((message.step, message.round))
     if wait is None or wait.hold is not Hold.BLOCKED:
         return Stale(Settled("that step is not blocked"))
-    if message.outcome == "replayed":
+    under_way = wait.step is Step.CHARGE and wait.provisional
+    if message.outcome == "replayed" or under_way:
         turn.resume(wait)
     else:
         _run_out(turn, wait)
+    turn.note = f"dead letter {message.dead_letter_id} of {message.service} {message.outcome}"
     return None
 
 
@@ -719,8 +733,7 @@ def _unknown(turn: Turn, message: PaymentUnknown) -> Refusal | None:
         turn.attempt_is(replace(attempt, status=AttemptStatus.UNKNOWN))
     elif not news:
         return _KNOWN
-    patience = timedelta(seconds=turn.policy.unknown_patience_seconds)
-    turn.be_patient(message.step, attempt.number, turn.now + patience)
+    turn.be_patient(message.step, attempt.number, turn.now + turn.policy.patience(message.step))
     return None
 
 
@@ -781,8 +794,7 @@ def _refund_pending(turn: Turn, message: RefundPending) -> Refusal | None:
     if refund.status is not RefundStatus.REQUESTED:
         return _KNOWN
     turn.refund_is(replace(refund, status=RefundStatus.PENDING))
-    patience = timedelta(seconds=turn.policy.refund_patience_seconds)
-    turn.be_patient(Step.REFUND, refund.number, turn.now + patience)
+    turn.be_patient(Step.REFUND, refund.number, turn.now + turn.policy.patience(Step.REFUND))
     return None
 
 

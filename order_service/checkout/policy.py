@@ -84,6 +84,13 @@ class Policy:
         """How long to wait for an answer after send number `sends`."""
         return _backoff(self.resend_first_seconds, self.resend_longest_seconds, sends)
 
+    def patience(self, step: Step) -> timedelta:
+        """How long an answer to `step` may leave the outcome open before somebody has to look."""
+        pending = step is Step.REFUND
+        return timedelta(
+            seconds=self.refund_patience_seconds if pending else self.unknown_patience_seconds
+        )
+
     def may_send_again(self, step: Step, sends: int) -> bool:
         """Is there budget left for another send after `sends`?"""
         return step in CART_STEPS or sends < self.sends[step]

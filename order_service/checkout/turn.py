@@ -136,8 +136,20 @@ class Turn:
         self._send(wait.step, wait.round, sends=wait.sends + 1)
 
     def ask_afresh(self, wait: Wait) -> None:
-        """Send the command of this wait anew, as if for the first time."""
-        self._send(wait.step, wait.round, sends=1)
+        """Send the command of this wait anew, as if for the first time.
+
+        An outcome that was left open is waited for as patiently as at first: asked again, its
+        service can only repeat that it is open, which is no news and would count as silence.
+        """
+        if wait.provisional:
+            self.repeat(wait)
+            self.be_patient(wait.step, wait.round, self.now + self.policy.patience(wait.step))
+        else:
+            self._send(wait.step, wait.round, sends=1)
+
+    def repeat(self, wait: Wait) -> None:
+        """Send the command of this wait anew; the wait stays as it is."""
+        self.messages.append(self.command(wait.step, wait.round))
 
     def _send(self, step: Step, round_: int, *, sends: int) -> None:
         due_at = self.now + self.policy.resend_after(sends)

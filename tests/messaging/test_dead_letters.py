@@ -565,6 +565,16 @@ class TestDiscards:
         outcomes = [StepUnblocked.model_validate_json(row["payload"]).outcome for row in rows]
         assert outcomes == ["discarded", "replayed"]
 
+    async def test_a_late_copy_of_a_discarded_command_has_no_effect(self, bench: Bench) -> None:
+        checkout = new_id()
+        bad = bench.delivery(reserve(checkout, sku=RAISES))
+        await bench.hand(bad)
+        await bench.run("discard", key=str(checkout))
+        await bench.give_turns()
+        bench.handler.mended = True
+        await bench.hand(bad)
+        assert await bench.rounds(checkout) == []
+
     async def test_a_whole_key_can_be_discarded(self, bench: Bench) -> None:
         bad = new_id()
         await bench.tell(reserve(bad, sku=RAISES), reserve(bad, 2))

@@ -1,7 +1,7 @@
 """The order service on a real database, and what a test wants to do with it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from messaging.records import Record
 from messaging.settings import ConsumerSettings
 from messaging.signing import customer_token, sign
 from order_service.app import build
-from order_service.checkout import Checkout, Tombstone
+from order_service.checkout import Checkout, Outcome, Tombstone, advance
 from order_service.checkout.facts import order_id_of, payment_id_of, refund_id_of
 from order_service.consumers import subscriptions
 from order_service.exploration import CHECKOUT_ID, start
@@ -286,6 +286,17 @@ class Office:
             for sample in next(iter(BATCH_RETRIES.collect())).samples
             if sample.name.endswith("_total")
         )
+
+
+def refusing(kind: type[Message]) -> Callable[..., Outcome]:
+    """A saga that cannot take in one kind of message."""
+
+    def refuse(known: Any, message: Any, *rest: Any) -> Outcome:
+        if isinstance(message, kind):
+            raise RuntimeError(f"cannot take in {message.type}")
+        return advance(known, message, *rest)
+
+    return refuse
 
 
 def record_of(outgoing: Outgoing, offset: int) -> Record:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,16 +10,21 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.base import Message, Step
 from contracts.messages.cart import CheckoutAccepted, UnlockCart
-from contracts.messages.inventory import CommitReservation, ReserveStock, StockReserved
+from contracts.messages.inventory import (
+    CommitReservation,
+    ReservationCommitted,
+    ReserveStock,
+    StockReserved,
+)
 from contracts.messages.order import OrderEvent, OrderPaid, OrderPlaced
 from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
 from messaging.clock import utc_now
-from order_service.checkout import Checkout, Outcome, State, Tombstone, advance
+from order_service.checkout import Checkout, State, Tombstone
 from order_service.exploration import CHECKOUT_ID, SHORT_POLICY, explore, silhouette, start
 from order_service.handlers import CheckoutHandler, _firsts
 from order_service.store import checkouts as store
-from tests.order_service.office import ORDER_ID, Office, of, some_checkouts, start_of
+from tests.order_service.office import ORDER_ID, Office, of, refusing, some_checkouts, start_of
 from tests.order_service.story import (
     blocked,
     cancel,
@@ -193,9 +196,19 @@ class TestWhatNothingExplains:
         (said,) = await office.dead_letters()
         assert said == "inventory.reservation_committed.v1: commit 1 was never asked"
 
-    async def test_it_leaves_no_trace_in_the_timeline(self, office: Office) -> None:
+    async def test_the_timeline_says_only_that_it_was_put_aside(self, office: Office) -> None:
         await office.tell(start(), committed())
-        assert await office.history() == [("start_checkout", "moved", "reserving")]
+        assert await office.history() == [
+            ("start_checkout", "moved", "reserving"),
+            ("step_blocked", "stale", "reserving"),
+        ]
+
+    async def test_a_note_about_a_step_that_was_never_asked_holds_up_nobody(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), blocked(Step.COMMIT), reserved())
+        assert await office.dead_letters() == []
+        assert await office.states() == {CHECKOUT_ID: "paying"}
 
     @pytest.mark.parametrize("wrong", [{"round": 0}, {"shop_id": ""}], ids=str)
     async def test_a_record_of_no_round_or_no_shop_is_no_message(
@@ -248,6 +261,27 @@ class TestAReplyThatCannotBeHandled:
         rows = await office.query("SELECT status FROM dead_letters")
         assert {row["status"] for row in rows} == {"done"}
 
+    async def test_a_retry_behind_a_dead_answer_does_not_let_its_step_run_out(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start())
+        answer = office.record(reserved())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(StockReserved))
+            await office.handle([answer])
+        body = {"decision": "retry", "reason": "to see"}
+        operator = office.customer("olga", "operator")
+        told = await office.post(f"/checkouts/{CHECKOUT_ID}/resolve", body, operator)
+        assert told.json()["blocked"]
+        assert len(await office.sent(ReserveStock)) == 2
+        await office.handle([answer])  # what inventory answers to that
+        await office.time_passes(2 * 86_400)
+        await office.sweep()
+        await office.hear_itself()
+        assert await office.states() == {CHECKOUT_ID: "reserving"}
+        await office.replay()
+        assert await office.states() == {CHECKOUT_ID: "paying"}
+
     async def test_a_discard_is_as_if_no_answer_had_come(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -258,16 +292,39 @@ class TestAReplyThatCannotBeHandled:
         await office.replay("discard")
         assert await office.states() == {CHECKOUT_ID: "releasing"}
 
+    async def test_a_discarded_answer_of_a_newer_version_can_be_given_again_too(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), reserved(), succeeded())
+        answer = office.record(committed())
+        newer = tuple(
+            (name, value and value.replace(b"committed.v1", b"committed.v2"))
+            for name, value in answer.headers
+        )
+        await office.handle([replace(answer, headers=newer)])
+        assert await office.blocked() == {CHECKOUT_ID}
+        await office.replay("discard")
+        await office.handle([answer])
+        assert await office.states() == {CHECKOUT_ID: "paid"}
 
-def refusing(kind: type[Message]) -> Callable[..., Outcome]:
-    """A saga that cannot take in one kind of message."""
-
-    def refuse(known: Any, message: Any, *rest: Any) -> Outcome:
-        if isinstance(message, kind):
-            raise RuntimeError(f"cannot take in {message.type}")
-        return advance(known, message, *rest)
-
-    return refuse
+    async def test_a_late_copy_of_a_discarded_answer_is_that_answer_given_again(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await office.tell(start(), reserved(), succeeded())
+        answer = office.record(committed())
+        with monkeypatch.context() as release:
+            release.setattr("order_service.handlers.advance", refusing(ReservationCommitted))
+            await office.handle([answer])
+            await office.replay("discard")
+            assert await office.states() == {CHECKOUT_ID: "needs_attention"}
+            await office.handle([answer])
+        assert len(await office.dead_letters()) == 1
+        await office.replay()
+        await office.handle([answer])
+        assert await office.states() == {CHECKOUT_ID: "paid"}
+        assert [one for one in await office.history() if one[0] == "reservation_committed"] == [
+            ("reservation_committed", "moved", "paid")
+        ]
 
 
 class TestBatches:

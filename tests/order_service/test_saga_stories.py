@@ -1,5 +1,6 @@
 """The saga, told as stories: these messages came, so this happened."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -28,7 +29,7 @@ from contracts.messages.payment import (
     ClosePayment,
     RefundPayment,
 )
-from order_service.checkout import LateSuccess, Policy, Stale, State, Tombstone
+from order_service.checkout import CheckoutMessage, LateSuccess, Policy, Stale, State, Tombstone
 from order_service.checkout.facts import (
     Checkout,
     PaymentStatus,
@@ -710,6 +711,15 @@ class TestAnOperatorResolves:
         story.tell(committed())
         story.is_now(State.PAID)
 
+    def test_an_outcome_that_is_open_still_has_its_patience_again(self) -> None:
+        story = paid_story().tell(cancel(), refund_pending()).passes(Step.REFUND)
+        story.is_now(State.NEEDS_ATTENTION)
+        story.tell(resolve("retry"))
+        assert story.asks == [Step.REFUND]
+        wait = story.wait(Step.REFUND)
+        assert wait.provisional
+        assert wait.due_at == story.now + timedelta(seconds=SHORT_POLICY.refund_patience_seconds)
+
     def test_a_refund_that_failed_is_made_anew(self) -> None:
         story = failed_refund().tell(resolve("retry"))
         assert story.asks == [Step.REFUND]
@@ -794,10 +804,62 @@ class TestBlockedSteps:
         (told,) = [m for m in story.latest if isinstance(m, OrderPaymentFailed)]
         assert told.window_closes_at > story.now
 
-    def test_an_operator_may_ask_a_blocked_step_again(self) -> None:
-        story = ordered().tell(blocked(Step.CHARGE), resolve("retry"))
-        assert story.asks == [Step.CHARGE]
+    def test_an_operator_may_ask_a_blocked_step_again_which_stays_blocked_until_an_answer(
+        self,
+    ) -> None:
+        story = Story.begun()
+        passing = story.deadline(Step.RESERVE)
+        story.tell(blocked(Step.RESERVE))
+        waits = story.saga.waits
+        story.tell(resolve("retry"))
+        assert story.asks == [Step.RESERVE]
+        assert story.saga.waits == waits
+        assert story.saga.blocked
+        story.later(days=1).ignores(passing)
+        story.tell(reserved())
         assert not story.saga.blocked
+        story.is_now(State.PAYING)
+
+    def test_a_debit_under_way_is_waited_for_however_often_it_is_asked_again(self) -> None:
+        story = ordered().tell(processing(), extended(), blocked(Step.CHARGE))
+        waits = story.saga.waits
+        story.tell(resolve("retry"))
+        assert story.saga.waits == waits
+        story.tell(unblocked(Step.CHARGE))
+        assert story.wait(Step.CHARGE).due_at == EXPIRY + timedelta(
+            seconds=SHORT_POLICY.attempt_grace_seconds
+        )
+
+    def test_what_is_discarded_of_a_debit_under_way_leaves_it_under_way(self) -> None:
+        story = ordered().tell(processing(), extended(), blocked(Step.CHARGE))
+        story.tell(unblocked(Step.CHARGE, outcome="discarded"))
+        assert story.asks == []
+        story.is_now(State.PROCESSING)
+        assert story.wait(Step.CHARGE).due_at > EXPIRY
+
+    @pytest.mark.parametrize(
+        ("story", "step", "answer"),
+        [
+            (lambda: Story.begun().tell(reserved()), Step.CLOSE_CART, cart_closed),
+            (lambda: Story.begun().tell(rejected()), Step.UNLOCK_CART, unlocked),
+            (lambda: ordered().tell(cancel(), closed(), released()), Step.RESTORE_LINES, restored),
+        ],
+        ids=["close_cart", "unlock_cart", "restore_lines"],
+    )
+    def test_a_discard_does_not_give_the_cart_up(
+        self,
+        story: Callable[[], Story],
+        step: Step,
+        answer: Callable[[], CheckoutMessage],
+    ) -> None:
+        told = story()
+        told.tell(blocked(step), unblocked(step, outcome="discarded"))
+        assert told.asks == []
+        assert not told.saga.final
+        told.passes(step)
+        assert told.asks == [step]
+        told.tell(answer())
+        assert not any(wait.step is step for wait in told.saga.waits)
 
     def test_the_whole_window_runs_again_behind_a_dead_letter(self) -> None:
         story = ordered().tell(blocked(Step.CHARGE)).later(days=3)
@@ -805,6 +867,22 @@ class TestBlockedSteps:
         story.is_now(State.PAYMENT_FAILED)
         window = timedelta(seconds=story.saga.request.payment_window_seconds)
         assert story.saga.deadline_at == story.now + window
+
+
+class TestNotesThatMatchNothing:
+    """They are made of headers, and anybody's record may name a checkout there."""
+
+    def test_a_step_that_was_never_asked(self) -> None:
+        ordered().ignores(
+            blocked(Step.COMMIT), unblocked(Step.COMMIT), unblocked(Step.RESERVE, 7, "discarded")
+        )
+
+    def test_another_shop(self) -> None:
+        elsewhere = {"shop_id": "other"}
+        block = blocked(Step.CHARGE).model_copy(update=elsewhere)
+        discard = unblocked(Step.CHARGE, outcome="discarded").model_copy(update=elsewhere)
+        ordered().ignores(block, discard)
+        Story().tell(cancel()).ignores(block, discard)
 
 
 class TestNothingExplains:

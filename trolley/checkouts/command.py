@@ -94,8 +94,9 @@ def resolve(
         Decision,
         typer.Option(
             "--as",
-            help="retry: ask again what ran out, and refund anew what failed; refunded_by_hand: "
-            "book failed refunds as made on another way; cancelled: give the checkout up.",
+            help="retry: ask again what ran out or is blocked, and refund anew what failed; a "
+            "blocked step stays blocked until its answer comes. refunded_by_hand: "
+            "book failed refunds as made on another way. cancelled: give the checkout up.",
         ),
     ],
     reason: Annotated[str, typer.Option(help="Why; it is kept with who decided.")],
@@ -107,7 +108,7 @@ def resolve(
 ) -> None:
     """Decide what a checkout that needs attention could not decide by itself."""
 
-    async def decide() -> str:
+    async def decide() -> tuple[str, bool]:
         urls = {"order": url} if url else None
         async with operator(Home(home), who, "operator", ["order"], urls=urls, shop=shop) as one:
             body = {"reason": reason}
@@ -117,10 +118,10 @@ def resolve(
             answer = await one.client.command(
                 "POST", "order", f"/checkouts/{checkout_id}/{act}", body, headers=one.headers
             )
-            return str(answer.body["state"])
+            return str(answer.body["state"]), bool(answer.body["blocked"])
 
     try:
-        state = asyncio.run(decide())
+        state, blocked = asyncio.run(decide())
     except Refused as refused:
         detail = refused.problem.get("detail")
         told = f"{refused.problem.get('title')}: {detail}" if detail else refused.problem["title"]
@@ -129,7 +130,8 @@ def resolve(
     except (NoServiceRuns, ClientError) as error:
         typer.echo(f"trolley: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"The checkout is {state} now.")
+    still = ", and blocked until an answer comes, or its dead letter is settled" if blocked else ""
+    typer.echo(f"The checkout is {state} now{still}.")
 
 
 def _snapshots(home: Path) -> AbstractAsyncContextManager[Snapshots]:

@@ -15,6 +15,9 @@ from trolley.printing import add_row, age, plain_table
 def picture_of(story: Story, now: datetime) -> RenderableType:
     """The state, the timeline, what is waited for and what is open."""
     parts: list[RenderableType] = [_headline(story, now), "", _timeline(story.entries)]
+    if story.window_closes_at is not None:
+        ends = f"{story.window_closes_at:%Y-%m-%d %H:%M:%S}"
+        parts += ["", f"Its payment window ends at {ends} UTC: what is not paid then is given up."]
     if story.waits:
         parts += ["", _waits(story)]
     if story.open_items:
@@ -54,7 +57,7 @@ def _timeline(entries: Sequence[Entry]) -> Table:
         step = f"{entry.step} {entry.round}" if entry.step else str(entry.round or "")
         add_row(
             table,
-            f"{entry.at:%H:%M:%S.%f}"[:-3],
+            f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
             waited,
             entry.service,
             entry.does,

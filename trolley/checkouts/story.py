@@ -1,7 +1,8 @@
 """The story of one checkout: what every service did about it, in order of time.
 
 The order service notes each message that it took in, with its outcome. The others record each
-answer they gave, whose id carries the time of it; payment keeps its calls to the provider.
+answer they gave, whose id carries the time of it; payment keeps its attempts and its calls to the
+provider. Every service keeps what it put aside, also when that is settled.
 """
 
 import json
@@ -11,6 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from contracts.messages.base import Step
+from messaging.dead_letters.letters import Status
+from messaging.records import unpack_headers
+from order_service.checkout.facts import LIVE, WINDOW_RUNS
+from order_service.checkout.policy import CART_STEPS
 from trolley.audit.invariant import Source
 from trolley.audit.snapshots import Snapshots
 from trolley.checkouts.reading import SERVICES
@@ -21,7 +27,18 @@ MOST_ENTRIES = 1000
 TAKES_IN = "takes in"
 DECIDES = "decides"
 ANSWERS = "answers"
+BEGINS = "begins an attempt"
 CALLS = "calls the provider"
+HEARS = "hears from the provider"
+PUTS_ASIDE = "puts aside"
+SETTLES = "settles a dead letter"
+
+AFTER_THE_LAST = {
+    Step.RESERVE: "the checkout is given up",
+    Step.EXTEND: "it is let be: inventory asks before the reservation ends",
+    Step.CHARGE: "its attempt is closed",
+}
+"""What becomes of a step without an answer; of others somebody has to decide."""
 
 
 class UnknownCheckout(Exception):
@@ -43,7 +60,7 @@ class Entry:
     step: str | None
     round: int | None
     outcome: str
-    """`moved` or `stale` for a message taken in; a call's status and how often it was made."""
+    """`moved` or `stale` for a message taken in; the status of an attempt, a call or a letter."""
     state: str
     """Of the checkout, afterwards; empty where another service did something."""
     note: str
@@ -81,13 +98,18 @@ class Story:
     late: bool
     blocked: bool
     deadline_at: datetime | None
+    window_closes_at: datetime | None
+    """The end of the payment window: what is not paid by then is given up. None: it is stopped."""
     entries: tuple[Entry, ...]
     waits: tuple[Wait, ...]
     open_items: tuple[OpenItem, ...]
 
 
 _CHECKOUT = """
-    SELECT state, final, late, blocked, deadline_at, facts->>'waits' AS waits
+    SELECT state, final, late, blocked, deadline_at, facts->>'waits' AS waits,
+           (facts->'order'->>'window_closes_at')::timestamptz AS window_closes_at,
+           facts->'attempts'->-1->>'status' AS attempt_status,
+           facts->'attempts'->-1->>'expected_by' AS expected_by
     FROM checkouts WHERE checkout_id = $1
 """
 _HISTORY = """
@@ -103,9 +125,14 @@ _ANSWERS = (
 )
 _CALLS = """
     SELECT o.created_at, o.updated_at, o.kind, o.attempt, o.status, o.makes, o.asks, o.outcome,
-           o.claimable_at, o.status IN ('due', 'leased', 'reported') AS open
+           o.reported_at, o.status IN ('due', 'leased', 'reported') AS open
     FROM operations o JOIN payments USING (payment_id) WHERE checkout_id = $1
     ORDER BY o.created_at LIMIT $2
+"""
+_ATTEMPTS = """
+    SELECT a.created_at, a.attempt, a.status, a.provider, a.method_token
+    FROM attempts a JOIN payments USING (payment_id) WHERE checkout_id = $1
+    ORDER BY a.attempt LIMIT $2
 """
 _CART = """
     SELECT cart_id, start_due_at, start_sends, changed_at FROM carts WHERE checkout_id = $1
@@ -114,10 +141,11 @@ _UNSENT = """
     SELECT type, time, flag_reason FROM outbox WHERE correlation_id = $1::text ORDER BY id LIMIT $2
 """
 _DEAD = """
-    SELECT id, consumer, type, status, error_type, fingerprint, created_at FROM dead_letters
-    WHERE key = convert_to($1::text, 'UTF8') AND status NOT IN ('done', 'discarded')
-    ORDER BY seq LIMIT $2
+    SELECT id, consumer, type, status, error_type, fingerprint, attempts, outcome, headers,
+           created_at, changed_at
+    FROM dead_letters WHERE key = convert_to($1::text, 'UTF8') ORDER BY seq LIMIT $2
 """
+_SETTLED = (Status.DONE, Status.DISCARDED)
 
 
 async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
@@ -130,6 +158,7 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
         for source in (Source.CART, Source.INVENTORY, Source.PAYMENT)
     }
     calls = await snapshots.fetch(Source.PAYMENT, _CALLS, checkout_id, MOST_ENTRIES)
+    attempts = await snapshots.fetch(Source.PAYMENT, _ATTEMPTS, checkout_id, MOST_ENTRIES)
     carts = await snapshots.fetch(Source.CART, _CART, checkout_id)
     key = str(checkout_id)
     unsent = {one: await snapshots.fetch(one, _UNSENT, key, MOST_ENTRIES) for one in SERVICES}
@@ -137,7 +166,14 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
     if not checkouts and not carts:
         raise UnknownCheckout(checkout_id)
     checkout = checkouts[0] if checkouts else None
-    entries = [*_taken_in(history), *_decided(decided), *_answered(answers), *_called(calls)]
+    entries = [
+        *_taken_in(history),
+        *_decided(decided),
+        *_answered(answers),
+        *_begun(attempts),
+        *_called(calls),
+        *_put_aside(dead),
+    ]
     return Story(
         checkout_id=checkout_id,
         state="received" if checkout is None else checkout["state"],
@@ -145,27 +181,91 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
         late=checkout is not None and checkout["late"],
         blocked=checkout is not None and checkout["blocked"],
         deadline_at=None if checkout is None else checkout["deadline_at"],
+        window_closes_at=None if checkout is None else _window_closes_at(checkout),
         entries=tuple(sorted(entries, key=lambda entry: entry.at)),
-        waits=waits_in(None if checkout is None else checkout["waits"]),
+        waits=waits_in(
+            None if checkout is None else checkout["waits"], _in_the_way(dead), checkout_id
+        ),
         open_items=tuple(_open_items(carts, calls, unsent, dead)),
     )
 
 
-def waits_in(facts: str | None) -> tuple[Wait, ...]:
-    """The waits as the order service stores them, as JSON, among the facts of a checkout."""
-    return tuple(map(_wait, json.loads(facts or "[]")))
+def waits_in(
+    facts: str | None,
+    in_the_way: Mapping[tuple[str, int], str] | None = None,
+    checkout_id: UUID | None = None,
+) -> tuple[Wait, ...]:
+    """The waits as the order service stores them, as JSON, among the facts of a checkout.
+
+    `in_the_way` names what is put aside and open, by step and round; None where nobody looked.
+    """
+    return tuple(_wait(one, in_the_way, checkout_id) for one in json.loads(facts or "[]"))
 
 
-def _wait(one: Mapping[str, Any]) -> Wait:
-    due_at = datetime.fromisoformat(one["due_at"])
+def _wait(
+    one: Mapping[str, Any],
+    in_the_way: Mapping[tuple[str, int], str] | None,
+    checkout_id: UUID | None,
+) -> Wait:
+    due_at, step = datetime.fromisoformat(one["due_at"]), Step(one["step"])
+    at = f"at {due_at:%Y-%m-%d %H:%M:%S}"
+    end = AFTER_THE_LAST.get(step, "somebody has to decide")
     match one["hold"]:
         case "blocked":
-            following = "nothing, until its dead letter is replayed or discarded"
+            following = _lifted_by(in_the_way, (step.value, one["round"]), checkout_id)
         case "exhausted":
             following = "nothing, until somebody decides: it was asked as often as it may be"
+        case _ if step in CART_STEPS:
+            following = f"{at} it is asked again, until the cart answers"
+        case _ if one["provisional"]:
+            following = f"{at} {end}, if the outcome is open still; it is not asked again"
         case _:
-            following = f"at {due_at:%H:%M:%S} it is asked again, or its budget is used up"
-    return Wait(one["step"], one["round"], one["sends"], due_at, one["hold"], following)
+            following = f"{at} it is asked again; once it was asked as often as it may be, {end}"
+    return Wait(step.value, one["round"], one["sends"], due_at, one["hold"], following)
+
+
+def _lifted_by(
+    in_the_way: Mapping[tuple[str, int], str] | None,
+    asked: tuple[str, int],
+    checkout_id: UUID | None,
+) -> str:
+    if in_the_way is None:
+        return "nothing, until its dead letter is replayed or discarded"
+    if asked in in_the_way:
+        return f"nothing, until dead letter {in_the_way[asked]} is replayed or discarded"
+    return (
+        "nothing: it is blocked, and no dead letter of it is open; "
+        f"`trolley checkout resolve {checkout_id} --as retry` asks it again"
+    )
+
+
+def _window_closes_at(checkout: Any) -> datetime | None:
+    """See `order_service.checkout.facts.Checkout.window_closes_at`."""
+    if checkout["state"] not in WINDOW_RUNS or checkout["blocked"]:
+        return None
+    own_deadline = checkout["attempt_status"] in LIVE and checkout["expected_by"] is not None
+    window_closes_at: datetime | None = checkout["window_closes_at"]
+    return None if own_deadline else window_closes_at
+
+
+def _in_the_way(dead: Mapping[Source, Sequence[Any]]) -> dict[tuple[str, int], str]:
+    """What is put aside and open, by the step and round that its envelope names."""
+    found: dict[tuple[str, int], str] = {}
+    for source, rows in dead.items():
+        for row in rows:
+            asked = _asked(row)
+            if asked is not None and row["status"] not in _SETTLED:
+                found.setdefault(asked, f"{row['id']} of {source.value}")
+    return found
+
+
+def _asked(letter: Any) -> tuple[str, int] | None:
+    """The step and round that the envelope of a letter names."""
+    headers = dict(unpack_headers(letter["headers"]))
+    step, round_ = headers.get("ce_step"), headers.get("ce_round")
+    if step is None or round_ is None or not round_.isdigit():
+        return None
+    return step.decode(errors="replace"), int(round_)
 
 
 def _taken_in(history: Sequence[Any]) -> Iterator[Entry]:
@@ -198,20 +298,50 @@ def _answered(answers: dict[Source, list[Any]]) -> Iterator[Entry]:
             )
 
 
+def _begun(attempts: Sequence[Any]) -> Iterator[Entry]:
+    for row in attempts:
+        by = " ".join(filter(None, (row["provider"], row["method_token"])))
+        number, status = row["attempt"], row["status"]
+        yield Entry(
+            row["created_at"], "payment", BEGINS, f"attempt {number}", None, number, status, "", by
+        )
+
+
 def _called(calls: Sequence[Any]) -> Iterator[Entry]:
+    """A call when it was wanted, and when its outcome was reported last, if it was."""
     for row in calls:
+        kind, attempt = row["kind"], row["attempt"]
         counted = f"{row['makes']} made, {row['asks']} asked about"
         yield Entry(
-            row["updated_at"],
-            Source.PAYMENT.value,
-            CALLS,
-            row["kind"],
-            None,
-            row["attempt"],
-            row["status"],
-            "",
-            f"{row['outcome'] or 'no outcome yet'}; {counted}",
+            row["created_at"], "payment", CALLS, kind, None, attempt, row["status"], "", counted
         )
+        if row["reported_at"] is not None:
+            heard = row["outcome"] or ""
+            yield Entry(row["reported_at"], "payment", HEARS, kind, None, attempt, heard, "", "")
+
+
+def _put_aside(dead: Mapping[Source, Sequence[Any]]) -> Iterator[Entry]:
+    """What was put aside, and what became of it."""
+    for source, rows in dead.items():
+        for row in rows:
+            step, round_ = _asked(row) or (None, None)
+            what = row["type"] or "a record"
+            yield Entry(
+                *(row["created_at"], source.value, PUTS_ASIDE, what, step, round_),
+                *(row["status"], "", _detail(row)),
+            )
+            if row["status"] in _SETTLED:
+                yield Entry(
+                    *(row["changed_at"], source.value, SETTLES, what, step, round_),
+                    *(row["status"], "", f"{row['id']}: {row['outcome']}"),
+                )
+
+
+def _detail(letter: Any) -> str:
+    if letter["fingerprint"] is None:
+        return f"{letter['id']}: behind a dead letter"
+    fault = f"{letter['error_type']}, fingerprint {letter['fingerprint']}"
+    return f"{letter['id']}: {fault}, attempt {letter['attempts']}"
 
 
 def _open_items(
@@ -222,7 +352,9 @@ def _open_items(
 ) -> Iterator[OpenItem]:
     for row in carts:
         if row["start_due_at"] is not None:
-            told = f"sent {row['start_sends']} times, again at {row['start_due_at']:%H:%M:%S}"
+            told = (
+                f"sent {row['start_sends']} times, again at {row['start_due_at']:%Y-%m-%d %H:%M:%S}"
+            )
             yield OpenItem("cart", "StartCheckout without an answer", row["changed_at"], told)
     for row in calls:
         if row["open"]:
@@ -235,10 +367,9 @@ def _open_items(
             )
     for source, rows in dead.items():
         for row in rows:
-            what = f"{row['type'] or 'a record'} is {row['status']} at {row['consumer']}"
-            fault = f"{row['error_type']}, fingerprint {row['fingerprint']}"
-            detail = f"{row['id']}: {fault if row['fingerprint'] else 'behind a dead letter'}"
-            yield OpenItem(source.value, what, row["created_at"], detail)
+            if row["status"] not in _SETTLED:
+                what = f"{row['type'] or 'a record'} is {row['status']} at {row['consumer']}"
+                yield OpenItem(source.value, what, row["created_at"], _detail(row))
 
 
 def _moment_of(message_id: UUID) -> datetime:

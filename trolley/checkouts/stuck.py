@@ -56,5 +56,7 @@ def _why(row: Any) -> str:
     if not reasons and row["state"] == "needs_attention":
         reasons = ["somebody has to decide: the saga cannot go on without losing money"]
     if not reasons:
-        reasons = [f"its deadline has passed at {row['deadline_at']:%H:%M:%S}, nobody took it up"]
+        reasons = [
+            f"its deadline has passed at {row['deadline_at']:%Y-%m-%d %H:%M:%S}, nobody took it up"
+        ]
     return "; ".join(reasons)
