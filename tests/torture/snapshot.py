@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import TOPICS
+from order_service.checkout.facts import payment_id_of
 from tests.messaging.example import true_ends
 from tests.torture.city import City
 from tests.torture.stories import Told
@@ -35,7 +37,7 @@ _OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
     ),
     "simulated_provider": (
         "SELECT status, amount_minor, captured_minor, released_minor FROM payments"
-        " WHERE payment_id = $1",
+        " WHERE payment_id = $1 ORDER BY attempt",
         "SELECT kind, amount_minor FROM ledger WHERE payment_id = $1 ORDER BY id",
     ),
     "cart": (
@@ -50,9 +52,23 @@ _OF_A_CART = (
     " WHERE l.cart_id = c.cart_id) AS pieces FROM carts c WHERE c.cart_id = $1"
 )
 
-_OF_A_SKU = (
-    "SELECT on_hand, reserved FROM stock_levels WHERE sku = $1",
-    "SELECT kind, quantity, on_hand, event_seq FROM movements WHERE sku = $1 ORDER BY event_seq",
+_OF_A_SKU: Sequence[tuple[str, str]] = (
+    (
+        "catalog",
+        "SELECT v.status, v.version, p.status AS sold, p.version AS changes FROM variants v"
+        " JOIN products p ON (p.shop_id, p.code) = (v.shop_id, v.product_code) WHERE v.sku = $1",
+    ),
+    (
+        "inventory",
+        "SELECT on_hand, reserved FROM stock_levels WHERE sku = $1 ORDER BY on_hand, reserved",
+    ),
+    (
+        "inventory",
+        "SELECT kind, quantity, on_hand, event_seq FROM movements WHERE sku = $1"
+        " ORDER BY event_seq",
+    ),
+    ("cart", "SELECT active, prices, version FROM catalog_items WHERE sku = $1"),
+    ("cart", "SELECT available, version FROM stock_availability WHERE sku = $1"),
 )
 
 _STILL_OPEN = "SELECT count(*) AS open FROM outbox"
@@ -73,9 +89,11 @@ Snapshot = dict[str, Any]
 async def snapshot(city: City, told: Told) -> Snapshot:
     """The rows of a checkout, of its cart and of its SKU in every database."""
     found: Snapshot = {}
+    payment_id = payment_id_of(UUID(told.checkout_id))
     for database, statements in _OF_A_CHECKOUT.items():
+        about = payment_id if database == "simulated_provider" else told.checkout_id
         for number, statement in enumerate(statements):
-            rows = await city.query(database, statement, told.checkout_id)
+            rows = await city.query(database, statement, about)
             found[f"{database} {number}"] = [dict(row) for row in rows]
         if database != "simulated_provider":
             found[f"{database} outbox"] = [dict(r) for r in await city.query(database, _STILL_OPEN)]
@@ -84,8 +102,8 @@ async def snapshot(city: City, told: Told) -> Snapshot:
             found[f"{database} replayed"] = [dict(row) for row in replayed]
             found[f"{database} dead"] = [dict(r) for r in await city.query(database, _DEAD)]
     found["cart"] = [dict(row) for row in await city.query("cart", _OF_A_CART, told.cart_id)]
-    for number, statement in enumerate(_OF_A_SKU):
-        rows = await city.query("inventory", statement, told.sku)
+    for number, (database, statement) in enumerate(_OF_A_SKU):
+        rows = await city.query(database, statement, told.sku)
         found[f"sku {number}"] = [dict(row) for row in rows]
     return found
 
@@ -133,8 +151,12 @@ class Events:
         return [
             f"{kind} {_comparable(value, told.sku)}"
             for story in (f"main/{told.sku}", told.cart_id, told.checkout_id)
-            for kind, value in sorted(self._of[story], key=lambda event: event[0].split(".")[0])
+            for kind, value in sorted(self._of.get(story, ()), key=_service_of)
         ]
+
+
+def _service_of(event: tuple[str, Any]) -> str:
+    return event[0].split(".")[0]
 
 
 def _comparable(value: Any, sku: str) -> str:
