@@ -1,7 +1,8 @@
 """What a checkout has come to, over all services, without what is different each time."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -83,29 +84,41 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)")
 
-Snapshot = dict[str, Any]
+Rows = list[dict[str, Any]]
+Snapshot = dict[str, Rows]
 
 
 async def snapshot(city: City, told: Told) -> Snapshot:
     """The rows of a checkout, of its cart and of its SKU in every database."""
-    found: Snapshot = {}
+    return {name: rows async for name, rows in _parts(city, told)}
+
+
+async def is_as(city: City, told: Told, wanted: Snapshot) -> bool:
+    """Whether that is the snapshot; asks no further once something is different."""
+    async with aclosing(_parts(city, told)) as parts:
+        async for name, rows in parts:
+            if rows != wanted[name]:
+                return False
+    return True
+
+
+async def _parts(city: City, told: Told) -> AsyncGenerator[tuple[str, Rows], None]:
+    async def rows(database: str, statement: str, *about: object) -> Rows:
+        return [dict(row) for row in await city.query(database, statement, *about)]
+
     payment_id = payment_id_of(UUID(told.checkout_id))
     for database, statements in _OF_A_CHECKOUT.items():
         about = payment_id if database == "simulated_provider" else told.checkout_id
         for number, statement in enumerate(statements):
-            rows = await city.query(database, statement, about)
-            found[f"{database} {number}"] = [dict(row) for row in rows]
+            yield f"{database} {number}", await rows(database, statement, about)
         if database != "simulated_provider":
-            found[f"{database} outbox"] = [dict(r) for r in await city.query(database, _STILL_OPEN)]
-            found[f"{database} parked"] = [dict(r) for r in await city.query(database, _PARKED)]
-            replayed = await city.query(database, _REPLAYED, told.checkout_id)
-            found[f"{database} replayed"] = [dict(row) for row in replayed]
-            found[f"{database} dead"] = [dict(r) for r in await city.query(database, _DEAD)]
-    found["cart"] = [dict(row) for row in await city.query("cart", _OF_A_CART, told.cart_id)]
+            yield f"{database} outbox", await rows(database, _STILL_OPEN)
+            yield f"{database} parked", await rows(database, _PARKED)
+            yield f"{database} replayed", await rows(database, _REPLAYED, told.checkout_id)
+            yield f"{database} dead", await rows(database, _DEAD)
+    yield "cart", await rows("cart", _OF_A_CART, told.cart_id)
     for number, (database, statement) in enumerate(_OF_A_SKU):
-        rows = await city.query(database, statement, told.sku)
-        found[f"sku {number}"] = [dict(row) for row in rows]
-    return found
+        yield f"sku {number}", await rows(database, statement, told.sku)
 
 
 class Events:
