@@ -29,7 +29,8 @@ PATIENCE = {
 }
 """Whatever a story has to wait for comes soon."""
 RESTART_SECONDS = 0.05
-READY_SECONDS = 30
+READY_SECONDS = 120
+"""Five services at once, on a machine that does other things, too."""
 
 
 class City:
@@ -39,7 +40,9 @@ class City:
         self.environment = environment
         self.directory = directory
         self.board = Board(directory)
-        self._keeping: list[asyncio.Task[None]] = []
+        self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, BaseProcess] = {}
+        self._drained: set[str] = set()
         self._watching: dict[str, asyncpg.Connection] = {}
 
     @property
@@ -49,13 +52,27 @@ class City:
 
     def start(self) -> None:
         """Start every service and keep it running."""
-        self._keeping = [asyncio.create_task(self._keep(service)) for service in SERVICES]
+        for service in SERVICES:
+            self.keep(service)
+
+    def keep(self, service: Service) -> None:
+        """Start a service, and again whenever it ends by itself."""
+        self._drained.discard(service.name)
+        self._keeping[service.name] = asyncio.create_task(self._keep(service))
+
+    async def drain(self, service: Service) -> int | None:
+        """SIGTERM to a service, which stays down until `keep`; its exit code."""
+        self._drained.add(service.name)
+        process = self._processes[service.name]
+        process.terminate()
+        await self._keeping[service.name]
+        return process.exitcode
 
     async def stop(self) -> None:
         """End every service, at once."""
-        for task in self._keeping:
+        for task in self._keeping.values():
             task.cancel()
-        await asyncio.wait(self._keeping)
+        await asyncio.wait(self._keeping.values())
         for connection in self._watching.values():
             await connection.close()
 
@@ -80,8 +97,9 @@ class City:
 
     async def _keep(self, service: Service) -> None:
         log = self.directory / f"{service.name}.log"
-        while True:
+        while service.name not in self._drained:
             process = service_process.started(service, self.environment, self.directory, log)
+            self._processes[service.name] = process
             try:
                 await _end(process)
             finally:

@@ -26,18 +26,15 @@ from contracts.messages import MESSAGES_BY_TYPE
 from messaging.http.commands import SAFE_METHODS
 from messaging.points import Point
 from tests.conftest import Infrastructure
-from tests.torture import service_process
+from tests.torture import goods, service_process
 from tests.torture.city import City, StubbornClient, city
 from tests.torture.injection import Fault, Kind, Place
 from tests.torture.snapshot import Events, Snapshot, is_as, snapshot
 from tests.torture.stories import PIECES, STORIES, Scene, Told
 from trolley.audit.auditor import Sources, audit
-from trolley.demo.crowd import settled
-from trolley.demo.orders import Product, Variant
 from trolley.demo.pace import Pace
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
-from trolley.demo.window import Item, Window
 from trolley.figures import Figures
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2 * 3600)]
@@ -49,8 +46,6 @@ SAMPLE = 36
 
 ALWAYS = ("error of payment at <provider: call answered, not recorded> of charge",)
 """What has found a fault of ours once is tried in every run."""
-
-PRICE_MINOR = 700
 
 NOT_UNDER_WAY = {
     "catalog.replay_dead_letter.v1": "the catalog reads no topic and has no dead letters",
@@ -121,14 +116,7 @@ class Market:
         """So many new SKUs, with pieces, as shoppers see them."""
         skus = [f"torture-{self._skus + number}" for number in range(articles)]
         self._skus += articles
-        await self.shop.import_products(
-            [Product(sku, sku, PRICE_MINOR, (Variant(sku, 0),)) for sku in skus]
-        )
-        await self.shop.receive(dict.fromkeys(skus, PIECES))
-        wanted = {sku: Item(PRICE_MINOR, PIECES) for sku in skus}
-        window = Window(self.shop, self.settings, skus)
-        assert await settled(window.look, wanted.__eq__, self.settings) == wanted
-        await window.close()
+        await goods.offer(self.shop, self.settings, skus, PIECES)
         return skus
 
     async def all_is_calm(self) -> dict[str, Calm]:
