@@ -37,7 +37,7 @@ class Point(StrEnum):
 
 
 Listener = Callable[[Point, str, Iterable[str]], Awaitable[None]]
-"""Takes the point, the service, and what is under way there: types of messages, topics, routes."""
+"""Takes the point, the service, and what is under way there: types of messages, groups, routes."""
 
 _listener: Listener | None = None
 

@@ -28,9 +28,9 @@ SLOW_SECONDS = 0.2
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the rows of one partition: ids known to be on Kafka, and what failed."""
+    """What became of the rows of one partition: those known to be on Kafka, and what failed."""
 
-    confirmed: list[int]
+    confirmed: list[Any]
     unsendable: int | None = None
     error: BaseException | None = None
 
@@ -70,7 +70,7 @@ class PlainRelay(Relay):
                 self._woken.clear()
                 left_out = [*self._rests.now(), *sending]
                 rows = await outbox.read(connection, self.lane, self._settings, left_out=left_out)
-                await reach(Point.ROWS_READ, self._service, outbox.topics_of(rows))
+                await reach(Point.ROWS_READ, self._service, outbox.types_of(rows))
                 for place, group in outbox.by_place(rows).items():
                     sending[place] = asyncio.create_task(self._send(producer, place, group))
                 if not await self._settle(connection, sending):
@@ -99,12 +99,12 @@ class PlainRelay(Relay):
         outcomes = {place: task.result() for place, task in sending.items() if task.done()}
         for place in outcomes:
             del sending[place]
-        confirmed = [id_ for outcome in outcomes.values() for id_ in outcome.confirmed]
-        topics = [topic for topic, _ in outcomes]
+        confirmed = [row for outcome in outcomes.values() for row in outcome.confirmed]
         if confirmed:
-            await reach(Point.ROWS_CONFIRMED, self._service, topics)
-            await outbox.delete(connection, self.lane, confirmed, self._service)
-            await reach(Point.ROWS_DELETED, self._service, topics)
+            await reach(Point.ROWS_CONFIRMED, self._service, outbox.types_of(confirmed))
+            ids = [row["id"] for row in confirmed]
+            await outbox.delete(connection, self.lane, ids, self._service)
+            await reach(Point.ROWS_DELETED, self._service, outbox.types_of(confirmed))
         for place, outcome in outcomes.items():
             if outcome.unsendable is not None:
                 await outbox.flag(
@@ -128,7 +128,7 @@ class PlainRelay(Relay):
             try:
                 async with asyncio.timeout(self._settings.send_timeout_seconds):
                     confirmation = await producer.send_batch(batch, topic, partition=partition)
-                    await reach(Point.ROWS_SENT, self._service, [place[0]])
+                    await reach(Point.ROWS_SENT, self._service, outbox.types_of(rows[index:end]))
                     await confirmation
             except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
                 if end - index == 1:
@@ -139,6 +139,6 @@ class PlainRelay(Relay):
             except (KafkaError, TimeoutError, AssertionError) as error:
                 outcome.error = error
                 return outcome
-            outcome.confirmed.extend(row["id"] for row in rows[index:end])
+            outcome.confirmed.extend(rows[index:end])
             index = end
         return outcome

@@ -1,6 +1,6 @@
 """Rows of the outbox: read by lane, made into records, deleted by the exact ids read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -105,9 +105,9 @@ def by_place(rows: Iterable[Any]) -> dict[Place, list[Any]]:
     return places
 
 
-def topics_of(rows: Iterable[Any]) -> set[str]:
-    """The topics that these rows go to."""
-    return {row["topic"] for row in rows}
+def types_of(rows: Iterable[Any]) -> Iterator[str]:
+    """The types of these messages; of a record that is passed on as it came, its topic."""
+    return (row["type"] or row["topic"] for row in rows)
 
 
 def batch_of(producer: Any, rows: Sequence[Any], begin: int, most: int) -> tuple[Any, int]:

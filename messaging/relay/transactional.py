@@ -211,7 +211,7 @@ class TransactionalRelay(Relay):
             rows = await outbox.read(
                 connection, self.lane, self._settings, left_out=self._rests.now(), most=most
             )
-            await reach(Point.ROWS_READ, self._service, outbox.topics_of(rows))
+            await reach(Point.ROWS_READ, self._service, outbox.types_of(rows))
             if not rows:
                 self._position = self._position and await markers.missing(self._position)
                 if self._position and monotonic() - self._position_at > FORGOTTEN_SECONDS:
@@ -221,9 +221,9 @@ class TransactionalRelay(Relay):
             failed = await self._publish(producer, markers, rows)
             if failed is not None:
                 return failed, rows
-            await reach(Point.LANE_COMMITTED, self._service, outbox.topics_of(rows))
+            await reach(Point.LANE_COMMITTED, self._service, outbox.types_of(rows))
             await outbox.delete(connection, self.lane, [row["id"] for row in rows], self._service)
-            await reach(Point.LANE_DELETED, self._service, outbox.topics_of(rows))
+            await reach(Point.LANE_DELETED, self._service, outbox.types_of(rows))
             most = self._settings.batch_rows
             self._backoff.reset()
             for place in outbox.by_place(rows):
@@ -251,7 +251,7 @@ class TransactionalRelay(Relay):
                         sent.append((at, await producer.send_batch(batch, topic, partition=at[1])))
                 at = None
                 sent.append((at, await self._send_position(producer, rows)))
-                await reach(Point.LANE_SENT, self._service, outbox.topics_of(rows))
+                await reach(Point.LANE_SENT, self._service, outbox.types_of(rows))
                 offsets: dict[TopicPartition, int] = {}
                 for place, confirmation in sent:
                     at = place

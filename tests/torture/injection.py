@@ -70,10 +70,13 @@ class Board:
         fresh.write_text(json.dumps(asdict(fault)))
         fresh.replace(self._directory / "fault.json")
 
-    def disarm(self) -> int:
-        """No fault any more; how often it happened."""
-        (self._directory / "fault.json").unlink(missing_ok=True)
+    def fired(self) -> int:
+        """How often the fault has happened."""
         return (self._directory / "fired").stat().st_size
+
+    def disarm(self) -> None:
+        """No fault any more."""
+        (self._directory / "fault.json").unlink(missing_ok=True)
 
     def stop_noting(self) -> None:
         """Until now every point was written down that a process came to."""

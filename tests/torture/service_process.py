@@ -9,19 +9,17 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Mapping
-from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from contracts.messages.inventory import ReserveStock
-from inventory_service import domain
+from messaging.fold import Decision, Fold
 from messaging.points import listen
 from tests.torture.injection import Injector
 from trolley.services import SERVICES, Service
 
-_SOUND = domain.reserve
+_SOUND = Fold.step
 
 for _service in SERVICES:
     importlib.import_module(_service.module)
@@ -48,19 +46,27 @@ def _run(service: Service, environment: dict[str, str], faults: Path, log: Path)
     os.dup2(opened, 2)
     os.environ.update(environment)
     listen(Injector(faults, environment[service.databases[0].setting]))
-    domain.reserve = partial(_reserve, bug_file(faults))
+    bug = bug_file(faults)
+    setattr(Fold, "step", lambda *arguments: _step(bug, *arguments))  # noqa: B010 - a method
     importlib.import_module(service.module).build().run()
 
 
 def bug_file(directory: Path) -> Path:
-    """Holds the SKU that this release of inventory cannot reserve; empty is a fixed one."""
+    """Says what these releases cannot handle: a type of message, and what such a one is about.
+
+    Empty, they are fixed.
+    """
     return directory / "bug"
 
 
-def _reserve(bug: Path, message: ReserveStock, *rest: Any) -> Any:
-    if bug.exists() and any(line.sku == bug.read_text() for line in message.lines):
-        raise RuntimeError("a bug in this release")
-    return _SOUND(message, *rest)
+def _step(bug: Path, *arguments: Any) -> Decision:
+    """`Fold.step` with that bug."""
+    if bug.exists() and (told := bug.read_text()):
+        kind, about = told.split()
+        body = arguments[2].body
+        if getattr(body, "type", None) == kind and about in body.model_dump_json():
+            raise RuntimeError("a bug in this release")
+    return _SOUND(*arguments)
 
 
 def _end_with_the_test() -> None:

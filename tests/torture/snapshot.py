@@ -1,13 +1,16 @@
 """What a checkout has come to, over all services, without what is different each time."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import TOPICS
+from order_service.checkout.facts import payment_id_of
 from tests.messaging.example import true_ends
 from tests.torture.city import City
 from tests.torture.stories import Told
@@ -35,7 +38,7 @@ _OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
     ),
     "simulated_provider": (
         "SELECT status, amount_minor, captured_minor, released_minor FROM payments"
-        " WHERE payment_id = $1",
+        " WHERE payment_id = $1 ORDER BY attempt",
         "SELECT kind, amount_minor FROM ledger WHERE payment_id = $1 ORDER BY id",
     ),
     "cart": (
@@ -50,9 +53,23 @@ _OF_A_CART = (
     " WHERE l.cart_id = c.cart_id) AS pieces FROM carts c WHERE c.cart_id = $1"
 )
 
-_OF_A_SKU = (
-    "SELECT on_hand, reserved FROM stock_levels WHERE sku = $1",
-    "SELECT kind, quantity, on_hand, event_seq FROM movements WHERE sku = $1 ORDER BY event_seq",
+_OF_A_SKU: Sequence[tuple[str, str]] = (
+    (
+        "catalog",
+        "SELECT v.status, v.version, p.status AS sold, p.version AS changes FROM variants v"
+        " JOIN products p ON (p.shop_id, p.code) = (v.shop_id, v.product_code) WHERE v.sku = $1",
+    ),
+    (
+        "inventory",
+        "SELECT on_hand, reserved FROM stock_levels WHERE sku = $1 ORDER BY on_hand, reserved",
+    ),
+    (
+        "inventory",
+        "SELECT kind, quantity, on_hand, event_seq FROM movements WHERE sku = $1"
+        " ORDER BY event_seq",
+    ),
+    ("cart", "SELECT active, prices, version FROM catalog_items WHERE sku = $1"),
+    ("cart", "SELECT available, version FROM stock_availability WHERE sku = $1"),
 )
 
 _STILL_OPEN = "SELECT count(*) AS open FROM outbox"
@@ -67,27 +84,41 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)")
 
-Snapshot = dict[str, Any]
+Rows = list[dict[str, Any]]
+Snapshot = dict[str, Rows]
 
 
 async def snapshot(city: City, told: Told) -> Snapshot:
     """The rows of a checkout, of its cart and of its SKU in every database."""
-    found: Snapshot = {}
+    return {name: rows async for name, rows in _parts(city, told)}
+
+
+async def is_as(city: City, told: Told, wanted: Snapshot) -> bool:
+    """Whether that is the snapshot; asks no further once something is different."""
+    async with aclosing(_parts(city, told)) as parts:
+        async for name, rows in parts:
+            if rows != wanted[name]:
+                return False
+    return True
+
+
+async def _parts(city: City, told: Told) -> AsyncGenerator[tuple[str, Rows], None]:
+    async def rows(database: str, statement: str, *about: object) -> Rows:
+        return [dict(row) for row in await city.query(database, statement, *about)]
+
+    payment_id = payment_id_of(UUID(told.checkout_id))
     for database, statements in _OF_A_CHECKOUT.items():
+        about = payment_id if database == "simulated_provider" else told.checkout_id
         for number, statement in enumerate(statements):
-            rows = await city.query(database, statement, told.checkout_id)
-            found[f"{database} {number}"] = [dict(row) for row in rows]
+            yield f"{database} {number}", await rows(database, statement, about)
         if database != "simulated_provider":
-            found[f"{database} outbox"] = [dict(r) for r in await city.query(database, _STILL_OPEN)]
-            found[f"{database} parked"] = [dict(r) for r in await city.query(database, _PARKED)]
-            replayed = await city.query(database, _REPLAYED, told.checkout_id)
-            found[f"{database} replayed"] = [dict(row) for row in replayed]
-            found[f"{database} dead"] = [dict(r) for r in await city.query(database, _DEAD)]
-    found["cart"] = [dict(row) for row in await city.query("cart", _OF_A_CART, told.cart_id)]
-    for number, statement in enumerate(_OF_A_SKU):
-        rows = await city.query("inventory", statement, told.sku)
-        found[f"sku {number}"] = [dict(row) for row in rows]
-    return found
+            yield f"{database} outbox", await rows(database, _STILL_OPEN)
+            yield f"{database} parked", await rows(database, _PARKED)
+            yield f"{database} replayed", await rows(database, _REPLAYED, told.checkout_id)
+            yield f"{database} dead", await rows(database, _DEAD)
+    yield "cart", await rows("cart", _OF_A_CART, told.cart_id)
+    for number, (database, statement) in enumerate(_OF_A_SKU):
+        yield f"sku {number}", await rows(database, statement, told.sku)
 
 
 class Events:
@@ -133,8 +164,12 @@ class Events:
         return [
             f"{kind} {_comparable(value, told.sku)}"
             for story in (f"main/{told.sku}", told.cart_id, told.checkout_id)
-            for kind, value in sorted(self._of[story], key=lambda event: event[0].split(".")[0])
+            for kind, value in sorted(self._of.get(story, ()), key=_service_of)
         ]
+
+
+def _service_of(event: tuple[str, Any]) -> str:
+    return event[0].split(".")[0]
 
 
 def _comparable(value: Any, sku: str) -> str:

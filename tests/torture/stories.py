@@ -1,15 +1,33 @@
-"""Ways of a checkout that, together, come by every message that the saga sends in peace."""
+"""Ways of a checkout, and of its shop, that together come by every message and every route.
 
-from collections.abc import Awaitable, Callable, Mapping
+What a later story has in common with an earlier one is tried in the earlier one: short ones first.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from contracts.messages.cart import RestoreLines
+from contracts.messages.inventory import ReserveStock
+from contracts.messages.payment import ChargePayment, PaymentSucceeded
+from tests.torture import behind
+from tests.torture.city import City
+from trolley.client import Refused
+from trolley.demo.crowd import settled
+from trolley.demo.orders import CURRENCY, Product, Variant
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
-from trolley.demo.shopper import Shopper, payment_failed
+from trolley.demo.shopper import PAYS, Checkout, Shopper, Status, payment_failed
 
 DECLINED = "pm_declined_card_declined"
+NEVER = 10_000_000
+"""Milliseconds: three hours, unless a story has them pass."""
+
+PIECES = 5
+"""So many of each SKU are there when a story begins."""
 
 
 @dataclass(frozen=True)
@@ -23,66 +41,375 @@ class Told:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a story takes place. Inventory cannot reserve the SKU that stands in `bug`."""
+    """Where a story takes place. What stands in `bug` cannot be handled (`service_process`)."""
 
+    town: City
     shop: Shop
     settings: DemoSettings
     bug: Path
 
 
+class Guest(Shopper):
+    """A guest who can do whatever the public APIs have for one."""
+
+    async def ask(self, method: str, service: str, path: str, body: Any = None) -> Any:
+        """What the service answers to this guest's command."""
+        answer = await self._client.command(method, service, path, body, headers=self._headers)
+        return answer.body
+
+    async def change(self, method: str, path: str = "", body: Any = None) -> None:
+        """Changes the lines of the cart."""
+        await self.ask(method, "cart", f"/carts/{self.cart_id}/lines{path}", body)
+
+    async def insist(self) -> Checkout:
+        """Buys what is in the cart, whatever is said against it."""
+        try:
+            return await self.check_out()
+        except Refused as refused:
+            return await self.check_out(accept_token=refused.problem["accept_token"])
+
+    async def order_only(self) -> tuple[Checkout, str]:
+        """Orders what is in the cart, to be paid later: the checkout, and the order's id."""
+        body = {
+            "email": "shopper@shop.example",
+            "address": {
+                "name": self._name,
+                "line1": "1 High Street",
+                "city": "Anytown",
+                "country": self._country,
+            },
+        }
+        answer = await self.ask("POST", "cart", f"/carts/{self.cart_id}/checkout", body)
+        checkout = Checkout(answer["checkout_id"], answer["status_url"], answer["total_minor"])
+        status = await self.follow(checkout, _is("awaiting_payment"))
+        return checkout, status["order_id"]
+
+    async def authorize(self, order_id: str, method: str) -> None:
+        """Tries to pay in two steps: set aside, then captured."""
+        payment = {"token": method, "flow": "authorize"}
+        await self.ask("POST", "order", f"/orders/{order_id}/payments", {"payment": payment})
+
+    async def cancel_order(self, order_id: str) -> None:
+        """Gives the order up."""
+        await self.ask("POST", "order", f"/orders/{order_id}/cancel")
+
+    def told(self, sku: str, checkout: Checkout) -> Told:
+        """The story of this guest."""
+        return Told(sku, self.cart_id, checkout.checkout_id)
+
+
 Story = Callable[[Scene, str], Awaitable[Told]]
+
+
+# Stories that need nobody's help.
 
 
 async def buys(scene: Scene, sku: str) -> Told:
     """A guest buys two pieces."""
-    shopper = await _with_a_cart(scene, sku)
-    checkout = await shopper.check_out()
-    await shopper.follow(checkout)
-    return Told(sku, shopper.cart_id, checkout.checkout_id)
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out()
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
 
 
 async def gives_up(scene: Scene, sku: str) -> Told:
     """A guest whose card is declined cancels the order."""
-    shopper = await _with_a_cart(scene, sku)
-    checkout = await shopper.check_out(DECLINED)
-    status: Mapping[str, Any] = await shopper.follow(checkout, payment_failed)
-    order = f"/orders/{status['order_id']}"
-    await scene.shop.client.command("POST", "order", f"{order}/cancel", headers=shopper._headers)
-    await shopper.follow(checkout)
-    return Told(sku, shopper.cart_id, checkout.checkout_id)
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(DECLINED)
+    status = await guest.follow(checkout, payment_failed)
+    await guest.cancel_order(status["order_id"])
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def wants_too_many(scene: Scene, sku: str) -> Told:
+    """A guest insists on more than there is, has the cart back, and empties it."""
+    guest = await _with_a_cart(scene, sku, PIECES + 1)
+    checkout = await guest.insist()
+    await guest.follow(checkout)
+    (line,) = (await guest.cart())["lines"]
+    await guest.change("PATCH", f"/{line['line_no']}", {"quantity": 1})
+    await guest.change("DELETE", f"/{line['line_no']}")
+    await guest.put({sku: 1})
+    await guest.change("DELETE")
+    return guest.told(sku, checkout)
+
+
+async def stocks_the_shelves(scene: Scene, sku: str) -> Told:
+    """A shop begins to sell something new, and puts its books right; nobody buys."""
+    client, headers = scene.shop.client, scene.shop.operator
+    fresh, etag = f"{sku}-fresh", ""
+
+    async def ask(method: str, service: str, path: str, body: Any) -> None:
+        nonlocal etag
+        sent = headers | ({"If-Match": etag} if method == "PATCH" else {})
+        answer = await client.command(method, service, path, body, headers=sent)
+        etag = answer.headers.get("ETag", etag)
+
+    price = {"currency": CURRENCY, "amount_minor": 500}
+    product = f"/products/{fresh}"
+    new = {"code": fresh, "name": fresh, "base_prices": [price]}
+    await ask("POST", "catalog", "/products", new)
+    await ask("POST", "catalog", f"{product}/variants", {"variants": [{"sku": fresh}]})
+    await ask("PATCH", "catalog", product, {"name": "Renamed"})
+    await ask("PATCH", "catalog", f"{product}/variants/{fresh}", {"name": "Renamed, too"})
+    more = f"{sku}-more"
+    await scene.shop.import_products([Product(more, more, 600, (Variant(more, 0),))])
+    await ask("POST", "inventory", "/warehouses", {"code": fresh, "name": "Next door"})
+    line = {"sku": fresh, "warehouse": fresh}
+    await ask("POST", "inventory", "/receipts", {"lines": [line | {"quantity": 3}]})
+    counted = {"reason": "counted", "lines": [line | {"quantity": -1}]}
+    await ask("POST", "inventory", "/adjustments", counted)
+    return Told(fresh, str(uuid4()), str(uuid4()))
+
+
+async def changes_their_mind(scene: Scene, sku: str) -> Told:
+    """A capture fails, the next one does not, and what is paid is given up, with a slow refund."""
+    guest = await _with_a_cart(scene, sku)
+    checkout, order_id = await guest.order_only()
+    await guest.authorize(order_id, "pm_authorize+capture_fails")
+    await guest.follow(checkout, payment_failed)
+    await guest.authorize(order_id, f"pm_authorize+refund_pending_{NEVER}")
+    await guest.follow(checkout)
+    await guest.cancel(checkout)
+    await settled(partial(guest.order, order_id), _is_cancelled, scene.settings)
+    await behind.refund_is_due(scene.town, checkout.checkout_id)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def is_refunded_by_hand(scene: Scene, sku: str) -> Told:
+    """An order that is paid is given up, its refund fails, and an operator sees to it."""
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(f"{PAYS}+refund_fails")
+    status = await guest.follow(checkout)
+    await guest.cancel_order(status["order_id"])
+    await guest.follow(checkout, _is("needs_attention"))
+    await scene.shop.client.command(
+        "POST",
+        "order",
+        f"/checkouts/{checkout.checkout_id}/resolve",
+        {"decision": "refunded_by_hand", "reason": "by bank transfer"},
+        headers=scene.shop.operator,
+    )
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+# Stories in which time passes.
+
+
+async def hesitates(scene: Scene, sku: str) -> Told:
+    """A guest does not do what the bank asks for, until the attempt and then the window end."""
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(f"pm_action_required_{NEVER}")
+    await guest.follow(checkout, _is("action_required"))
+    await behind.attempt_is_overdue(scene.town, checkout.checkout_id)
+    await guest.follow(checkout, payment_failed)
+    await behind.window_ends(scene.town, checkout.checkout_id)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def acts_late(scene: Scene, sku: str) -> Told:
+    """A guest is too late for the bank's page, and does what the next one asks for."""
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(f"pm_action_required_{NEVER}")
+    status = await guest.follow(checkout, _is("action_required"))
+    await behind.payment_is_due(scene.town, checkout.checkout_id)
+    await guest.follow(checkout, payment_failed)
+    await guest.pay(status["order_id"], f"pm_action_required_{NEVER}")
+    status = await guest.follow(checkout, _is("action_required"))
+    url = status["attempts"][-1]["next_action"]["url"]
+    await guest.ask("POST", "payment", url.removeprefix(scene.town.urls["payment"]) + "/complete")
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def waits_for_the_bank(scene: Scene, sku: str) -> Told:
+    """The bank's answer is lost, then it takes its time; the stock is held as long."""
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(f"pm_processing_{NEVER}+timeout_after_effect")
+    await guest.follow(checkout, _extended)
+    await behind.reservation_is_due(scene.town, checkout.checkout_id)
+    await guest.follow(checkout, _extended_again)
+    await behind.payment_is_due(scene.town, checkout.checkout_id)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def loses_the_stock(scene: Scene, sku: str) -> Told:
+    """What a guest has ordered is not held any more when the money comes: it goes back."""
+    guest = await _with_a_cart(scene, sku)
+    checkout, order_id = await guest.order_only()
+    await behind.reservation_is_lost(scene.town, checkout.checkout_id)
+    await scene.shop.receive({sku: 1})
+    await guest.pay(order_id, PAYS)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+# Stories in which a release has a bug; it is fixed, and what it left is replayed or discarded.
 
 
 async def meets_a_bug(scene: Scene, sku: str) -> Told:
-    """A guest buys what cannot be reserved; the bug is fixed, and what it left is replayed."""
-    scene.bug.write_text(sku)
-    shopper = await _with_a_cart(scene, sku)
-    checkout = await shopper.check_out()
-    await shopper.follow(checkout, _blocked)
+    """What a guest wants cannot be reserved until the bug is fixed."""
+    _break(scene, ReserveStock.type, sku)
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out()
+    await guest.follow(checkout, _blocked)
+    await _fix(scene, "inventory", "replay", checkout)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def meets_a_bug_when_it_is_paid(scene: Scene, sku: str) -> Told:
+    """The saga cannot take the money in until the bug is fixed."""
+    guest = await _with_a_cart(scene, sku)
+    checkout, order_id = await guest.order_only()
+    _break(scene, PaymentSucceeded.type, checkout.checkout_id)
+    await guest.pay(order_id, PAYS)
+    await guest.follow(checkout, _blocked)
+    await _fix(scene, "order", "replay", checkout)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def meets_a_bug_when_paying(scene: Scene, sku: str) -> Told:
+    """A charge cannot be begun and is discarded; the guest pays again."""
+    guest = await _with_a_cart(scene, sku)
+    checkout, order_id = await guest.order_only()
+    _break(scene, ChargePayment.type, checkout.checkout_id)
+    await guest.pay(order_id, PAYS)
+    await guest.follow(checkout, _blocked)
+    await _fix(scene, "payment", "discard", checkout)
+    await guest.follow(checkout, payment_failed)
+    await guest.pay(order_id, PAYS)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def meets_a_bug_when_giving_up(scene: Scene, sku: str) -> Told:
+    """Two carts cannot have their lines back; the first replays are stopped and begun again.
+
+    The story is that of the guest whose letter is edited and whose turn is taken last.
+    """
+    waiting = []
+    for _ in range(2):
+        guest = await _with_a_cart(scene, sku)
+        checkout, order_id = await guest.order_only()
+        _break(scene, RestoreLines.type, sku)
+        await guest.cancel_order(order_id)
+        await guest.follow(checkout, _blocked)
+        waiting.append((guest, checkout))
+    (first, its_checkout), (guest, checkout) = waiting
+    letter = await _letter(scene, "cart", checkout)
+    edit = {"value": letter["value"]["json"], "reason": "to be sure"}
+    await _operate(scene, "cart", f"/{letter['id']}/edits", edit)
+    run = await _fix(scene, "cart", "replay", its_checkout, checkout, rate_per_second=0.5)
+    await first.follow(its_checkout)
+    try:
+        await _operate(scene, "cart", f"/runs/{run['id']}/stop", {"reason": "seen enough"})
+        await _fix(scene, "cart", "replay", checkout)
+    except Refused as refused:
+        if refused.slug != "run-not-under-way":  # it has come to its end before us
+            raise
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+def _break(scene: Scene, kind: str, about: str) -> None:
+    scene.bug.write_text(f"{kind} {about}")
+
+
+async def _fix(
+    scene: Scene, service: str, action: str, *checkouts: Checkout, **options: Any
+) -> Mapping[str, Any]:
     scene.bug.write_text("")
-    await scene.shop.client.command(
-        "POST",
-        "inventory",
-        "/dead-letters/runs",
-        {"action": "replay", "reason": "fixed", "key": checkout.checkout_id},
-        headers=scene.shop.token("olga", frozenset({"operations"})),
+    letters = [await _letter(scene, service, checkout) for checkout in checkouts]
+    chosen = {"action": action, "reason": "fixed", "ids": [letter["id"] for letter in letters]}
+    return await _operate(scene, service, "/runs", chosen | options)
+
+
+async def _letter(scene: Scene, service: str, checkout: Checkout) -> Mapping[str, Any]:
+    """The dead letter in the way of this checkout, once it is dead."""
+
+    async def listed() -> Sequence[Mapping[str, Any]]:
+        path = f"/dead-letters?key={checkout.checkout_id}&status=dead"
+        found: Sequence[Mapping[str, Any]] = (
+            await scene.shop.client.get(service, path, headers=_operations(scene))
+        ).body["items"]
+        return found
+
+    (one,) = await settled(listed, bool, scene.settings)
+    path = f"/dead-letters/{one['id']}"
+    letter = await scene.shop.client.get(service, path, headers=_operations(scene))
+    whole: Mapping[str, Any] = letter.body
+    return whole
+
+
+async def _operate(scene: Scene, service: str, path: str, body: Any) -> Mapping[str, Any]:
+    answer = await scene.shop.client.command(
+        "POST", service, f"/dead-letters{path}", body, headers=_operations(scene)
     )
-    await shopper.follow(checkout)
-    return Told(sku, shopper.cart_id, checkout.checkout_id)
+    found: Mapping[str, Any] = answer.body
+    return found
 
 
-def _blocked(status: Mapping[str, Any]) -> bool:
+def _operations(scene: Scene) -> dict[str, str]:
+    return scene.shop.token("olga", frozenset({"operations"}))
+
+
+# What stories wait for.
+
+
+def _is(state: str) -> Callable[[Status], bool]:
+    return lambda status: bool(status["state"] == state)
+
+
+def _is_cancelled(order: Mapping[str, Any]) -> bool:
+    return bool(order["fulfilment_status"] == "cancelled")
+
+
+def _blocked(status: Status) -> bool:
     return bool(status["blocked"])
 
 
-async def _with_a_cart(scene: Scene, sku: str) -> Shopper:
-    shopper = Shopper(scene.shop, scene.settings, name="Somebody")
-    await shopper.open_cart()
-    await shopper.put({sku: 2})
-    return shopper
+def _extensions(status: Status) -> int:
+    return sum(
+        entry["message"] == "inventory.reservation_extended.v1" and entry["outcome"] == "moved"
+        for entry in status["history"]
+    )
+
+
+def _extended(status: Status) -> bool:
+    return _extensions(status) >= 1
+
+
+def _extended_again(status: Status) -> bool:
+    return _extensions(status) >= 2
+
+
+async def _with_a_cart(scene: Scene, sku: str, pieces: int = 2) -> Guest:
+    guest = Guest(scene.shop, scene.settings, name="Somebody")
+    await guest.open_cart()
+    await guest.put({sku: pieces})
+    return guest
 
 
 STORIES: Mapping[str, Story] = {
     "buys": buys,
     "gives up": gives_up,
+    "stocks the shelves": stocks_the_shelves,
+    "wants too many": wants_too_many,
+    "hesitates": hesitates,
+    "acts late": acts_late,
+    "waits for the bank": waits_for_the_bank,
+    "loses the stock": loses_the_stock,
+    "is refunded by hand": is_refunded_by_hand,
+    "changes their mind": changes_their_mind,
     "meets a bug": meets_a_bug,
+    "meets a bug when it is paid": meets_a_bug_when_it_is_paid,
+    "meets a bug when paying": meets_a_bug_when_paying,
+    "meets a bug when giving up": meets_a_bug_when_giving_up,
 }

@@ -1,0 +1,77 @@
+"""What a story does behind the services' backs: time that passes, and a hand in a database.
+
+Time passes for one row alone and at once, so that nothing else of a story races with it.
+"""
+
+from uuid import UUID
+
+from order_service.checkout.facts import payment_id_of
+from tests.torture.city import City
+
+_ATTEMPT_IS_OVERDUE = """
+    UPDATE checkouts SET deadline_at = now(), facts = jsonb_set(facts::jsonb, '{waits}', (
+        SELECT jsonb_agg(CASE WHEN wait->>'step' = 'charge'
+            THEN wait || jsonb_build_object('due_at', now()) ELSE wait END)
+        FROM jsonb_array_elements(facts::jsonb->'waits') AS wait))::json
+    WHERE checkout_id = $1
+"""
+_WINDOW_ENDS = """
+    WITH ended AS (
+        UPDATE checkouts SET deadline_at = now(),
+            facts = jsonb_set(facts::jsonb, '{order,window_closes_at}', to_jsonb(now()))::json
+        WHERE checkout_id = $1 RETURNING checkout_id
+    )
+    UPDATE orders SET window_closes_at = now() FROM ended
+    WHERE orders.checkout_id = ended.checkout_id
+"""
+_RESERVATION_IS_DUE = """
+    UPDATE reservations SET next_question_at = now() WHERE owner_id = $1 AND status = 'held'
+"""
+_PAYMENT_IS_DUE = "UPDATE payments SET due_at = now() WHERE payment_id = $1 AND due_at IS NOT NULL"
+_REFUND_IS_DUE = """
+    UPDATE refunds SET due_at = now() FROM payments
+    WHERE payments.charge_key = refunds.charge_key AND payment_id = $1
+"""
+_RESERVATION_IS_LOST = """
+    WITH lost AS (
+        UPDATE reservations SET status = 'released', next_question_at = NULL, reason = 'lost'
+        WHERE owner_id = $1 AND status = 'held' RETURNING shop_id, owner_id, round
+    ), freed AS (
+        UPDATE stock_levels l SET reserved = l.reserved - r.quantity
+        FROM reservation_lines r JOIN lost USING (shop_id, owner_id, round)
+        WHERE (l.shop_id, l.sku, l.warehouse) = (r.shop_id, r.sku, r.warehouse)
+        RETURNING l.shop_id, l.sku
+    )
+    UPDATE stock_items i SET availability_version = availability_version + 1
+    FROM freed WHERE (i.shop_id, i.sku) = (freed.shop_id, freed.sku)
+"""
+
+
+async def attempt_is_overdue(town: City, checkout_id: str) -> None:
+    """The provider has not settled the live attempt in time."""
+    await town.query("order", _ATTEMPT_IS_OVERDUE, checkout_id)
+
+
+async def window_ends(town: City, checkout_id: str) -> None:
+    """The shopper has had their time to pay."""
+    await town.query("order", _WINDOW_ENDS, checkout_id)
+
+
+async def reservation_is_due(town: City, checkout_id: str) -> None:
+    """Inventory may ask whether what it holds is still wanted."""
+    await town.query("inventory", _RESERVATION_IS_DUE, checkout_id)
+
+
+async def payment_is_due(town: City, checkout_id: str) -> None:
+    """What the provider has under way comes to its end there."""
+    await town.query("simulated_provider", _PAYMENT_IS_DUE, payment_id_of(UUID(checkout_id)))
+
+
+async def refund_is_due(town: City, checkout_id: str) -> None:
+    """A refund that is pending at the provider comes to its end there."""
+    await town.query("simulated_provider", _REFUND_IS_DUE, payment_id_of(UUID(checkout_id)))
+
+
+async def reservation_is_lost(town: City, checkout_id: str) -> None:
+    """Somebody gives the pieces of a reservation free, in the database."""
+    await town.query("inventory", _RESERVATION_IS_LOST, checkout_id)
