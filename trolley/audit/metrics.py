@@ -9,6 +9,9 @@ OLDEST_FINDING = Gauge(
 SUSPECTED = Gauge(
     "trolley_audit_suspected", "Disagreements between services that may be under way."
 )
+UNJUDGED = Gauge(
+    "trolley_audit_unjudged", "What broke a rule and was too much to be looked at again."
+)
 DUE = Gauge("trolley_audit_keys_due", "Entities that wait for the next look.")
 LOOK_SECONDS = Gauge("trolley_audit_look_seconds", "How long the last look took.", ["of"])
 SINCE_LOOK = Gauge(

@@ -85,6 +85,7 @@ class Rounds:
         metrics.FACTS.inc(looked.facts)
         metrics.STATEMENTS.inc(looked.statements)
         metrics.SUSPECTED.set(looked.suspected)
+        metrics.UNJUDGED.set(looked.unjudged)
         metrics.DUE.set(looked.due)
         self._count_findings()
 

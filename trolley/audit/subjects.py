@@ -34,7 +34,11 @@ def _written(keys: str, table: str, moment: str | None = None) -> str:
     return f"SELECT {keys} FROM {table} WHERE {recent} AND {newer}"  # noqa: S608 - constants
 
 
-_IN_OUTBOX = "SELECT DISTINCT correlation_id FROM outbox WHERE correlation_id = ANY($1)"
+# A flagged row waits for an operator, not for a relay: nothing is under way there.
+_IN_OUTBOX = """
+    SELECT DISTINCT correlation_id FROM outbox
+    WHERE correlation_id = ANY($1) AND flagged_at IS NULL
+"""
 
 _SHOP_SKU = "shop_id || '/' || sku"
 

@@ -14,13 +14,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 
 from messaging.clock import utc_now
 from trolley.audit import checkpoints
 from trolley.audit.auditor import Sources, reading, scope_of, seen, snapshots_of
 from trolley.audit.engine import Engine
 from trolley.audit.findings import Findings, News
-from trolley.audit.invariant import Invariant, Source, Subject
+from trolley.audit.invariant import Between, Invariant, Source, Subject
 from trolley.audit.invariants import INVARIANTS
 from trolley.audit.look import Scope
 from trolley.audit.open_items import open_items
@@ -40,7 +41,8 @@ class Looked:
     """One look that came to its end.
 
     `keys` counts the entities it was at, `due` those left for the next; `suspected` what broke an
-    invariant between sources and may be under way.
+    invariant between sources and may be under way, `unjudged` what broke one and was too much to
+    be kept and looked at again.
     """
 
     whole: bool
@@ -48,6 +50,7 @@ class Looked:
     due: int
     facts: int
     suspected: int
+    unjudged: int
     statements: int
     seconds: float
     news: News
@@ -122,6 +125,11 @@ class Watch:
             due=sum(map(len, self._due.values())),
             facts=sum(tally.facts for tally in saw.tallies.values()),
             suspected=len(self._suspicions),
+            unjudged=sum(
+                tally.broken - len(tally.candidates)
+                for invariant, tally in saw.tallies.items()
+                if isinstance(invariant, Between)
+            ),
             statements=snapshots.statements,
             seconds=time.monotonic() - began,
             news=news,
@@ -129,25 +137,27 @@ class Watch:
         )
 
     async def _scope(self, snapshots: Snapshots) -> Scope:
-        """What is due: suspected, changed, published about, and known to be wrong, in this order.
+        """What is due: suspected, known to be wrong, changed, and published about.
 
         Of each subject only so many, so that a flood of changes makes more looks, not larger ones.
+        At most half of them are suspected and a quarter known: what was looked at goes to the end
+        of either line, and what changed has its turn however many there are of these.
         """
         await self._published.read_to_end()
+        most = self._settings.audit_look_keys
         due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         for subject, keys in scope_of(self._suspicions).items():
-            due[subject].update(dict.fromkeys(keys))
+            due[subject].update(dict.fromkeys(keys[: most // 2]))
+        for known in sorted(self.findings.open(), key=attrgetter("last_seen"))[: most // 4]:
+            invariant = self._invariants.get(known.invariant)
+            if invariant is not None and invariant.subject and known.subject_key:
+                due[invariant.subject][known.subject_key] = None
         changed = await self._changed(snapshots)
         for subject in SUBJECTS:
             self._due[subject].update(dict.fromkeys(changed.get(subject, ())))
             self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
             due[subject].update(self._due[subject])
         self._published.forget_news()
-        most = self._settings.audit_look_keys
-        for known in self.findings.open()[:most]:
-            invariant = self._invariants.get(known.invariant)
-            if invariant is not None and invariant.subject and known.subject_key:
-                due[invariant.subject][known.subject_key] = None
         return {subject: tuple(keys)[:most] for subject, keys in due.items()}
 
     async def _changed(self, snapshots: Snapshots) -> Mapping[Subject, Iterable[str]]:

@@ -47,6 +47,7 @@ async def show_audit(auditor: Auditor) -> JsonResponse:
             trouble=auditor.trouble,
             findings=auditor.findings.count(),
             suspected=last.suspected if last else 0,
+            unjudged=last.unjudged if last else 0,
             due=last.due if last else 0,
             open_items=[
                 {"what": item.what, "where": item.where, "count": item.count}

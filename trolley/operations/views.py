@@ -40,12 +40,16 @@ class OpenItemView(TypedDict):
 
 
 class AuditView(TypedDict):
-    """How the auditor stands. `trouble` is why the last look could not be taken."""
+    """How the auditor stands. `trouble` is why the last look could not be taken.
+
+    `unjudged` counts what broke a rule at the last look and was too much to be looked at again.
+    """
 
     looked_seconds_ago: float | None
     trouble: str | None
     findings: int
     suspected: int
+    unjudged: int
     due: int
     open_items: list[OpenItemView]
 

@@ -10,8 +10,17 @@ import pytest
 
 from contracts.topics import ORDER_EVENTS
 from messaging.settings import KafkaSettings
+from tests.trolley.audit.test_auditor import CATALOG_KNOWN, only
 from tests.trolley.audit.test_invariants import VIOLATIONS, Violation
-from tests.trolley.audit.world import Shop, World, named, payment_of, publish
+from tests.trolley.audit.world import (
+    Shop,
+    World,
+    in_outbox,
+    named,
+    payment_of,
+    publish,
+    sku_key,
+)
 from trolley.audit import AuditSettings, Sources
 from trolley.audit.findings import Findings
 from trolley.audit.invariant import Source
@@ -235,3 +244,17 @@ async def test_what_is_known_outlives_the_program(
     assert before
     assert before.items() <= {known.id: known.first_seen for known in again.open()}.items()
     assert not {known.id for known in looked.news.new} & before.keys()
+
+
+async def test_what_is_too_much_to_be_looked_at_again_is_told(
+    world: World, migrated: dict[Source, str], published: KafkaSettings, findings: Findings
+) -> None:
+    await world.run(Source.CART, "UPDATE catalog_items SET version = 1")
+    await in_outbox(world, Source.CATALOG, sku_key("APPLE"))
+    settings = SETTINGS.model_copy(update={"audit_candidates_kept": 1})
+    sources, rules = Sources(migrated, published), only(CATALOG_KNOWN)
+
+    async with Watch.opened(sources, findings, settings, rules) as watch:
+        looked = await watch.look()
+
+    assert (looked.unjudged, looked.suspected) == (1, 1)
