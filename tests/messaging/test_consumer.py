@@ -236,7 +236,10 @@ async def test_records_that_are_no_messages_land_in_the_dead_letters_with_their_
         "type of another topic": (good.payload, foreign),
         "no headers": (good.payload, []),
         "no type": (good.payload, without["ce_type"]),
-        "header not UTF-8": (good.payload, [*headers, ("x", b"\xff\xfe")]),
+        "header not UTF-8": (
+            good.payload,
+            [*without["ce_subject"], ("ce_subject", b"\xff\xfe")],
+        ),
         "null value": (None, headers),
         "oversized": (b'{"x": "' + b"y" * INVENTORY_COMMANDS.largest_record_bytes + b'"}', headers),
     }
