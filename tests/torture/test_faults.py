@@ -182,9 +182,12 @@ class Market:
             try:
                 await self.wait_until(as_without, seconds=20, what="the same state")
             except BaseException:
-                assert self.city.board.fired(), f"{trial} never happened"
-                assert await snapshot(self.city, told) == calm.state, str(trial)
+                assert self.city.board.fired(), "it never happened"
+                assert await snapshot(self.city, told) == calm.state
                 raise
+        except BaseException as error:
+            error.add_note(str(trial))
+            raise
         finally:
             self.city.board.disarm()
         return told
