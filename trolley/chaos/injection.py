@@ -136,6 +136,8 @@ class Injector:
         urls = self._runtime.urls(service)
         others = [url for number, url in enumerate(urls) if number != slot]
         wanted = await self._partitions(urls)
+        if wanted is None:
+            raise NotInjected(f"a replica of {service} does not say what it reads")
 
         async def moved() -> bool:
             return await self._partitions(others) == wanted
@@ -216,8 +218,10 @@ class Injector:
     def _is_up(self, name: str) -> bool:
         return any(one.name == name and one.state == "ready" for one in self._runtime.processes())
 
-    async def _partitions(self, urls: list[str]) -> int:
-        return sum(await asyncio.gather(*map(self._probe.partitions, urls)))
+    async def _partitions(self, urls: list[str]) -> int | None:
+        """What these replicas read together; None unless all of them say."""
+        told = await asyncio.gather(*map(self._probe.partitions, urls))
+        return None if None in told else sum(one for one in told if one is not None)
 
     async def _happens(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

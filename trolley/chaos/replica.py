@@ -49,13 +49,12 @@ class Probe:
             for name, labels, value in await self._samples(url)
         )
 
-    async def partitions(self, url: str) -> int:
-        """How many partitions it reads, all topics together."""
-        return sum(
-            int(value)
-            for name, _, value in await self._samples(url)
-            if name == "trolley_assigned_partitions"
-        )
+    async def partitions(self, url: str) -> int | None:
+        """How many partitions it reads, all topics together; None if it does not say."""
+        told = await self._samples(url)
+        if not told:
+            return None
+        return sum(int(value) for name, _, value in told if name == "trolley_assigned_partitions")
 
     async def _samples(self, url: str) -> list[Sample]:
         return list(samples(await self._text(f"{url}/metrics") or ""))
