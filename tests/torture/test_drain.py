@@ -12,7 +12,6 @@ from contracts.topics import PAYMENT_COMMANDS
 from tests.conftest import Infrastructure
 from tests.torture import goods
 from tests.torture.city import City, StubbornClient, city
-from trolley.audit.auditor import Sources, audit
 from trolley.demo.crowd import crowd
 from trolley.demo.pace import Pace
 from trolley.demo.settings import DemoSettings
@@ -115,5 +114,5 @@ async def test_sigterm_ends_work_in_the_middle_and_keeps_only_the_membership(
 
         town.keep(PAYMENT)
         assert await buying == SHOPPERS * [PAID]
-        report = await audit(Sources.named_by(town.environment))
-        assert report.clean, report.as_json()["findings"]
+        report = await town.audited_at_rest()
+        assert report.clean, list(report.findings)

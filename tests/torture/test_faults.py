@@ -31,7 +31,6 @@ from tests.torture.city import City, StubbornClient, city
 from tests.torture.injection import Fault, Kind, Place
 from tests.torture.snapshot import Events, Snapshot, is_as, snapshot
 from tests.torture.stories import PIECES, STORIES, Scene, Told
-from trolley.audit.auditor import Sources, audit
 from trolley.demo.pace import Pace
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
@@ -308,5 +307,5 @@ async def test_any_fault_at_any_point_leaves_the_same_state_and_the_same_events(
     events = await Events.read(market.city)
     for trial, one in told.items():
         assert events.about(one) == events.about(calms[trial.story].told), str(trial)
-    report = await audit(Sources.named_by(market.city.environment))
-    assert report.clean, report.as_json()["findings"]
+    report = await market.city.audited_at_rest()
+    assert report.clean, list(report.findings)
