@@ -30,7 +30,7 @@ PATIENCE = {
 }
 """Whatever a story has to wait for comes soon."""
 RESTART_SECONDS = 0.05
-REST_SECONDS = 90
+REST_SECONDS = 30
 READY_SECONDS = 120
 """Five services at once, on a machine that does other things, too."""
 
