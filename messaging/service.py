@@ -40,7 +40,7 @@ from messaging.relay import PlainRelay, TransactionalRelay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
 from messaging.tracing import configure_tracing
-from messaging.waiting import Backoff
+from messaging.waiting import Backoff, is_cancelled
 
 log = structlog.get_logger()
 
@@ -212,10 +212,9 @@ class Service:
         except Exception as error:  # noqa: BLE001 - whatever it is, this process is done
             self.fail(error)
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
-            self.fail(error)  # a library's own, which would end this work without a word
+            self.fail(error)  # it would end this work without a word
 
     async def _work(self, stop: asyncio.Event) -> None:
         """Consume, and do what is to be done besides, while the slot is ours."""

@@ -16,6 +16,15 @@ async def happens(event: asyncio.Event, seconds: float | None) -> bool:
     return event.is_set()
 
 
+def is_cancelled() -> bool:
+    """Whether somebody has asked the running task to end.
+
+    A CancelledError without that is a library's own: one of its tasks was cancelled, and not ours.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Backoff:
     """Waits between attempts, each twice as long as the one before, up to a bound."""
 

@@ -1,6 +1,6 @@
 """Where a transactional lane has come to: the last of its committed positions on Kafka."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -61,10 +61,8 @@ async def message_ids(
         ends = await consumer.end_offsets(list(begun_at))
         for place, begin in begun_at.items():
             consumer.seek(place, begin)
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=FETCH_WAIT_MS)).values():
-                for record in records:
-                    found += _message_ids(record, kafka.topic_prefix, transactional_id)
+        async for record in _read(consumer, ends):
+            found += _message_ids(record, kafka.topic_prefix, transactional_id)
         return found
     finally:
         await left(consumer.stop())
@@ -85,12 +83,18 @@ async def _last_of(
 ) -> bytes | None:
     """The value of the last record with this key before `end`, from where the consumer is."""
     found: bytes | None = None
-    while await consumer.position(place) < end:
+    async for record in _read(consumer, {place: end}):
+        if record.key == transactional_id and record.offset < end:
+            found = record.value
+    return found
+
+
+async def _read(consumer: Any, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+    """The records from where the consumer is, until it is past each of these ends."""
+    while any([await consumer.position(place) < end for place, end in ends.items()]):
         for records in (await consumer.getmany(timeout_ms=FETCH_WAIT_MS)).values():
             for record in records:
-                if record.key == transactional_id and record.offset < end:
-                    found = record.value
-    return found
+                yield record
 
 
 async def _end(kafka: KafkaSettings, place: TopicPartition) -> int:

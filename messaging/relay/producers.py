@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from messaging.relay.lead import CLOSE_SECONDS
+from messaging.waiting import is_cancelled
 
 
 async def left(stopping: Awaitable[None]) -> bool:
@@ -22,8 +23,7 @@ async def left(stopping: Awaitable[None]) -> bool:
     except (KafkaError, TimeoutError):
         return False
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if is_cancelled():
             raise
         return False
     return True

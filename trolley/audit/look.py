@@ -20,7 +20,7 @@ from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
 from trolley.audit.subjects import SKU
 from trolley.audit.tables import MOVEMENTS, TELL, VERIFIED
-from trolley.audit.together import together
+from trolley.together import together
 
 Scope = Mapping[Subject, Sequence[str]]
 """The keys that a look is at, of each subject; what has no subject is always looked at."""

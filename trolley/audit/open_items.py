@@ -4,7 +4,7 @@ from trolley.audit.invariant import Source
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AUDIT_UNANSWERED_SENDS
 from trolley.audit.snapshots import Snapshots
-from trolley.audit.together import together
+from trolley.together import together
 
 _SERVICES = (Source.CATALOG, Source.CART, Source.INVENTORY, Source.ORDER, Source.PAYMENT)
 

@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 
 from trolley.audit.invariant import DATABASES, Source
-from trolley.audit.together import together
 from trolley.databases import without_password
 from trolley.runtime.errors import DatabaseUnavailable, RuntimeStartError
 from trolley.services import databases
+from trolley.together import together
 
 
 class DatabaseNotNamed(RuntimeStartError):

@@ -30,8 +30,8 @@ from trolley.audit.report import OpenItem
 from trolley.audit.settings import AuditSettings
 from trolley.audit.snapshots import Horizon, Snapshots
 from trolley.audit.suspicions import Suspicions
-from trolley.audit.together import together
 from trolley.audit.unread import NOTHING_UNREAD, Unread
+from trolley.together import together
 
 SUBJECTS = tuple({one.subject: None for one in INVARIANTS if one.subject is not None})
 

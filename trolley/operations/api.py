@@ -19,7 +19,6 @@ from trolley.operations.views import (
     FindingPage,
     StuckPage,
     finding_view,
-    stuck_view,
 )
 
 MOST_STUCK = 1000
@@ -87,7 +86,7 @@ async def list_stuck(
     """The checkouts of every shop that do not go on, stuck for longest first, with the reason."""
     async with snapshots_of(request.app.state.databases) as snapshots:
         found = await stuck_checkouts(snapshots, limit)
-    return JsonResponse(page([stuck_view(one) for one in found], None))
+    return JsonResponse(page(found, None))
 
 
 @router.get("/checkouts/{checkout_id}", response_model=Story)

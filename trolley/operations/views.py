@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from typing_extensions import TypedDict
 
@@ -54,19 +53,10 @@ class AuditView(TypedDict):
     open_items: list[OpenItemView]
 
 
-class StuckView(TypedDict):
-    """A checkout that does not go on, and why."""
-
-    checkout_id: UUID
-    state: str
-    since: datetime
-    why: str
-
-
 class StuckPage(TypedDict):
     """The checkouts that are stuck for longest."""
 
-    items: list[StuckView]
+    items: list[Stuck]
     next_cursor: str | None
 
 
@@ -81,14 +71,4 @@ def finding_view(one: Known, at: datetime) -> FindingView:
         "age_seconds": one.age_seconds(at),
         "resolved_at": one.resolved_at,
         "evidence": one.evidence,
-    }
-
-
-def stuck_view(one: Stuck) -> StuckView:
-    """A line of the list."""
-    return {
-        "checkout_id": one.checkout_id,
-        "state": one.state,
-        "since": one.since,
-        "why": one.why,
     }

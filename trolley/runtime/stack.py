@@ -7,11 +7,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -28,6 +28,7 @@ from trolley.runtime.postgres import EmbeddedPostgres
 from trolley.runtime.server import EmbeddedServer
 from trolley.services import SERVICES, Service, databases
 from trolley.settings import RuntimeSettings
+from trolley.together import together
 from trolley.topics import apply_topics
 
 SERVICES_PHASE = 0
@@ -385,7 +386,7 @@ class Runtime:
             asyncio.create_task(self._keep_guarded()),
             asyncio.create_task(self._rotate_logs()),
         ]
-        await _together(self._prepare_postgres(), self._prepare_kafka())
+        await together([self._prepare_postgres(), self._prepare_kafka()])
         self._step = "starting the services"
         for instance in self._instances.values():
             self.start_service(instance.service.name, instance.slot)
@@ -697,13 +698,3 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _together(*work: Coroutine[Any, Any, None]) -> None:
-    """Runs all at once; the first error cancels the others, is waited for, and raised as it is."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    except BaseException:
-        await _cancelled(tasks)
-        raise

@@ -6,7 +6,7 @@ from typing import Any
 
 
 async def together(work: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Do all of it. Raises the first error by itself: one that cannot be read ends a look."""
+    """Do all of it. The first error ends the others, is waited for, and raised by itself."""
     try:
         async with asyncio.TaskGroup() as group:
             for one in work:
