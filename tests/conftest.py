@@ -163,6 +163,8 @@ def _start_servers(shared: Path, home: Path, lease: Path) -> Servers:
             stderr=log,
             start_new_session=True,
             cwd=Path(__file__).parents[1],
+            # Nobody kills this broker: on a machine that stands still for seconds it goes on.
+            env={**os.environ, "TROLLEY_KAFKA_SESSION_MS": "9000"},
         )
     deadline = time.monotonic() + SERVERS_START_SECONDS
     while (servers := Servers.read(home)) is None:

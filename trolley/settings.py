@@ -39,6 +39,14 @@ class RuntimeSettings(BaseSettings):
     kafka_download_seconds: float = Field(default=600, gt=0)
     """How long the one download of Kafka may take; 33 s were measured on a slow machine."""
 
+    kafka_session_ms: int = Field(default=1500, ge=1000)
+    """How long the broker may be silent before it leads nothing until it is heard again.
+
+    After a kill it may register again, and open its port, when its old session has expired. It
+    tries after 0.1, 0.3, 0.7, 1.5 and 3.1 s: one of 2 s cost 3.1. A shorter one gains nothing, and
+    on a busy machine heartbeats are late for half of 1 s.
+    """
+
     kafka_stop_seconds: float = Field(default=15, gt=0)
     """How long a clean stop of Kafka may take before it is killed; it loses nothing either way."""
 

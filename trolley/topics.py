@@ -13,6 +13,7 @@ from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     KafkaError,
+    NodeNotReadyError,
     for_code,
 )
 
@@ -24,8 +25,11 @@ from trolley.runtime.errors import KafkaUnavailable
 REQUEST_TIMEOUT_MS = 15_000
 """How long the broker may take over one request of the admin client."""
 
+LED_SECONDS = 15
+"""How long a broker may take until it leads what it is asked for."""
+
 _TOPIC_EXISTS = 36
-_LED_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,41 @@ def kafka_settings(environment: Mapping[str, str]) -> KafkaSettings:
 @asynccontextmanager
 async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client; raises KafkaUnavailable when the broker cannot be used."""
-    admin = AIOKafkaAdminClient(
-        **client_options(settings), client_id="trolley", request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
     try:
-        await admin.start()
-        yield admin
+        admin = await _started_admin(settings)
+        try:
+            yield admin
+        finally:
+            await admin.close()
     except (KafkaError, OSError) as error:
         reason = str(error) or type(error).__name__
         raise KafkaUnavailable(settings.bootstrap_servers, reason) from error
-    finally:
-        await admin.close()
+
+
+async def _started_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    """An admin client that knows a broker to ask.
+
+    A broker that stood still for longer than its session answers, and names none until it is heard
+    again; a client that starts meanwhile can never send anything.
+    """
+    deadline = time.monotonic() + LED_SECONDS
+    while True:
+        admin = AIOKafkaAdminClient(
+            **client_options(settings), client_id="trolley", request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
+        try:
+            await admin.start()
+            await admin.describe_cluster()
+        except NodeNotReadyError:
+            await admin.close()
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:
+            await admin.close()
+            raise
+        else:
+            return admin
 
 
 async def apply_topics(environment: Mapping[str, str]) -> Applied:
@@ -120,7 +148,7 @@ async def _until_led(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) 
 
     A consumer that subscribes before sees no topic, and looks again only minutes later.
     """
-    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + LED_SECONDS
     while True:
         described = await admin.describe_topics(list(partitions))
         led = {
@@ -131,7 +159,7 @@ async def _until_led(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) 
             return
         if time.monotonic() > deadline:
             raise TimeoutError("new topics have no leader yet")
-        await asyncio.sleep(_LED_POLL_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _until_coordinated(admin: AIOKafkaAdminClient) -> None:
@@ -140,14 +168,14 @@ async def _until_coordinated(admin: AIOKafkaAdminClient) -> None:
     A new broker makes its topic of offsets at the first question for a coordinator; consumers that
     ask first wait for seconds.
     """
-    deadline = time.monotonic() + REQUEST_TIMEOUT_MS / 1000
+    deadline = time.monotonic() + LED_SECONDS
     while True:
         try:
             await admin.find_coordinator("trolley")
         except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
             if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(_LED_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         else:
             return
 

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from contracts.topics import CATALOG_ITEMS, ORDER_COMMANDS, TOPICS
+from trolley import topics
 from trolley.runtime.errors import KafkaUnavailable
 from trolley.topics import admin_client, apply_topics, kafka_settings, list_topics
 
@@ -69,6 +71,30 @@ async def test_a_topic_that_was_changed_is_brought_back(
         return await differing() == {}
 
     await wait_until(as_declared, what="every topic is as declared")
+
+
+async def test_a_broker_that_was_silent_for_too_long_is_asked_until_it_leads_again(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class Fenced(AIOKafkaAdminClient):  # type: ignore[misc] # aiokafka has no types
+        """The first ones are told of no broker at all, as for a moment after such a silence."""
+
+        async def start(self) -> None:
+            started.append(self)
+            await super().start()
+            if len(started) < 3:
+                self._client.cluster.brokers = set
+
+    monkeypatch.setattr(topics, "AIOKafkaAdminClient", Fenced)
+
+    assert (await apply_topics(environment)).created
+    assert len(started) == 3
+    monkeypatch.setattr(topics, "LED_SECONDS", 0)
+    started.clear()
+    with pytest.raises(KafkaUnavailable, match="not ready"):
+        await apply_topics(environment)
 
 
 async def test_a_missing_topic_is_listed_as_missing(environment: Mapping[str, str]) -> None:

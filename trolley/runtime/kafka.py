@@ -122,10 +122,7 @@ class EmbeddedKafka(EmbeddedServer):
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # After a kill the broker may register again, and open its port, when its old session
-            # has expired. It tries after 0.1, 0.3, 0.7, 1.5 and 3.1 s: one of 2 s cost 3.1. A
-            # shorter one gains nothing, and on a busy machine heartbeats are late for half of 1 s.
-            "broker.session.timeout.ms": 1500,
+            "broker.session.timeout.ms": self._settings.kafka_session_ms,
             "broker.heartbeat.interval.ms": 400,
             # A controlled shutdown moves partitions to other brokers, and there are none: they lose
             # their leader before the end, and transactions their markers (see docs/facts.md).
