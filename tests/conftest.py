@@ -190,14 +190,17 @@ def _containers(run: str) -> Iterator[Servers]:
 
 @pytest.fixture
 def wait_until() -> Callable[..., Awaitable[None]]:
-    """`await wait_until(condition, seconds=20, what="...")` instead of sleeping."""
+    """`await wait_until(condition, what="...")` instead of sleeping."""
     return _wait_until
 
 
 async def _wait_until(
-    condition: Callable[[], Awaitable[bool]], *, seconds: float = 20, what: str = "the condition"
+    condition: Callable[[], Awaitable[bool]], *, seconds: float = 60, what: str = "the condition"
 ) -> None:
-    """Waits until `condition()` holds; fails the test after `seconds`."""
+    """Waits until `condition()` holds; fails the test after `seconds`.
+
+    The bound ends what hangs: a machine that does other things may take long over anything.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     while not await condition():
         if asyncio.get_running_loop().time() > deadline:

@@ -246,14 +246,14 @@ async def test_a_second_replica_in_the_middle_changes_nothing_about_the_outcome(
                 " (SELECT count(*) FROM outbox) FROM carts"
             ) == [(30, 30, 0)]
 
-        await wait_until(is_done, seconds=40, what="30 carts given back and 30 closed")
+        await wait_until(is_done, what="30 carts given back and 30 closed")
 
         async def all_is_answered() -> bool:
             unlocked = await town.heard(ORDER_REPLIES, CartUnlocked)
             closed = await town.heard(ORDER_REPLIES, CartClosed)
             return (len(unlocked), len(closed)) == (60, 60)
 
-        await wait_until(all_is_answered, seconds=40, what="an answer to each of 120 commands")
+        await wait_until(all_is_answered, what="an answer to each of 120 commands")
     events: dict[UUID, list[int]] = {}
     for each in await town.heard(CART_EVENTS, CartChanged):
         events.setdefault(each.cart_id, []).append(each.event_seq)

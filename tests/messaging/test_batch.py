@@ -85,7 +85,7 @@ async def test_a_sum_beyond_its_column_is_the_fault_of_the_message_that_makes_it
     example: Example, database: Database
 ) -> None:
     good, full = new_id(), new_id()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await settle(
             database,
             CountingHandler(),

@@ -119,7 +119,7 @@ async def test_a_transaction_without_its_end_is_ended_by_who_takes_over(
     async with unverified(example.kafka), relaying(relay_of(example)):
         for _ in range(3):
             await writer.write(["SKU-1", "SKU-2", "SKU-3"])
-            await wait_until(example.idle, seconds=40, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
     await assert_all_is_there_once(example, writer)
 
 
@@ -139,7 +139,7 @@ async def test_a_batch_is_kept_until_its_readers_have_got_past(
             assert not await example.idle()
         monkeypatch.undo()
         async with relaying(relay_of(example)):
-            await wait_until(example.idle, seconds=40, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
     await assert_all_is_there_once(example, writer)
 
 
@@ -154,8 +154,8 @@ async def test_a_position_without_its_end_is_ended_before_anothers_take_over_nee
     forgetful("position")
     async with unverified(example.kafka), relaying(relay_of(example)):
         await writer.write(["SKU-1", "SKU-2"])
-        await wait_until(example.idle, seconds=40, what="an empty outbox")
-        async with asyncio.timeout(20):
+        await wait_until(example.idle, what="an empty outbox")
+        async with asyncio.timeout(60):
             await last_position(example.kafka, f"{example.kafka.topic_prefix}other.events")
     await assert_all_is_there_once(example, writer)
 

@@ -40,7 +40,7 @@ async def taken_over(example: Example, wait_until: WaitUntil) -> AsyncIterator[N
             return bool(await example.query(CUT_WHOEVER_IS_WAITED_FOR))
 
         await wait_until(cut)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await waiting
         yield
     finally:
@@ -63,7 +63,7 @@ async def test_a_slot_is_one_process_until_that_is_gone(
     assert await other.take(stop)
     assert not taking.done()
     await first.release()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await taking
     await asyncio.gather(second.release(), other.release())
 
@@ -100,7 +100,7 @@ async def test_a_slot_that_another_process_took_is_lost(
     assert await held.take(stop)
     async with taken_over(example, wait_until):
         with pytest.raises(SlotLost):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await held.hold(stop)
     await held.release()
 

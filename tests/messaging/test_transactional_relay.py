@@ -181,10 +181,10 @@ async def test_a_frozen_relay_that_wakes_up_after_its_successor_doubles_nothing(
         )
         await writer.write(["SKU-1", "SKU-2"])
         async with relaying(relay_of(example)):
-            await wait_until(example.idle, seconds=30, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
             process.resume()
             await writer.write(["SKU-1", "SKU-2"])
-            await wait_until(example.idle, seconds=30, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
     finally:
         frozen.kill()
     await writer.write(["SKU-1", "SKU-2"])
@@ -229,7 +229,7 @@ async def test_an_unknown_outcome_of_the_commit_is_settled_by_the_position(
     async with relaying(relay_of(example)):
         for _ in range(6):
             await writer.write(["SKU-1", "SKU-2"])
-            await wait_until(example.idle, seconds=30, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
     await assert_all_is_there_once(example, writer)
 
 
@@ -275,7 +275,7 @@ async def test_a_position_behind_anothers_open_transaction_is_waited_for(
                     await knows.wait()
             await writer.write(["SKU-1", "SKU-2"])
             await other.commit_transaction()
-            await wait_until(example.idle, seconds=30, what="an empty outbox")
+            await wait_until(example.idle, what="an empty outbox")
     finally:
         listen(None)
         await other.stop()
@@ -315,7 +315,7 @@ async def test_a_partition_that_cannot_be_written_holds_up_no_other_for_long(
             async def only_that_is_left() -> bool:
                 return len(await example.query("SELECT 1 FROM outbox")) == 1
 
-            await wait_until(only_that_is_left, seconds=30, what=f"the others, {left}")
+            await wait_until(only_that_is_left, what=f"the others, {left}")
     await assert_all_is_there_once(example, writer)
 
 

@@ -104,7 +104,7 @@ async def test_a_bug_is_fixed_and_its_orders_are_finished_by_a_replay(
         assert status["state"] == "reserving"
     cancelled, *kept = broken
     await cancelled[0].cancel(cancelled[1])
-    await wait_until(lambda: _open_are(town, {"dead": BROKEN + 1, "parked": 1}), seconds=30)
+    await wait_until(lambda: _open_are(town, {"dead": BROKEN + 1, "parked": 1}))
     await asyncio.sleep(RESENT_AFTER_SECONDS + 2)
     letters = await listed(town)
     assert [one["status"] for one in letters].count("dead") == BROKEN + 1
@@ -164,7 +164,7 @@ async def test_a_replayed_charge_of_a_cancelled_order_takes_no_money(
         status = await shopper.follow(checkout, is_blocked)
         assert status["state"] == "paying"
     await cancelled[0].cancel(cancelled[1])
-    await wait_until(lambda: _open_are(town, {"dead": 2, "parked": 1}), seconds=30)
+    await wait_until(lambda: _open_are(town, {"dead": 2, "parked": 1}))
 
     await payment.deploy(bug=None)
     code, printed = await trolley(

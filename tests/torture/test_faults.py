@@ -179,7 +179,7 @@ class Market:
                 return self.city.board.fired() > 0 and await is_as(self.city, told, calm.state)
 
             try:
-                await self.wait_until(as_without, seconds=20, what="the same state")
+                await self.wait_until(as_without, what="the same state")
             except BaseException:
                 assert self.city.board.fired(), "it never happened"
                 assert await snapshot(self.city, told) == calm.state
@@ -308,7 +308,4 @@ async def test_any_fault_at_any_point_leaves_the_same_state_and_the_same_events(
     for trial, one in told.items():
         assert events.about(one) == events.about(calms[trial.story].told), str(trial)
     report = await market.city.audited_at_rest()
-    if not report.clean and not torture:
-        # Some samples leave one behind; which, and whether of the story or of the auditor, is open.
-        pytest.xfail(str(list(report.findings)))
     assert report.clean, list(report.findings)

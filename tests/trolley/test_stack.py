@@ -301,7 +301,7 @@ async def test_nothing_is_lost_and_nothing_left_when_the_supervisor_is_killed(
     async def nothing_runs() -> bool:
         return all(birth(pid) is None for pid in supervisor.pids.values())
 
-    await wait_until(nothing_runs, seconds=40, what="every process is gone")
+    await wait_until(nothing_runs, what="every process is gone")
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await connection.fetchval("SELECT 1")
     connection.terminate()
