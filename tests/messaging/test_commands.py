@@ -29,6 +29,8 @@ from tests.conftest import Infrastructure
 pytestmark = pytest.mark.integration
 KEY = SecretStr("k" * 32)
 router = APIRouter(route_class=CommandRoute)
+UNDER_WAY, MAY_END = asyncio.Event(), asyncio.Event()
+"""Of a slow deposit."""
 
 
 class Deposit(RequestBody):
@@ -42,8 +44,9 @@ async def deposit(name: str, body: Deposit, connection: CommandConnection) -> Js
         sql("INSERT INTO deposits VALUES (:name, :amount)"),
         {"name": name, "amount": body.amount},
     )
-    if body.note == "slowly":
-        await connection.execute(sql("SELECT pg_sleep(0.5)"))
+    if body.note == "slow":
+        UNDER_WAY.set()
+        await MAY_END.wait()
     if body.note == "overflow":
         await connection.execute(sql("UPDATE deposits SET amount = amount + 2147483647"))
     if body.note == "fail":
@@ -155,12 +158,12 @@ async def test_twins_at_once_take_effect_once(client: httpx.AsyncClient) -> None
 async def test_a_twin_that_waits_too_long_is_told_to_come_back(
     client: httpx.AsyncClient,
 ) -> None:
-    first, second = await asyncio.gather(
-        put(client, "key-00001", amount=5, note="slowly"),
-        put(client, "key-00001", amount=5, note="slowly"),
-    )
-    assert sorted((first.status_code, second.status_code)) == [201, 409]
-    waited = first if first.status_code == 409 else second
+    slow = asyncio.create_task(put(client, "key-00001", amount=5, note="slow"))
+    await UNDER_WAY.wait()
+    waited = await put(client, "key-00001", amount=5, note="slow")
+    MAY_END.set()
+    assert (await slow).status_code == 201
+    assert waited.status_code == 409
     assert waited.headers["retry-after"] == "1"
     assert waited.json()["type"] == TYPE_BASE + "request-in-progress"
     assert await balance_of(client) == 5
