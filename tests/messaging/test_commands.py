@@ -85,7 +85,7 @@ async def client(infrastructure: Infrastructure) -> AsyncIterator[httpx.AsyncCli
         settings: dict[str, Any] = {
             "database_url": url,
             "signing_key": KEY,
-            "http": HttpSettings(body_bytes=2000, idempotency_wait_seconds=0.2),
+            "http": HttpSettings(body_bytes=2000, idempotency_wait_seconds=2),
         }
         service = Service("example", ServiceSettings(**settings), title="Example", routers=[router])
         transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)

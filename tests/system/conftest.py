@@ -24,7 +24,7 @@ BUGGY = {
 """Services that can be released with a bug; they have none as a rule."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """A running stack; the last test's faults are over when the next one gets it."""
     directory = tmp_path_factory.mktemp("town")

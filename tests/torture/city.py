@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import asyncpg
@@ -157,7 +158,7 @@ async def city(infrastructure: Infrastructure, directory: Path) -> AsyncIterator
     ports = PortReservations(settings.first_port, settings.last_port)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": infrastructure.kafka,
-        "KAFKA_TOPIC_PREFIX": f"{infrastructure.prefix}torture.",
+        "KAFKA_TOPIC_PREFIX": f"{infrastructure.prefix}torture{uuid4().hex[:8]}.",
         "TROLLEY_SIGNING_KEY": SIGNING_KEY,
         "TROLLEY_ENV_FILE": str(directory / "none"),
         **PATIENCE,
