@@ -19,6 +19,10 @@ _VARIABLE_PARTS = re.compile(
 _OF_THE_DATA = ("21", "22", "23", "54")
 """SQLSTATE classes that the data at hand can cause: cardinality, data, constraint, limits."""
 
+_NO_BROKER = "Did we not perform bootstrap?"
+"""What a client of aiokafka says that starts while Kafka answers and names no broker: one that was
+frozen for longer than its session is not heard yet."""
+
 
 def heals_with_time(error: BaseException) -> bool:
     """Whether to wait and try the same again rather than blame a message.
@@ -28,6 +32,8 @@ def heals_with_time(error: BaseException) -> bool:
     """
     if isinstance(error, asyncpg.PostgresError):
         return not (error.sqlstate or "").startswith(_OF_THE_DATA)
+    if isinstance(error, AssertionError):
+        return str(error) == _NO_BROKER
     # Lost connections and timeouts are an OSError too.
     return isinstance(
         error, (asyncpg.InterfaceError, asyncpg.InternalClientError, KafkaError, OSError)

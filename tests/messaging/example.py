@@ -266,7 +266,8 @@ async def relaying(relay: Relay) -> AsyncIterator[asyncio.Task[None]]:
         stop.set()
         relay.wake()
         await asyncio.wait([task], timeout=10)
-        task.cancel()
+        if not task.cancel() and not task.cancelled():
+            task.result()  # raises what ended it
 
 
 def addressed(message: ReserveStock, message_id: UUID | None = None) -> Outgoing:

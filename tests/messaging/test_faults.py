@@ -22,6 +22,7 @@ HEALING = [
     ConnectionRefusedError("x"),
     TimeoutError(),
     NoFreeConnection(),
+    AssertionError("Did we not perform bootstrap?"),
 ]
 BLAMED = [
     asyncpg.UniqueViolationError("x"),
@@ -30,6 +31,7 @@ BLAMED = [
     asyncpg.DataError("invalid input for query argument $1"),
     RuntimeError("a bug"),
     KeyError("a bug"),
+    AssertionError("a bug"),
 ]
 
 

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.transaction_manager import TransactionState
 
 import messaging.relay.transactional
@@ -157,6 +158,30 @@ async def test_a_position_without_its_end_is_ended_before_anothers_take_over_nee
         await wait_until(example.idle, what="an empty outbox")
         async with asyncio.timeout(60):
             await last_position(example.kafka, f"{example.kafka.topic_prefix}other.events")
+    await assert_all_is_there_once(example, writer)
+
+
+async def test_a_broker_that_was_silent_for_too_long_ends_no_lane(
+    example: Example, writer: Writer, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstraps = 0
+    bootstrap = AIOKafkaClient.bootstrap
+
+    async def fenced(self: Any) -> None:
+        """The first clients are told of no broker for a moment, as after such a silence."""
+        nonlocal bootstraps
+        await bootstrap(self)
+        if self._client_id.endswith("-relay"):
+            bootstraps += 1
+            if bootstraps < 3:
+                self.cluster.brokers = set
+                asyncio.get_running_loop().call_later(0.1, self.cluster.__dict__.pop, "brokers")
+
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", fenced)
+    await writer.write(["SKU-1", "SKU-2"])
+    async with relaying(relay_of(example)):
+        await wait_until(example.idle, what="an empty outbox")
+    assert bootstraps >= 3
     await assert_all_is_there_once(example, writer)
 
 

@@ -10,7 +10,7 @@ that, and the transaction's number keeps the rows of the overlap from being look
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -143,7 +143,10 @@ class Watch:
         At most half of them are suspected and a quarter known: what was looked at goes to the end
         of either line, and what changed has its turn however many there are of these.
         """
-        await self._published.read_to_end()
+        await together((self._published.read_to_end(), self._note_changes(snapshots)))
+        for subject in SUBJECTS:
+            self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
+        self._published.forget_news()
         most = self._settings.audit_look_keys
         due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         for subject, keys in scope_of(self._suspicions).items():
@@ -152,18 +155,13 @@ class Watch:
             invariant = self._invariants.get(known.invariant)
             if invariant is not None and invariant.subject and known.subject_key:
                 due[invariant.subject][known.subject_key] = None
-        changed = await self._changed(snapshots)
-        for subject in SUBJECTS:
-            self._due[subject].update(dict.fromkeys(changed.get(subject, ())))
-            self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
-            due[subject].update(self._due[subject])
-        self._published.forget_news()
+        for subject, keys_due in self._due.items():
+            due[subject].update(keys_due)
         return {subject: tuple(keys)[:most] for subject, keys in due.items()}
 
-    async def _changed(self, snapshots: Snapshots) -> Mapping[Subject, Iterable[str]]:
-        """Keys of which a database has rows that the look before may not have seen."""
+    async def _note_changes(self, snapshots: Snapshots) -> None:
+        """Keys are due of which a database has rows that the look before may not have seen."""
         overlap = timedelta(seconds=self._settings.audit_overlap_seconds)
-        changed: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         moved: dict[str, int] = {}
 
         async def ask(source: Source, asked: Iterable[tuple[Subject, str]]) -> None:
@@ -172,7 +170,7 @@ class Watch:
                 for key, *first in await snapshots.fetch(
                     source, sql, since.moment - overlap, since.transaction
                 ):
-                    changed[subject][key] = None
+                    self._due[subject][key] = None
                     moved.update((key, number) for number in first)
 
         asked: defaultdict[Source, list[tuple[Subject, str]]] = defaultdict(list)
@@ -182,4 +180,3 @@ class Watch:
         await together(ask(source, statements) for source, statements in asked.items())
         if moved:
             await checkpoints.void(self._engine, moved)
-        return changed
