@@ -24,7 +24,7 @@ WAITING: dict[str, dict[str, bool]] = {
 
 async def readiness(town: Town, service: str) -> tuple[int, Any]:
     """Status and body of `/health/ready`."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(f"{town.runtime.url(service)}/health/ready")
     return answer.status_code, answer.json()
 

@@ -46,7 +46,7 @@ def stack(home: Path, *, replicas: int = 2, **environment: str) -> Runtime:
 
 
 async def asked(url: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer: dict[str, Any] = (await client.get(url)).json()
         return answer
 

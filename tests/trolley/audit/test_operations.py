@@ -73,7 +73,9 @@ async def operations(
         cwd=Path(__file__).parents[3],
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        # Its looks take turns with the answers: on a busy machine one may wait for seconds.
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
 
             async def looked() -> bool:
                 try:
