@@ -159,7 +159,8 @@ async def test_a_twin_that_waits_too_long_is_told_to_come_back(
     client: httpx.AsyncClient,
 ) -> None:
     slow = asyncio.create_task(put(client, "key-00001", amount=5, note="slow"))
-    await UNDER_WAY.wait()
+    async with asyncio.timeout(60):
+        await UNDER_WAY.wait()
     waited = await put(client, "key-00001", amount=5, note="slow")
     MAY_END.set()
     assert (await slow).status_code == 201

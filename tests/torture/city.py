@@ -10,11 +10,12 @@ from uuid import uuid4
 
 import aiohttp
 import asyncpg
+import pytest
 
 from tests.conftest import Infrastructure
 from tests.torture import service_process
 from tests.torture.injection import OBSERVER, Board
-from trolley.audit import AuditReport, Sources, audit
+from trolley.audit import Sources, audit
 from trolley.client import Answer, Client, Refused
 from trolley.migrations import migrate
 from trolley.runtime.ports import PortReservations
@@ -96,13 +97,12 @@ class City:
             )
         return list(await self._watching[database].fetch(statement, *arguments))
 
-    async def audited_at_rest(self) -> AuditReport:
-        """The audit once nothing is wrong; the last one if that takes too long."""
+    async def audit(self) -> None:
+        """Nothing is wrong, at the latest when all lanes have come to rest."""
         deadline = asyncio.get_running_loop().time() + REST_SECONDS
-        while True:
-            report = await audit(Sources.named_by(self.environment))
-            if report.clean or asyncio.get_running_loop().time() > deadline:
-                return report
+        while not (report := await audit(Sources.named_by(self.environment))).clean:
+            if asyncio.get_running_loop().time() > deadline:
+                pytest.fail("\n".join(map(str, report.findings)))
             await asyncio.sleep(1)
 
     def _port(self, service: Service) -> str:
