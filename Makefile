@@ -24,7 +24,7 @@ demo: env ## real orders through the whole of it, checked to the penny (ARGS="--
 test: env ## the whole suite on real Kafka and PostgreSQL (ARGS="tests/trolley -k ports")
 	@$(python) -m pytest $(ARGS)
 
-torture: env ## every fault at every point between two effects (an hour; the suite samples)
+torture: env ## every fault at every point between two effects: hours (ARGS="--part 1/10")
 	@$(python) -m pytest --torture tests/torture tests/messaging/test_transactional_relay.py $(ARGS)
 
 up: env ## start everything and watch it; Ctrl-C stops it (ARGS="--detach")

@@ -33,8 +33,11 @@ SERVERS_START_SECONDS = 180
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--torture` and `--fault`: which faults to try, where the suite tries a sample."""
+    """Which faults to try, where the suite tries a sample."""
     parser.addoption("--torture", action="store_true", help="all faults instead of a sample")
+    parser.addoption(
+        "--part", default="1/1", help="only one part of all faults: 3/10 is the third of ten"
+    )
     parser.addoption("--fault", help="only the faults whose description contains this text")
 
 
