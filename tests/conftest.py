@@ -154,8 +154,7 @@ def _embedded(run: str) -> Iterator[Servers]:
 
 def _start_servers(shared: Path, home: Path, lease: Path) -> Servers:
     home.mkdir(mode=0o711, exist_ok=True)
-    output = shared / "servers.log"
-    with output.open("wb") as log:
+    with (shared / "servers.log").open("w+b") as log:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "trolley.runtime.servers"),
@@ -169,15 +168,16 @@ def _start_servers(shared: Path, home: Path, lease: Path) -> Servers:
             # Nobody kills this broker: on a machine that stands still for seconds it goes on.
             env={**os.environ, "TROLLEY_KAFKA_SESSION_MS": "9000"},
         )
-    deadline = time.monotonic() + SERVERS_START_SECONDS
-    while (servers := Servers.read(home)) is None:
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            said = output.read_text()
-            shutil.rmtree(shared, ignore_errors=True)
-            pytest.exit(f"Kafka and PostgreSQL for the tests did not start: {said}", 1)
-        time.sleep(0.05)
+        deadline = time.monotonic() + SERVERS_START_SECONDS
+        while (servers := Servers.read(home)) is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                process.wait()
+                log.seek(0)  # by now the file may have no name any more
+                said = log.read().decode(errors="replace")
+                shutil.rmtree(shared, ignore_errors=True)
+                pytest.exit(f"Kafka and PostgreSQL for the tests did not start: {said}", 1)
+            time.sleep(0.05)
     # It ends by itself after the last worker; nobody is to wait for it here.
     process.returncode = 0
     return servers
