@@ -1,0 +1,68 @@
+"""Events: what happened, as it is listed and as endpoints are told.
+
+Source: Stripe API reference, "Events" and "Webhook Endpoints".
+"""
+
+from fnmatch import fnmatchcase
+
+from stripe_sandbox.database import Object, Transaction
+from stripe_sandbox.lists import list_of
+from stripe_sandbox.operations import LISTED, Ids, Params, heeding
+from stripe_sandbox.settings import API_VERSION
+
+
+def announce(
+    transaction: Transaction, kind: str, about: Object, previous: Object | None = None
+) -> None:
+    """Record that something happened to an object; every endpoint that wants to know is told.
+
+    `previous` are the values that an update has replaced.
+    """
+    data: Object = {"object": about}
+    if previous is not None:
+        data["previous_attributes"] = previous
+    cause = transaction.cause
+    endpoints = [
+        endpoint["id"]
+        for endpoint in transaction.all_of("webhook_endpoint")
+        if endpoint["status"] == "enabled" and wants(endpoint, kind)
+    ]
+    event = {
+        "id": transaction.new_id("evt"),
+        "object": "event",
+        "api_version": API_VERSION,
+        "created": transaction.now,
+        "data": data,
+        "livemode": False,
+        "pending_webhooks": len(endpoints),
+        "request": {
+            "id": cause.request_id if cause else None,
+            "idempotency_key": cause.idempotency_key if cause else None,
+        },
+        "type": kind,
+    }
+    transaction.save(event)
+    for endpoint in endpoints:
+        transaction.sql(
+            "INSERT INTO deliveries (event, endpoint, due) VALUES (?, ?, 0)",
+            (event["id"], endpoint),
+        )
+
+
+def wants(endpoint: Object, kind: str) -> bool:
+    """Whether an endpoint is to be told of events of this type."""
+    return any(fnmatchcase(kind, pattern) for pattern in endpoint["enabled_events"])
+
+
+def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return list_of(transaction, "event", params, "/v1/events")
+
+
+def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return transaction.get("event", ids["id"])
+
+
+OPERATIONS = {
+    "GET /v1/events": heeding(_list, *LISTED, "type"),
+    "GET /v1/events/{id}": heeding(_retrieve),
+}

@@ -1,0 +1,331 @@
+"""Payment intents: from the wish for money to the money, by however many charges it takes.
+
+    requires_payment_method -> requires_confirmation -> requires_action -> processing
+        -> requires_capture -> succeeded, and from nearly everywhere canceled
+
+A declined charge leads back to requires_payment_method; another method, or the same, may try again.
+
+Source: Stripe guides "How PaymentIntents work", "Place a hold on a payment method" and
+"Authenticate with 3D Secure"; API reference, "Payment Intents".
+"""
+
+from stripe_sandbox.currencies import AmountRefused, check_amount, check_currency
+from stripe_sandbox.database import Object, Transaction
+from stripe_sandbox.errors import InvalidRequest, NotSimulated, UnexpectedState
+from stripe_sandbox.lists import list_of
+from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
+from stripe_sandbox.resources import charges
+from stripe_sandbox.resources.attempts import Confirmation, attempted, cancelled, succeeded
+from stripe_sandbox.resources.events import announce
+from stripe_sandbox.resources.payment_methods import usable
+from stripe_sandbox.search import search
+
+TYPES = ("card", "us_bank_account", "sepa_debit", "link")
+"""Payment method types of the sandbox."""
+
+_PLAIN = (
+    "description",
+    "receipt_email",
+    "shipping",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+)
+_OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
+_CANCELLABLE = (*_OPEN, "requires_capture", "processing")
+
+
+def new_intent(transaction: Transaction, params: Params) -> Object:
+    """A new intent, saved and announced, not confirmed. Raises ApiError."""
+    amount, currency = _checked_amount(params["amount"], params["currency"])
+    name = transaction.new_id("pi")
+    automatic = _automatic(params)
+    customer = params.get("customer")
+    if customer is not None:
+        _named(transaction, "customer", customer)
+    intent: Object = {
+        "id": name,
+        "object": "payment_intent",
+        "allowed_payment_method_types": None,
+        "amount": amount,
+        "amount_capturable": 0,
+        "amount_details": {"tip": {}},
+        "amount_received": 0,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": automatic,
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": params.get("capture_method", "automatic_async"),
+        "client_secret": f"{name}_secret_{transaction.new_id('x')[2:]}",
+        "confirmation_method": params.get("confirmation_method", "automatic"),
+        "created": transaction.now,
+        "currency": currency,
+        "customer": customer,
+        "customer_account": None,
+        "excluded_payment_method_types": None,
+        "last_payment_error": None,
+        "latest_charge": None,
+        "livemode": False,
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_configuration_details": None,
+        "payment_method_options": params.get("payment_method_options", {}),
+        "payment_method_types": _types(params, automatic),
+        "processing": None,
+        "review": None,
+        "setup_future_usage": params.get("setup_future_usage"),
+        "status": "requires_payment_method",
+        "transfer_data": None,
+        **{field: params.get(field) for field in _PLAIN},
+    }
+    _choose(transaction, intent, params)
+    transaction.save(intent)
+    announce(transaction, "payment_intent.created", intent)
+    return intent
+
+
+def _checked_amount(amount: int, currency: str) -> tuple[int, str]:
+    try:
+        checked = check_currency(currency)
+        check_amount(amount, checked)
+    except AmountRefused as refused:
+        raise InvalidRequest(str(refused), code=refused.code, param=refused.param) from None
+    return amount, checked
+
+
+def _named(transaction: Transaction, kind: str, name: str) -> Object:
+    """An object that a parameter names: what is missing there is a wrong parameter."""
+    found = transaction.find(name)
+    if found is None or found["object"] != kind:
+        raise InvalidRequest(f"No such {kind}: {name!r}", code="resource_missing", param=kind)
+    return found
+
+
+def _automatic(params: Params) -> Object | None:
+    """Whether the method may be any that the account has, which is so unless types are named."""
+    given: Object | None = params.get("automatic_payment_methods")
+    if given is None and "payment_method_types" not in params:
+        given = {"enabled": True}
+    if given is None:
+        return None
+    return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": given["enabled"]}
+
+
+def _types(params: Params, automatic: Object | None) -> list[str]:
+    named: list[str] | None = params.get("payment_method_types")
+    if named is None:
+        return ["card", "link"] if automatic and automatic["enabled"] else ["card"]
+    unknown = set(named) - set(TYPES)
+    if unknown:
+        raise NotSimulated(f"payment_method_types: {', '.join(sorted(unknown))}")
+    return named
+
+
+def _choose(transaction: Transaction, intent: Object, params: Params) -> None:
+    """Take over the payment method that a request names."""
+    if params.get("payment_method") is None:
+        return
+    method = usable(transaction, params["payment_method"], intent["customer"])
+    intent["payment_method"] = method["id"]
+    if intent["status"] == "requires_payment_method":
+        intent["status"] = "requires_confirmation"
+
+
+def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    if "off_session" in params and not params.get("confirm"):
+        raise InvalidRequest("off_session goes with confirm=true", param="off_session")
+    if "return_url" in params and not params.get("confirm"):
+        raise InvalidRequest("return_url goes with confirm=true", param="return_url")
+    intent = new_intent(transaction, params)
+    if params.get("confirm"):
+        return confirm(transaction, intent, _confirmation(params))
+    return intent
+
+
+def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = _retrieve(transaction, ids, {})
+    rest = params.keys() - {"metadata", "description", "receipt_email", "shipping", "expand"}
+    if intent["status"] not in _OPEN and rest:
+        raise _unexpected(intent, "be updated", _OPEN)
+    amount = params.get("amount", intent["amount"])
+    currency = params.get("currency", intent["currency"])
+    intent["amount"], intent["currency"] = _checked_amount(amount, currency)
+    if params.get("customer") is not None:
+        intent["customer"] = _named(transaction, "customer", params["customer"])["id"]
+    for field in (*_PLAIN, "setup_future_usage", "capture_method"):
+        if field in params:
+            intent[field] = params[field]
+    if "metadata" in params:
+        intent["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
+    _choose(transaction, intent, params)
+    transaction.save(intent)
+    return intent
+
+
+def _confirmation(params: Params) -> Confirmation:
+    return Confirmation(
+        return_url=params.get("return_url"),
+        off_session=bool(params.get("off_session")),
+        error_on_requires_action=bool(params.get("error_on_requires_action")),
+    )
+
+
+def _confirm(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = _retrieve(transaction, ids, {})
+    if transaction.private(intent["id"]).get("session"):
+        raise UnexpectedState(
+            "A payment intent of a Checkout Session is confirmed on that session's page",
+            code="payment_intent_unexpected_state",
+            payment_intent=intent,
+        )
+    for field in ("receipt_email", "shipping", "setup_future_usage", "capture_method"):
+        if field in params:
+            intent[field] = params[field]
+    if "payment_method_options" in params:
+        intent["payment_method_options"] = params["payment_method_options"]
+    if intent["status"] in _OPEN:
+        _choose(transaction, intent, params)
+    return confirm(transaction, intent, _confirmation(params))
+
+
+def confirm(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
+    """Try to get the money. Raises CardError, whose effects stay, and other ApiErrors."""
+    if intent["status"] not in _OPEN:
+        raise _unexpected(intent, "be confirmed", _OPEN)
+    if intent["payment_method"] is None:
+        raise UnexpectedState(
+            "A payment intent without a payment method cannot be confirmed",
+            code="payment_intent_unexpected_state",
+            payment_intent=intent,
+        )
+    automatic = intent["automatic_payment_methods"]
+    may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
+    if may_redirect and how.return_url is None and not how.hosted:
+        raise InvalidRequest(
+            "A payment that may lead the shopper elsewhere needs a return_url;"
+            " or set automatic_payment_methods[allow_redirects]=never",
+            param="return_url",
+        )
+    return attempted(transaction, intent, how)
+
+
+def _capture(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = _retrieve(transaction, ids, {})
+    if intent["status"] != "requires_capture":
+        raise _unexpected(intent, "be captured", ("requires_capture",))
+    amount = params.get("amount_to_capture", intent["amount_capturable"])
+    if not 1 <= amount <= intent["amount_capturable"]:
+        raise InvalidRequest(
+            f"Between 1 and {intent['amount_capturable']} can be captured, not {amount}",
+            code="amount_too_large" if amount > 0 else "parameter_invalid_integer",
+            param="amount_to_capture",
+        )
+    if "metadata" in params:
+        intent["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
+    charge = transaction.get("charge", intent["latest_charge"])
+    charges.take(transaction, charge, amount, booked_later=False)
+    succeeded(transaction, intent, amount)
+    announce(transaction, "charge.captured", charge)
+    announce(transaction, "payment_intent.succeeded", intent)
+    return intent
+
+
+def _cancel(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = _retrieve(transaction, ids, {})
+    if transaction.private(intent["id"]).get("session"):
+        raise UnexpectedState(
+            "A payment intent of a Checkout Session is not cancelled; its session is expired",
+            code="payment_intent_unexpected_state",
+            payment_intent=intent,
+        )
+    return cancel(transaction, intent, params.get("cancellation_reason"))
+
+
+def cancel(transaction: Transaction, intent: Object, reason: str | None) -> Object:
+    """No money comes of it any more; what was held is let go. Raises UnexpectedState."""
+    if intent["status"] not in _CANCELLABLE:
+        raise _unexpected(intent, "be cancelled", _CANCELLABLE)
+    if intent["status"] == "requires_capture":
+        charge = transaction.get("charge", intent["latest_charge"])
+        charges.let_go(transaction, charge)
+        announce(transaction, "charge.refunded", charge)
+    return cancelled(transaction, intent, reason)
+
+
+def _unexpected(intent: Object, done: str, states: tuple[str, ...]) -> UnexpectedState:
+    return UnexpectedState(
+        f"A payment intent that is {intent['status']} cannot {done};"
+        f" only one can that is {' or '.join(states)}",
+        code="payment_intent_unexpected_state",
+        payment_intent=intent,
+    )
+
+
+def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = transaction.get("payment_intent", ids["intent"], "intent")
+    secret = params.get("client_secret")
+    if secret is not None and secret != intent["client_secret"]:
+        raise InvalidRequest(
+            "The client_secret is not that of this payment intent", param="client_secret"
+        )
+    return intent
+
+
+def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return list_of(transaction, "payment_intent", params, "/v1/payment_intents")
+
+
+def _search(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return search(transaction, "payment_intent", params, "/v1/payment_intents/search")
+
+
+_ASKED_OF_CARDS = tuple(
+    f"payment_method_options.card.{name}" for name in ("request_three_d_secure", "capture_method")
+)
+_CONFIRMED = (
+    "return_url",
+    "off_session",
+    "error_on_requires_action",
+    "payment_method",
+    "receipt_email",
+    "setup_future_usage",
+    "shipping",
+    "capture_method",
+    *_ASKED_OF_CARDS,
+)
+
+OPERATIONS = {
+    "POST /v1/payment_intents": heeding(
+        _create,
+        *_PLAIN,
+        *_CONFIRMED,
+        "amount",
+        "currency",
+        "automatic_payment_methods",
+        "confirm",
+        "confirmation_method",
+        "customer",
+        "metadata",
+        "payment_method_types",
+    ),
+    "GET /v1/payment_intents": heeding(_list, *LISTED, "customer"),
+    "GET /v1/payment_intents/search": heeding(_search, "query", "limit", "page"),
+    "GET /v1/payment_intents/{intent}": heeding(_retrieve, "client_secret"),
+    "POST /v1/payment_intents/{intent}": heeding(
+        _update,
+        *_PLAIN,
+        "amount",
+        "currency",
+        "customer",
+        "metadata",
+        "payment_method",
+        "setup_future_usage",
+        "capture_method",
+    ),
+    "POST /v1/payment_intents/{intent}/confirm": heeding(_confirm, *_CONFIRMED),
+    "POST /v1/payment_intents/{intent}/capture": heeding(_capture, "amount_to_capture", "metadata"),
+    "POST /v1/payment_intents/{intent}/cancel": heeding(_cancel, "cancellation_reason"),
+}

@@ -1,0 +1,88 @@
+"""Where events are told.
+
+Source: Stripe API reference, "Webhook Endpoints".
+"""
+
+from urllib.parse import urlsplit
+
+from stripe_sandbox.database import Object, Transaction
+from stripe_sandbox.errors import InvalidRequest
+from stripe_sandbox.lists import list_of
+from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
+from stripe_sandbox.settings import API_VERSION
+
+
+def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    version = params.get("api_version")
+    if version not in (None, API_VERSION):
+        raise InvalidRequest(f"The sandbox speaks {API_VERSION} only", param="api_version")
+    endpoint = {
+        "id": transaction.new_id("we"),
+        "object": "webhook_endpoint",
+        "api_version": version,
+        "application": None,
+        "created": transaction.now,
+        "description": params.get("description"),
+        "enabled_events": params["enabled_events"],
+        "livemode": False,
+        "metadata": merged_metadata(None, params.get("metadata", {})),
+        "status": "enabled",
+        "url": _checked_url(params["url"]),
+    }
+    transaction.save(endpoint)
+    secret = transaction.new_id("whsec", 32)
+    transaction.keep_private(endpoint["id"], {"secret": secret})
+    # It is told once, here, and never again.
+    return endpoint | {"secret": secret}
+
+
+def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    endpoint = transaction.get("webhook_endpoint", ids["webhook_endpoint"])
+    if "url" in params:
+        endpoint["url"] = _checked_url(params["url"])
+    if "disabled" in params:
+        endpoint["status"] = "disabled" if params["disabled"] else "enabled"
+    for name in ("enabled_events", "description"):
+        if name in params:
+            endpoint[name] = params[name]
+    if "metadata" in params:
+        endpoint["metadata"] = merged_metadata(endpoint["metadata"], params["metadata"])
+    transaction.save(endpoint)
+    return endpoint
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequest(f"Not a URL: {url}", code="url_invalid", param="url")
+    return url
+
+
+def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return transaction.get("webhook_endpoint", ids["webhook_endpoint"])
+
+
+def _delete(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    endpoint = transaction.get("webhook_endpoint", ids["webhook_endpoint"])
+    transaction.delete(endpoint["id"])
+    transaction.sql(
+        "DELETE FROM deliveries WHERE endpoint = ? AND state = 'pending'", (endpoint["id"],)
+    )
+    return {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
+
+
+def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    return list_of(transaction, "webhook_endpoint", params, "/v1/webhook_endpoints")
+
+
+OPERATIONS = {
+    "POST /v1/webhook_endpoints": heeding(
+        _create, "url", "enabled_events", "api_version", "description", "metadata"
+    ),
+    "GET /v1/webhook_endpoints": heeding(_list, *LISTED),
+    "GET /v1/webhook_endpoints/{webhook_endpoint}": heeding(_retrieve),
+    "POST /v1/webhook_endpoints/{webhook_endpoint}": heeding(
+        _update, "url", "enabled_events", "disabled", "description", "metadata"
+    ),
+    "DELETE /v1/webhook_endpoints/{webhook_endpoint}": heeding(_delete),
+}

@@ -1,0 +1,190 @@
+"""Deliveries: every event goes to each endpoint that wants it, until it is taken or given up.
+
+Nothing is promised about order, as with Stripe: deliveries run side by side, what fails comes again
+later, and faults make them overtake each other, come twice, or not at all.
+
+Source: Stripe guide "Receive Stripe events in your webhook endpoint".
+"""
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+
+import aiohttp
+import orjson
+import structlog
+
+from stripe_sandbox.database import Database, Transaction
+from stripe_sandbox.faults import Faults, Trouble, WebhookFault
+from stripe_sandbox.settings import SandboxSettings
+
+log = structlog.get_logger()
+
+LONGEST_RETRY_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint."""
+
+    number: int
+    url: str
+    body: bytes
+    secret: str
+    attempts: int
+    is_forged: bool
+
+
+def signature(secret: str, body: bytes, at: int) -> str:
+    """The value of `Stripe-Signature` for a body sent at that second."""
+    signed = hmac.new(secret.encode(), f"{at}.".encode() + body, sha256).hexdigest()
+    return f"t={at},v1={signed}"
+
+
+class Deliveries:
+    """Sends what is due; woken by whoever records an event."""
+
+    def __init__(self, database: Database, faults: Faults, settings: SandboxSettings) -> None:
+        self._database = database
+        self._faults = faults
+        self._settings = settings
+        self._awake = asyncio.Event()
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_seconds)
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            while True:
+                self._awake.clear()
+                room = self._settings.webhooks_in_flight - len(self._in_flight)
+                for delivery in self._claimed(room):
+                    task = asyncio.create_task(self._deliver(http, delivery))
+                    self._in_flight.add(task)
+                    task.add_done_callback(self._ended)
+                is_full = len(self._in_flight) >= self._settings.webhooks_in_flight
+                try:
+                    async with asyncio.timeout(None if is_full else self._idle_seconds()):
+                        await self._awake.wait()
+                except TimeoutError:
+                    continue
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._in_flight.discard(task)
+        self._awake.set()
+
+    def _idle_seconds(self) -> float | None:
+        """Until the next delivery is due."""
+        with self._database.transaction() as transaction:
+            due = transaction.sql(
+                "SELECT min(due) FROM deliveries WHERE state = 'pending'"
+            ).fetchone()[0]
+        return None if due is None else max(due - time.time(), 0.01)
+
+    def _claimed(self, room: int) -> list[Delivery]:
+        if room <= 0:
+            return []
+        claimed = []
+        with self._database.transaction() as transaction:
+            rows = transaction.sql(
+                "SELECT number, event, endpoint, attempts FROM deliveries"
+                " WHERE state = 'pending' AND due <= ? ORDER BY due, number LIMIT ?",
+                (time.time(), room),
+            ).fetchall()
+            for number, event, endpoint, attempts in rows:
+                delivery = self._prepared(transaction, number, event, endpoint, attempts)
+                if delivery is not None:
+                    claimed.append(delivery)
+        return claimed
+
+    def _prepared(
+        self, transaction: Transaction, number: int, event: str, endpoint: str, attempts: int
+    ) -> Delivery | None:
+        """The delivery, leased until it has certainly ended; none where a fault says otherwise."""
+        told, where = transaction.get("event", event), transaction.find(endpoint)
+        if where is None or where["status"] != "enabled":
+            transaction.sql("UPDATE deliveries SET state = 'gone' WHERE number = ?", (number,))
+            return None
+        body = orjson.dumps(told, option=orjson.OPT_INDENT_2)
+        fault = self._fault(transaction, number, told["type"], body)
+        if fault is not None:
+            match fault.fault:
+                case WebhookFault.NEVER_SENT:
+                    transaction.sql(
+                        "UPDATE deliveries SET state = 'never' WHERE number = ?", (number,)
+                    )
+                    return None
+                case WebhookFault.DELAYED | WebhookFault.OVERTAKEN:
+                    due = time.time() + fault.milliseconds / 1000
+                    transaction.sql(
+                        "UPDATE deliveries SET due = ?, fault = 'had' WHERE number = ?",
+                        (due, number),
+                    )
+                    return None
+                case WebhookFault.DUPLICATED:
+                    transaction.sql(
+                        "INSERT INTO deliveries (event, endpoint, due, fault)"
+                        " VALUES (?, ?, ?, 'had')",
+                        (event, endpoint, time.time() + fault.milliseconds / 1000),
+                    )
+        lease = time.time() + self._settings.webhook_timeout_seconds + 5
+        transaction.sql(
+            "UPDATE deliveries SET due = ?, attempts = attempts + 1, fault = 'had'"
+            " WHERE number = ?",
+            (lease, number),
+        )
+        return Delivery(
+            number,
+            where["url"],
+            body,
+            transaction.private(endpoint)["secret"],
+            attempts + 1,
+            fault is not None and fault.fault is WebhookFault.WRONGLY_SIGNED,
+        )
+
+    def _fault(
+        self, transaction: Transaction, number: int, kind: str, body: bytes
+    ) -> Trouble[WebhookFault] | None:
+        """What is to go wrong; a delivery has one fault in its life."""
+        had = transaction.sql("SELECT fault FROM deliveries WHERE number = ?", (number,)).fetchone()
+        if had[0] is not None:
+            return None
+        return self._faults.of_event(transaction, kind, body.decode())
+
+    async def _deliver(self, http: aiohttp.ClientSession, delivery: Delivery) -> None:
+        secret = "whsec_of_somebody_else" if delivery.is_forged else delivery.secret
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(secret, delivery.body, int(time.time())),
+            "User-Agent": "Stripe/1.0 (sandbox)",
+        }
+        status: int | None = None
+        try:
+            async with http.post(
+                delivery.url, data=delivery.body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.debug("webhook not delivered", url=delivery.url, error=type(error).__name__)
+        with self._database.transaction() as transaction:
+            self._note(transaction, delivery, status)
+
+    def _note(self, transaction: Transaction, delivery: Delivery, status: int | None) -> None:
+        taken = status is not None and 200 <= status < 300
+        given_up = delivery.attempts >= self._settings.webhook_attempts
+        state = "delivered" if taken else "given_up" if given_up else "pending"
+        wait = self._settings.webhook_first_retry_seconds * 2 ** (delivery.attempts - 1)
+        row = transaction.sql(
+            "UPDATE deliveries SET state = ?, status = ?, due = ? WHERE number = ? RETURNING event",
+            (state, status, time.time() + min(wait, LONGEST_RETRY_SECONDS), delivery.number),
+        ).fetchone()
+        if taken and row is not None:
+            event = transaction.get("event", row[0])
+            event["pending_webhooks"] = max(event["pending_webhooks"] - 1, 0)
+            transaction.save(event)
