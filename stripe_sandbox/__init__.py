@@ -1,0 +1,1 @@
+"""A sandbox that speaks Stripe's HTTP wire and keeps state."""
