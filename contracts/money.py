@@ -147,6 +147,7 @@ PROVIDER_LIMITS: Mapping[str, Mapping[str, ProviderLimit]] = MappingProxyType(
                 "HUF": ProviderLimit(17500),
                 "INR": ProviderLimit(50),
                 "JPY": ProviderLimit(50),
+                "KRW": ProviderLimit(50),
                 "KWD": ProviderLimit(10, rounding_unit_minor=10),
                 "BHD": ProviderLimit(10, rounding_unit_minor=10),
                 "JOD": ProviderLimit(10, rounding_unit_minor=10),
@@ -159,6 +160,7 @@ PROVIDER_LIMITS: Mapping[str, Mapping[str, ProviderLimit]] = MappingProxyType(
                 "SEK": ProviderLimit(300),
                 "SGD": ProviderLimit(50),
                 "USD": ProviderLimit(50),
+                "ZAR": ProviderLimit(50),
             }
         ),
     }
