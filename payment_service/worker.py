@@ -1,7 +1,8 @@
 """The worker: makes provider calls under leases, outside the consumer and any transaction.
 
     claim    many operations at once, each under a lease; that commits
-    call     all of them at the same time, each bounded by a hard timeout
+    call     all of them at the same time, each bounded by a hard timeout; before money can move,
+             the provider's name of the payment is committed
     record   whatever has come in, many results at once, each fenced by its lease's token; what is
              news is reported through the outbox in the same transaction
 
@@ -18,6 +19,7 @@ from typing import assert_never
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from contracts.values import replace
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.faults import heals_with_time
@@ -26,7 +28,7 @@ from messaging.points import Point, reach
 from messaging.waiting import happens
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import Rules
-from payment_service.domain.outcomes import NAMES, Outcome, RefundPending, Unknown
+from payment_service.domain.outcomes import NAMES, Declined, Outcome, RefundPending, Unknown
 from payment_service.domain.payment import NextCall, OperationKind
 from payment_service.providers.port import (
     Capture,
@@ -124,7 +126,9 @@ class ProviderWorker:
         if calls:
             await reach(Point.CALLS_LEASED, SOURCE, [call.kind for call in calls])
         for call in calls:
-            task = asyncio.create_task(self._call(call), name=f"call {call.idempotency_key}")
+            task = asyncio.create_task(
+                self._call(call, database), name=f"call {call.idempotency_key}"
+            )
             self._in_flight[task] = call
             task.add_done_callback(self._ended)
         IN_FLIGHT.set(len(self._in_flight))
@@ -135,12 +139,12 @@ class ProviderWorker:
         IN_FLIGHT.set(len(self._in_flight))
         self._awake.set()
 
-    async def _call(self, call: LeasedCall) -> None:
-        outcome = await self._outcome(call)
+    async def _call(self, call: LeasedCall, database: Database) -> None:
+        outcome = await self._outcome(call, database)
         ask_after = self._rules.ask_delay(call.asks)
         self._results.append(store.Result(call, outcome, ask_after))
 
-    async def _outcome(self, call: LeasedCall) -> Outcome:
+    async def _outcome(self, call: LeasedCall, database: Database) -> Outcome:
         """What the provider says; unknown whatever went wrong, because the effect may be there."""
         labels = (call.provider, call.kind.value, call.call.value)
         outcome: Outcome
@@ -148,7 +152,10 @@ class ProviderWorker:
             try:
                 provider = self._providers[call.provider]
                 async with asyncio.timeout(self._settings.call_timeout_seconds):
-                    outcome = await answer_of(provider, call)
+                    named = await self._named(provider, call, database)
+                    outcome = (
+                        await answer_of(provider, named) if isinstance(named, LeasedCall) else named
+                    )
             except TimeoutError:
                 outcome = Unknown("timeout")
             except Exception as error:
@@ -161,6 +168,23 @@ class ProviderWorker:
                 outcome = Unknown(type(error).__name__)
         CALLS.labels(*labels, NAMES[type(outcome)]).inc()
         return outcome
+
+    async def _named(
+        self, provider: Provider, call: LeasedCall, database: Database
+    ) -> LeasedCall | Declined | Unknown:
+        """The call with the provider's name of its payment, committed, where a charge needs one."""
+        is_charge = call.kind is OperationKind.CHARGE and call.call is NextCall.MAKE
+        if not is_charge or call.provider_payment_id is not None:
+            return call
+        name = await provider.prepare(charge_of(call))
+        if name is None:
+            return call
+        if not isinstance(name, str):
+            return name
+        async with database.transaction() as connection:
+            if not await store.name(connection, call, name, utc_now()):
+                return Unknown("lease ended")
+        return replace(call, provider_payment_id=name)
 
     async def _record(self, database: Database) -> None:
         """Record what has come in, and report what of it is news."""
@@ -205,53 +229,42 @@ class ProviderWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def charge_of(call: LeasedCall) -> Charge:
+    """The charge that a call is about."""
+    return Charge(
+        idempotency_key=call.charge_key,
+        payment_id=call.payment_id,
+        attempt=call.attempt,
+        amount_minor=call.charge_minor,
+        currency=call.currency,
+        method_token=call.method_token,
+        flow=call.flow,
+        began_at=call.charge_began_at,
+        provider_payment_id=call.provider_payment_id,
+    )
+
+
 async def answer_of(provider: Provider, call: LeasedCall) -> Outcome:
     """The provider's answer to the call, or to the question what became of it."""
     if call.call is NextCall.ASK:
         return await _asked(provider, call)
+    charge, key = charge_of(call), call.idempotency_key
     match call.kind:
         case OperationKind.CHARGE:
-            return await provider.charge(
-                Charge(
-                    idempotency_key=call.idempotency_key,
-                    payment_id=call.payment_id,
-                    attempt=call.attempt,
-                    amount_minor=call.amount_minor,
-                    currency=call.currency,
-                    method_token=call.method_token,
-                    flow=call.flow,
-                )
-            )
+            return await provider.charge(charge)
         case OperationKind.CAPTURE:
-            return await provider.capture(
-                Capture(
-                    call.idempotency_key,
-                    call.charge_key,
-                    call.provider_payment_id,
-                    call.amount_minor,
-                )
-            )
+            return await provider.capture(Capture(charge, key, call.amount_minor))
         case OperationKind.CLOSE:
-            return await provider.close(
-                Close(call.idempotency_key, call.charge_key, call.provider_payment_id)
-            )
+            return await provider.close(Close(charge, key))
         case OperationKind.REFUND:
-            return await provider.refund(
-                Refund(
-                    call.idempotency_key,
-                    call.charge_key,
-                    call.provider_payment_id,
-                    call.amount_minor,
-                )
-            )
+            return await provider.refund(Refund(charge, key, call.amount_minor, call.began_at))
         case _:
             assert_never(call.kind)
 
 
 async def _asked(provider: Provider, call: LeasedCall) -> Outcome:
+    charge = charge_of(call)
     if call.kind is OperationKind.REFUND:
         known = call.last.provider_refund_id if isinstance(call.last, RefundPending) else None
-        return await provider.retrieve_refund(
-            RefundQuestion(call.idempotency_key, call.charge_key, known)
-        )
-    return await provider.retrieve(PaymentQuestion(call.charge_key, call.provider_payment_id))
+        return await provider.retrieve_refund(RefundQuestion(charge, call.idempotency_key, known))
+    return await provider.retrieve(PaymentQuestion(charge))

@@ -16,8 +16,10 @@ from payment_service.domain.payment import NextCall, OperationKind
 class LeasedCall:
     """An operation under lease: the call to make or the question to ask, and what was known.
 
-    `last` is the outcome reported last since the call was last begun, None before that: what was
-    true before a call says nothing about what it did.
+    `began_at` is when the operation was made: nobody has called for it before. `charge_minor` and
+    `charge_began_at` are those of the charge that it is about, its own if it is one. `last` is the
+    outcome reported last since the call was last begun, None before that: what was true before a
+    call says nothing about what it did.
     """
 
     operation_id: UUID
@@ -32,6 +34,9 @@ class LeasedCall:
     idempotency_key: str
     charge_key: str
     amount_minor: int
+    began_at: datetime
+    charge_minor: int
+    charge_began_at: datetime
     currency: str
     method_token: str
     flow: Literal["automatic", "authorize"]

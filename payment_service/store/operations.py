@@ -40,8 +40,9 @@ _CLAIM = sql("""
       AND a.payment_id = o.payment_id AND a.attempt = o.attempt
     RETURNING o.operation_id, o.lease_token, o.payment_id, p.checkout_id, p.shop_id, o.attempt,
               o.kind, t.next_call, o.provider, o.idempotency_key, a.charge_key, o.amount_minor,
-              p.currency, a.method_token, a.flow, a.provider_payment_id, o.asks, o.reports,
-              o.outcome, o.facts
+              o.created_at AS began_at, a.amount_minor AS charge_minor,
+              a.created_at AS charge_began_at, p.currency, a.method_token, a.flow,
+              a.provider_payment_id, o.asks, o.reports, o.outcome, o.facts
 """)
 
 
@@ -76,6 +77,9 @@ def _leased(row: Any) -> LeasedCall:
         idempotency_key=row.idempotency_key,
         charge_key=row.charge_key,
         amount_minor=row.amount_minor,
+        began_at=row.began_at,
+        charge_minor=row.charge_minor,
+        charge_began_at=row.charge_began_at,
         currency=row.currency,
         method_token=row.method_token,
         flow=row.flow,
@@ -84,6 +88,36 @@ def _leased(row: Any) -> LeasedCall:
         reports=row.reports,
         last=None if row.outcome is None else outcome_from(row.outcome, row.facts),
     )
+
+
+# Decisions write whole attempts under the payment's lock; so is this.
+_NAME = sql("""
+    WITH locked AS (
+        SELECT payment_id FROM payments WHERE payment_id = :payment_id FOR UPDATE
+    )
+    UPDATE attempts a SET provider_payment_id = :provider_payment_id, updated_at = :now
+    FROM locked, operations o
+    WHERE a.payment_id = locked.payment_id AND a.attempt = :attempt
+      AND o.operation_id = :operation_id AND o.lease_token = :lease_token AND o.status = 'leased'
+""")
+
+
+async def name(
+    connection: Connection, call: LeasedCall, provider_payment_id: str, now: datetime
+) -> bool:
+    """Note the provider's name of the payment of a leased call; whether the lease still holds."""
+    noted = await connection.execute(
+        _NAME,
+        {
+            "payment_id": call.payment_id,
+            "attempt": call.attempt,
+            "operation_id": call.operation_id,
+            "lease_token": call.lease_token,
+            "provider_payment_id": provider_payment_id,
+            "now": now,
+        },
+    )
+    return noted == 1
 
 
 _TAKE_BACK = sql("""

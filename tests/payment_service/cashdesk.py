@@ -30,7 +30,7 @@ from messaging.signing import customer_token
 from payment_service.app import build
 from payment_service.consumers import subscriptions
 from payment_service.domain.decisions import Rules
-from payment_service.domain.outcomes import PaymentOutcome, RefundOutcome
+from payment_service.domain.outcomes import Declined, PaymentOutcome, RefundOutcome, Unknown
 from payment_service.domain.payment import Payment
 from payment_service.handlers import PaymentHandler
 from payment_service.providers.port import (
@@ -85,6 +85,9 @@ class Gate:
         """Let everything through."""
         self.before.set()
         self.after.set()
+
+    async def prepare(self, request: Charge) -> str | Declined | Unknown | None:
+        return await self._provider.prepare(request)
 
     async def charge(self, request: Charge) -> PaymentOutcome:
         await self.before.wait()

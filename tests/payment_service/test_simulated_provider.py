@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.ids import new_id
+from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.migrations import upgrade
 from payment_service.domain.outcomes import NotFound, Succeeded, Unknown
@@ -143,7 +144,7 @@ async def test_a_bank_that_is_away_leaves_the_outcome_unknown(
 ) -> None:
     away = opened(infrastructure.database_url("bank_that_is_not_there"))
     try:
-        request = Charge("p:1:charge", new_id(), 1, 100, "GBP", "pm_ok", "automatic")
+        request = Charge("p:1:charge", new_id(), 1, 100, "GBP", "pm_ok", "automatic", utc_now())
         assert isinstance(await away.charge(request), Unknown)
     finally:
         await away.bank.close()

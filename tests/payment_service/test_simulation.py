@@ -29,7 +29,6 @@ from payment_service.domain.outcomes import Outcome, Unknown
 from payment_service.domain.payment import NextCall, Operation, OperationKind, OperationStatus
 from payment_service.providers.port import (
     Capture,
-    Charge,
     Close,
     PaymentQuestion,
     Refund,
@@ -42,9 +41,9 @@ from payment_service.providers.simulated.account import (
     ShopperActed,
     Status,
     answered,
-    charge_key_of,
     opens_account,
 )
+from payment_service.worker import charge_of
 from tests.payment_service.story import (
     CHECKOUT,
     PAYMENT,
@@ -85,7 +84,7 @@ class Bank:
 
     def serve(self, call: ProviderCall, story: Story) -> Outcome:
         """What the provider makes of a call that reaches it now."""
-        key = charge_key_of(call)
+        key = call.charge_key
         if key not in self.accounts and opens_account(call):
             self.accounts[key] = Account(ProviderPayment(charge_key=key))
         account, outcome = answered(self.accounts.get(key), call, story.now, f"secret-{key}")
@@ -269,6 +268,9 @@ class PaymentsAndProvider(RuleBasedStateMachine):
             idempotency_key=operation.idempotency_key,
             charge_key=attempt.charge_key,
             amount_minor=operation.amount_minor,
+            began_at=operation.created_at,
+            charge_minor=attempt.amount_minor,
+            charge_began_at=attempt.created_at,
             currency="GBP",
             method_token=attempt.method.token,
             flow=attempt.method.flow,
@@ -279,28 +281,20 @@ class PaymentsAndProvider(RuleBasedStateMachine):
         )
 
     def request(self, call: LeasedCall) -> ProviderCall:
-        key, charge_key, named = call.idempotency_key, call.charge_key, call.provider_payment_id
+        key, charge = call.idempotency_key, charge_of(call)
         match call.kind, call.call:
             case OperationKind.REFUND, NextCall.ASK:
-                return RefundQuestion(key, charge_key, None)
+                return RefundQuestion(charge, key, None)
             case _, NextCall.ASK:
-                return PaymentQuestion(charge_key, named)
+                return PaymentQuestion(charge)
             case OperationKind.CHARGE, _:
-                return Charge(
-                    key,
-                    PAYMENT,
-                    call.attempt,
-                    call.amount_minor,
-                    call.currency,
-                    call.method_token,
-                    call.flow,
-                )
+                return charge
             case OperationKind.CAPTURE, _:
-                return Capture(key, charge_key, named, call.amount_minor)
+                return Capture(charge, key, call.amount_minor)
             case OperationKind.CLOSE, _:
-                return Close(key, charge_key, named)
+                return Close(charge, key)
             case _:
-                return Refund(key, charge_key, named, call.amount_minor)
+                return Refund(charge, key, call.amount_minor, call.began_at)
 
     # --- what must always be true
 

@@ -19,7 +19,6 @@ from payment_service.providers.simulated.account import (
     ProviderPayment,
     ShopperActed,
     answered,
-    charge_key_of,
     opens_account,
 )
 
@@ -37,6 +36,9 @@ class Bank:
         self._accounts: dict[str, Account] = {}
         self.captured_minor: dict[UUID, int] = {}
         self.refunded_minor: dict[UUID, int] = {}
+
+    async def prepare(self, request: Charge) -> None:
+        """See `Provider.prepare`."""
 
     async def charge(self, request: Charge) -> PaymentOutcome:
         """See `Provider.charge`; a shopper who has to act hears of it."""
@@ -70,7 +72,7 @@ class Bank:
         self._handle(ShopperActed(charge_key, completed))
 
     def _handle(self, call: ProviderCall) -> Outcome:
-        key = charge_key_of(call)
+        key = call.charge_key
         before = self._accounts.get(key)
         if before is None and opens_account(call):
             before = Account(ProviderPayment(key))

@@ -211,8 +211,23 @@ class ShopperActed:
     completed: bool
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class ShopperLooked:
+    """The shopper looks where the required action stands."""
+
+    charge_key: str
+
+
 ProviderCall: TypeAlias = (
-    Charge | Capture | Close | Refund | PaymentQuestion | RefundQuestion | ShopperActed
+    Charge
+    | Capture
+    | Close
+    | Refund
+    | PaymentQuestion
+    | RefundQuestion
+    | ShopperActed
+    | ShopperLooked
 )
 
 
@@ -227,15 +242,10 @@ def call_kind(call: ProviderCall) -> Call:
             return Call.CLOSE
         case Refund():
             return Call.REFUND
-        case PaymentQuestion() | RefundQuestion() | ShopperActed():
+        case PaymentQuestion() | RefundQuestion() | ShopperActed() | ShopperLooked():
             return Call.ASK
         case _:
             assert_never(call)
-
-
-def charge_key_of(call: ProviderCall) -> str:
-    """The account that a call is about."""
-    return call.idempotency_key if isinstance(call, Charge) else call.charge_key
 
 
 def call_key(call: ProviderCall) -> str:
@@ -243,7 +253,7 @@ def call_key(call: ProviderCall) -> str:
     match call:
         case Charge() | Capture() | Close() | Refund():
             return call.idempotency_key
-        case PaymentQuestion() | ShopperActed():
+        case PaymentQuestion() | ShopperActed() | ShopperLooked():
             return call.charge_key
         case RefundQuestion():
             return call.refund_key
@@ -258,7 +268,7 @@ def opens_account(call: ProviderCall) -> bool:
 
 def fault_of(account: Account | None, call: ProviderCall) -> Fault:
     """What goes wrong with this call, by the method of its payment."""
-    if isinstance(call, ShopperActed):
+    if isinstance(call, ShopperActed | ShopperLooked):
         return NO_FAULT
     token = call.method_token if isinstance(call, Charge) else None
     if token is None:
@@ -280,7 +290,7 @@ def answered(
         return None, NotFound()
     account = _come_due(account, now)
     match call:
-        case PaymentQuestion():
+        case PaymentQuestion() | ShopperLooked():
             return account, state_of(account.payment)
         case RefundQuestion():
             return account, _refund_state(account.refunds.get(call.refund_key))
@@ -325,8 +335,8 @@ def _answered_once(
 def _fingerprint(call: Charge | Capture | Close | Refund) -> str:
     """What must be the same under the same key: everything but the name we happen to know."""
     if isinstance(call, Charge):
-        return repr(call)
-    return repr(replace(call, provider_payment_id=None))
+        return repr(replace(call, provider_payment_id=None))
+    return repr(replace(call, charge=replace(call.charge, provider_payment_id=None)))
 
 
 def _come_due(account: Account, now: datetime) -> Account:

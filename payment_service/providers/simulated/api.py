@@ -16,7 +16,6 @@ from messaging.http.pages import PageSize, decode_cursor, encode_cursor, page
 from messaging.http.problems import Problem
 from messaging.http.tokens import require_role
 from payment_service.domain.outcomes import NAMES, Declined
-from payment_service.providers.port import PaymentQuestion
 from payment_service.providers.simulated.account import ACTION_FAILED
 from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.store import operations as store
@@ -58,7 +57,7 @@ def simulated_router(provider: SimulatedProvider, wake: Callable[[], None]) -> A
     async def action(secret: str) -> ActionState:
         """Where the action stands: `action_required` while it is open."""
         charge_key = await charge_key_of(secret)
-        outcome = await provider.retrieve(PaymentQuestion(charge_key, None))
+        outcome = await provider.shopper_looked(charge_key)
         return ActionState(status=NAMES[type(outcome)])
 
     @router.post("/actions/{secret}/complete", responses=NOT_OPEN)

@@ -32,7 +32,6 @@ from payment_service.providers.simulated.account import (
     answered,
     call_key,
     call_kind,
-    charge_key_of,
     fault_of,
     opens_account,
 )
@@ -160,7 +159,7 @@ class Bank:
         counts: Counter[tuple[Call, str, str]],
         now: datetime,
     ) -> Handled:
-        call, charge_key = waiting.call, charge_key_of(waiting.call)
+        call, charge_key = waiting.call, waiting.call.charge_key
         account = accounts.get(charge_key)
         fault = fault_of(account, call)
         if fault.before_ms and not waiting.waited:
@@ -229,8 +228,8 @@ _CALLS = sql("SELECT * FROM calls WHERE charge_key = ANY(CAST(:keys AS text[]))"
 
 
 async def _load(connection: Connection, calls: Sequence[ProviderCall]) -> _Loaded:
-    keys = sorted({charge_key_of(call) for call in calls})
-    opened = sorted({charge_key_of(call) for call in calls if opens_account(call)})
+    keys = sorted({call.charge_key for call in calls})
+    opened = sorted({call.charge_key for call in calls if opens_account(call)})
     if opened:
         await connection.execute(_OPEN, {"keys": opened})
     await connection.execute(_LOCK, {"keys": keys})

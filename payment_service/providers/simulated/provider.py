@@ -23,7 +23,11 @@ from payment_service.providers.port import (
     Refund,
     RefundQuestion,
 )
-from payment_service.providers.simulated.account import ProviderCall, ShopperActed
+from payment_service.providers.simulated.account import (
+    ProviderCall,
+    ShopperActed,
+    ShopperLooked,
+)
 from payment_service.providers.simulated.bank import Bank, Done, Held, Lost
 
 log = structlog.get_logger()
@@ -31,7 +35,7 @@ log = structlog.get_logger()
 TIMEOUT = Unknown("timeout")
 UNREACHABLE = Unknown("unreachable")
 
-_Request: TypeAlias = Charge | Capture | Close | PaymentQuestion | ShopperActed
+_Request: TypeAlias = Charge | Capture | Close | PaymentQuestion | ShopperActed | ShopperLooked
 
 
 class SimulatedProvider:
@@ -42,6 +46,9 @@ class SimulatedProvider:
     def __init__(self, bank: Bank, action_base_url: str) -> None:
         self.bank = bank
         self._action_base_url = action_base_url.rstrip("/")
+
+    async def prepare(self, request: Charge) -> None:
+        """Nothing to do: it knows payments by the keys of their charges."""
 
     async def charge(self, request: Charge) -> PaymentOutcome:
         """See `Provider.charge`."""
@@ -70,6 +77,10 @@ class SimulatedProvider:
     async def shopper_acted(self, charge_key: str, *, completed: bool) -> PaymentOutcome:
         """The shopper completes the required action, or fails it; answers the state after it."""
         return await self._payment(ShopperActed(charge_key, completed))
+
+    async def shopper_looked(self, charge_key: str) -> PaymentOutcome:
+        """The state that the shopper's page shows."""
+        return await self._payment(ShopperLooked(charge_key))
 
     async def _payment(self, request: _Request) -> PaymentOutcome:
         outcome = cast("PaymentOutcome", await self._answer(request))

@@ -21,10 +21,10 @@ from payment_service.domain.decisions import Rules
 from payment_service.domain.outcomes import Outcome
 from payment_service.domain.payment import NextCall
 from payment_service.handlers import PaymentHandler
-from payment_service.providers.port import Charge
 from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.store import operations
+from payment_service.worker import charge_of
 from trolley.demo.books import Books, Comparison, Entry, captured_minor, captures, payment_of
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
@@ -99,17 +99,7 @@ class Till:
             return call
 
     async def charge(self, call: LeasedCall) -> Outcome:
-        return await self.provider.charge(
-            Charge(
-                idempotency_key=call.idempotency_key,
-                payment_id=call.payment_id,
-                attempt=call.attempt,
-                amount_minor=call.amount_minor,
-                currency=call.currency,
-                method_token=call.method_token,
-                flow=call.flow,
-            )
-        )
+        return await self.provider.charge(charge_of(call))
 
     async def die_and_take_back(self) -> None:
         async with self.payments.transaction() as connection:
