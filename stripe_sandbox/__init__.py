@@ -1,0 +1,1 @@
+"""A stand-in for Stripe that needs no network: its HTTP wire, with state."""
