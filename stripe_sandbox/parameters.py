@@ -25,7 +25,7 @@ Value = str | int | float | bool | list["Value"] | dict[str, "Value"] | None
 """What an operation takes; None where an empty string asks to unset a field."""
 
 FORM_BYTES = 1_048_576
-"""Ten times what an operation with all its lists full and its texts at their limits takes."""
+"""The evidence of a dispute, 150,000 characters at most, with room for its encoding."""
 FORM_PAIRS = 5_000
 """200 lines of an order with 20 fields each, and everything else."""
 FORM_NAME_LEVELS = 12
@@ -34,7 +34,7 @@ FORM_NAME_CHARACTERS = 500
 """Several times the longest name in Stripe's description; errors repeat names."""
 
 NAMES_CACHED = 2_048
-"""More than the names that the requests of one shop have; 3 MB if all are as long as they can."""
+"""More than the names in the requests of one shop; 20 MB if all were as long as they can be."""
 
 METADATA_KEYS = 50
 METADATA_KEY_CHARACTERS = 40
@@ -579,12 +579,13 @@ API_VERSION, OPERATIONS = read_operations()
 """The version of Stripe's API, and its operations here, as `POST /v1/refunds/{refund}/cancel`."""
 
 
-def checked(operation: str, raw: dict[str, Raw]) -> dict[str, Value]:
+def checked(operation: str, raw: dict[str, Raw]) -> dict[str, Any]:
     """The values of the parameters of `operation`, a key of `OPERATIONS`, with their types.
 
-    A field that is to be unset is None; one that was not sent is absent. The first parameter
-    that does not fit, in the order of the request, raises `InvalidParameter`; one that is missing
-    does so after them. Raises `KeyError` for an operation that is not there.
+    Each is a `Value` of the type that the description of the operation says: a caller that knows
+    the operation need not look. What is to be unset is None; what was not sent is absent. The
+    first parameter that does not fit, in the order of the request, raises `InvalidParameter`; one
+    that is missing does so after them. Raises `KeyError` for an operation that is not there.
     """
     values = OPERATIONS[operation](raw, "")
     assert isinstance(values, dict)  # noqa: S101 - the rule is one for an object

@@ -109,6 +109,9 @@ KEPT_PAYMENT_METHODS = {"card", "link", "sepa_debit", "us_bank_account"}
 MANY_PAYMENT_METHODS = 5
 """An object with a field for at least so many kinds of payment method keeps those above only."""
 
+ABSENT: Schema = {"not": {}}
+"""The schema of what the sandbox does not have."""
+
 UNSET = {"enum": [""], "type": "string"}
 DEFAULT_MAXIMUM_CHARACTERS = 5000
 """Stripe's limit for nearly every string; in `objects.json` it would say nothing."""
@@ -304,18 +307,18 @@ class Translation:
         properties = self.schemas[name].get("properties", {})
         return name not in self.returned and {"id", "object"} <= properties.keys()
 
-    def schema(self, source: Schema) -> Any:
+    def schema(self, source: Schema) -> Schema:
         """`source` as JSON Schema: null spelled out, objects closed, absent resources refused."""
         if "$ref" in source:
             name = source["$ref"].rpartition("/")[2]
-            return False if self.is_absent(name) else {"$ref": f"#/$defs/{name}"}
+            return ABSENT if self.is_absent(name) else {"$ref": f"#/$defs/{name}"}
         if "anyOf" in source:
             translated = [self.schema(each) for each in source["anyOf"]]
-            alternatives = [each for each in translated if each is not False]
+            alternatives = [each for each in translated if each != ABSENT]
             if source.get("nullable"):
                 alternatives.append({"type": "null"})
             if not alternatives:
-                return False
+                return ABSENT
             return alternatives[0] if len(alternatives) == 1 else {"anyOf": alternatives}
         kept: Schema = {key: source[key] for key in ("enum", "pattern", "type") if key in source}
         if source.get("maxLength", DEFAULT_MAXIMUM_CHARACTERS) != DEFAULT_MAXIMUM_CHARACTERS:

@@ -47,8 +47,7 @@ def encoded(params: dict[str, Any]) -> bytes:
 
 def sent(operation: str, params: dict[str, Any]) -> dict[str, Any]:
     """What the sandbox understands when the SDK sends `params`."""
-    values: dict[str, Any] = checked(operation, decode_form(encoded(params)))
-    return values
+    return checked(operation, decode_form(encoded(params)))
 
 
 def refused(operation: str, params: dict[str, Any]) -> InvalidParameter:
