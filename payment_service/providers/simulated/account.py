@@ -333,10 +333,12 @@ def _answered_once(
 
 
 def _fingerprint(call: Charge | Capture | Close | Refund) -> str:
-    """What must be the same under the same key: everything but the name we happen to know."""
-    if isinstance(call, Charge):
-        return repr(replace(call, provider_payment_id=None))
-    return repr(replace(call, charge=replace(call.charge, provider_payment_id=None)))
+    """What must be the same under the same key: neither times nor the name we happen to know."""
+    charge = call if isinstance(call, Charge) else call.charge
+    amount_minor = None if isinstance(call, Close) else call.amount_minor
+    asked = (charge.charge_key, charge.payment_id, charge.attempt, charge.amount_minor)
+    how = (charge.currency, charge.method_token, charge.flow)
+    return repr((call_kind(call).value, amount_minor, *asked, *how))
 
 
 def _come_due(account: Account, now: datetime) -> Account:
