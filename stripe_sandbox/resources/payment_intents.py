@@ -23,6 +23,9 @@ from stripe_sandbox.search import search
 TYPES = ("card", "us_bank_account", "sepa_debit", "link")
 """Payment method types of the sandbox."""
 
+_DEBITS = {"eur": ("sepa_debit",), "usd": ("us_bank_account",)}
+"""Bank debits that the account takes, by currency."""
+
 _PLAIN = (
     "description",
     "receipt_email",
@@ -73,7 +76,7 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
         "payment_method": None,
         "payment_method_configuration_details": None,
         "payment_method_options": params.get("payment_method_options", {}),
-        "payment_method_types": _types(params, automatic),
+        "payment_method_types": _types(params, automatic, currency),
         "processing": None,
         "review": None,
         "setup_future_usage": params.get("setup_future_usage"),
@@ -114,10 +117,11 @@ def _automatic(params: Params) -> Object | None:
     return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": given["enabled"]}
 
 
-def _types(params: Params, automatic: Object | None) -> list[str]:
+def _types(params: Params, automatic: Object | None, currency: str) -> list[str]:
     named: list[str] | None = params.get("payment_method_types")
     if named is None:
-        return ["card", "link"] if automatic and automatic["enabled"] else ["card"]
+        is_any = automatic is not None and automatic["enabled"]
+        return ["card", "link", *_DEBITS.get(currency, ())] if is_any else ["card"]
     unknown = set(named) - set(TYPES)
     if unknown:
         raise NotSimulated(f"payment_method_types: {', '.join(sorted(unknown))}")

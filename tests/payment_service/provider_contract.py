@@ -61,6 +61,8 @@ class Methods:
     times_out_before_effect: str | None
     times_out_after_effect: str | None
     slow_after_effect: str | None
+    debit_currency: str = "GBP"
+    """Of the methods that are processing for a while."""
 
 
 def has(method: str | None) -> str:
@@ -89,12 +91,13 @@ class Bench:
         method: str,
         flow: Literal["automatic", "authorize"] = "automatic",
         amount: int = AMOUNT,
+        currency: str = "GBP",
     ) -> Charge:
         """A charge of a payment of its own."""
         payment_id = new_id()
         key = f"{payment_id}:1:charge"
         now = utc_now()
-        self._charges[key] = Charge(key, payment_id, 1, amount, "GBP", method, flow, now)
+        self._charges[key] = Charge(key, payment_id, 1, amount, currency, method, flow, now)
         return self._charges[key]
 
     def known(self, charge_key: str) -> Charge:
@@ -102,10 +105,13 @@ class Bench:
         return self._charges[charge_key]
 
     async def charged(
-        self, method: str, flow: Literal["automatic", "authorize"] = "automatic"
+        self,
+        method: str,
+        flow: Literal["automatic", "authorize"] = "automatic",
+        currency: str = "GBP",
     ) -> tuple[str, PaymentOutcome]:
         """Charge; gives the charge key and the outcome."""
-        request = self.charge(method, flow)
+        request = self.charge(method, flow, currency=currency)
         return request.idempotency_key, await self.provider.charge(request)
 
     async def state(self, charge_key: str) -> PaymentOutcome:
@@ -274,7 +280,9 @@ class ProviderContract:
     async def test_processing_ends_with_the_money(
         self, bench: Bench, wait_until: WaitUntil
     ) -> None:
-        key, outcome = await bench.charged(bench.methods.processing)
+        key, outcome = await bench.charged(
+            bench.methods.processing, currency=bench.methods.debit_currency
+        )
         assert isinstance(outcome, Processing)
         assert await bench.captured(key) == 0
 
@@ -286,7 +294,9 @@ class ProviderContract:
         assert await bench.captured(key) == AMOUNT
 
     async def test_processing_ends_without(self, bench: Bench, wait_until: WaitUntil) -> None:
-        key, outcome = await bench.charged(bench.methods.processing_then_declined)
+        key, outcome = await bench.charged(
+            bench.methods.processing_then_declined, currency=bench.methods.debit_currency
+        )
         assert isinstance(outcome, Processing)
 
         async def ended() -> bool:

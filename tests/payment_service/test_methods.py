@@ -2,8 +2,8 @@
 
 import pytest
 
+from payment_service.domain.declines import DECLINES
 from payment_service.providers.simulated.methods import (
-    DECLINES,
     Behaviour,
     Call,
     Fault,

@@ -253,7 +253,7 @@ async def test_a_provider_that_raises_leaves_the_outcome_unknown(
     charge = soon(checkout)
     await desk.tell(charge)
     await desk.query(  # another amount under its key, as only a mistake of ours could send
-        "UPDATE operations SET amount_minor = 999 WHERE payment_id = $1", payment_id
+        "UPDATE attempts SET amount_minor = 999 WHERE payment_id = $1", payment_id
     )
     first = desk.worker()
     first.gate.after.clear()
@@ -264,8 +264,9 @@ async def test_a_provider_that_raises_leaves_the_outcome_unknown(
 
     await wait_until(took_effect, what="the effect")
     await first.kill()
+    await desk.query("UPDATE attempts SET amount_minor = 1000")
     await desk.query(
-        "UPDATE operations SET amount_minor = 1000, status = 'due', next_call = 'make',"
+        "UPDATE operations SET status = 'due', next_call = 'make',"
         " claimable_at = now(), lease_token = NULL, lease_instance = NULL"
     )
     desk.worker().start()

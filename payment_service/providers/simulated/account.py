@@ -13,12 +13,12 @@ from uuid import NAMESPACE_URL, UUID
 
 from contracts.ids import derived_id
 from contracts.values import quick, replace
+from payment_service.domain.declines import declined
 from payment_service.domain.outcomes import (
     ActionRequired,
     Authorized,
     Cancelled,
     CaptureFailed,
-    Declined,
     NeverCreated,
     NotFound,
     Outcome,
@@ -40,12 +40,10 @@ from payment_service.providers.port import (
     RefundQuestion,
 )
 from payment_service.providers.simulated.methods import (
-    DECLINES,
     INVALID_METHOD,
     NO_FAULT,
     Behaviour,
     Call,
-    Decline,
     Fault,
     UnknownMethod,
     behaviour_of,
@@ -501,9 +499,7 @@ def state_of(payment: ProviderPayment) -> PaymentOutcome:
             url = f"/simulated/actions/{payment.action_secret}"
             return ActionRequired(name, ACTION_TYPE, url, _due(payment))
         case Status.DECLINED:
-            code = payment.code or INVALID_METHOD
-            how = DECLINES.get(code, Decline(retryable=False, same_method_allowed=False))
-            return Declined(name, code, how.retryable, how.same_method_allowed)
+            return declined(payment.code or INVALID_METHOD, name)
         case Status.CANCELLED:
             return Cancelled(name, "cancelled", payment.released_minor)
         case Status.EXPIRED:

@@ -29,7 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from types import MappingProxyType
+
+from payment_service.domain.declines import DECLINES
 
 ACTION_OPEN_MS = 600_000
 PROCESSING_MS = 1_000
@@ -40,41 +41,6 @@ SLOW_AFTER_EFFECT_MS = 2_000
 LARGEST_NUMBER = 10_000_000
 """Bounds every number in a token: some three hours, or so many calls."""
 
-
-@dataclass(frozen=True, slots=True)
-class Decline:
-    """How a decline is passed on: see `payment_service.domain.outcomes.Declined`."""
-
-    retryable: bool
-    same_method_allowed: bool
-
-
-_PASSING = Decline(retryable=True, same_method_allowed=True)
-_CORRECTABLE = Decline(retryable=False, same_method_allowed=True)
-_FINAL = Decline(retryable=False, same_method_allowed=False)
-
-DECLINES: Mapping[str, Decline] = MappingProxyType(
-    {
-        "processing_error": _PASSING,
-        "issuer_not_available": _PASSING,
-        "try_again_later": _PASSING,
-        "insufficient_funds": _CORRECTABLE,
-        "incorrect_cvc": _CORRECTABLE,
-        "incorrect_number": _CORRECTABLE,
-        "authentication_required": _CORRECTABLE,
-        "card_declined": _CORRECTABLE,
-        "do_not_honor": _FINAL,
-        "expired_card": _FINAL,
-        "lost_card": _FINAL,
-        "stolen_card": _FINAL,
-        "pickup_card": _FINAL,
-        "fraudulent": _FINAL,
-        "card_velocity_exceeded": _FINAL,
-        "card_not_supported": _FINAL,
-        "currency_not_supported": _FINAL,
-    }
-)
-"""The decline codes, named as card networks and Stripe name them."""
 
 INVALID_METHOD = "invalid_payment_method"
 """The decline code of a token that is none of the above."""

@@ -1,0 +1,149 @@
+"""What Stripe's objects and errors say, as outcomes; pure.
+
+Source: Stripe documentation, "How PaymentIntents work", "Refund and cancel payments" and "Error
+handling".
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import stripe
+
+from payment_service.domain.declines import declined
+from payment_service.domain.outcomes import (
+    ActionRequired,
+    Authorized,
+    Cancelled,
+    Declined,
+    NotFound,
+    PaymentOutcome,
+    Processing,
+    Refunded,
+    RefundFailed,
+    RefundPending,
+    RefundState,
+    Succeeded,
+    Unknown,
+)
+
+HOLD = timedelta(days=7)
+"""How long a hold lasts where Stripe does not say."""
+
+DEBIT = timedelta(days=14)
+"""When a bank debit is to have come through, from its begin on; most take 4 days."""
+
+ACTION = timedelta(hours=1)
+"""How long the shopper has to act. Stripe waits for ever; our window may close before."""
+
+NOT_SENT = frozenset({429})
+"""Statuses that tell that nothing was done."""
+
+
+class StillOpen(Exception):
+    """A declined intent that could be confirmed again: it has to be cancelled first."""
+
+    def __init__(self, intent: stripe.PaymentIntent) -> None:
+        super().__init__(f"{intent.id} is declined and not cancelled")
+        self.intent = intent
+
+
+def payment_of(intent: stripe.PaymentIntent) -> PaymentOutcome:
+    """The state of a payment intent whose `latest_charge` is expanded. Raises StillOpen.
+
+    One that was never confirmed is not found: the charge has not reached Stripe.
+    """
+    match intent.status:
+        case "succeeded":
+            return Succeeded(intent.id, intent.amount_received or 0)
+        case "requires_capture":
+            return Authorized(intent.id, intent.amount_capturable or 0, _capture_before(intent))
+        case "processing":
+            return Processing(intent.id, _moment(intent.created) + DEBIT)
+        case "requires_action":
+            return _action(intent)
+        case "canceled":
+            return _cancelled(intent)
+        case "requires_confirmation":
+            return NotFound()
+        case "requires_payment_method":
+            if intent.last_payment_error is None:
+                return NotFound()
+            raise StillOpen(intent)
+        case newer:  # the API has learnt a status since
+            return Unknown(f"status {newer}")
+
+
+def _cancelled(intent: stripe.PaymentIntent) -> Declined | Cancelled:
+    error = intent.last_payment_error
+    if error is not None:
+        return declined(_told(error, "decline_code", "code", "type"), intent.id)
+    charge = _charge(intent)
+    held = charge is not None and charge.paid and not charge.captured
+    return Cancelled(
+        intent.id,
+        "expired" if intent.cancellation_reason == "automatic" else "cancelled",
+        released_minor=charge.amount if charge is not None and held else 0,
+    )
+
+
+def _action(intent: stripe.PaymentIntent) -> ActionRequired:
+    action = intent.next_action
+    redirect = action.redirect_to_url if action is not None else None
+    return ActionRequired(
+        intent.id,
+        action.type if action is not None else "unknown",
+        redirect.url if redirect is not None else None,
+        _moment(intent.created) + ACTION,
+    )
+
+
+def _capture_before(intent: stripe.PaymentIntent) -> datetime:
+    charge = _charge(intent)
+    details = charge.payment_method_details if charge is not None else None
+    before = getattr(details.card, "capture_before", None) if details and details.card else None
+    return _moment(intent.created) + HOLD if before is None else _moment(before)
+
+
+def _charge(intent: stripe.PaymentIntent) -> stripe.Charge | None:
+    charge = intent.latest_charge
+    return charge if isinstance(charge, stripe.Charge) else None
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def refund_of(refund: stripe.Refund) -> RefundState:
+    """The state of a refund."""
+    match refund.status:
+        case "succeeded":
+            return Refunded(refund.id)
+        case "failed" | "canceled":
+            reason = getattr(refund, "failure_reason", None)
+            return RefundFailed(refund.id, reason or refund.status)
+        case _:
+            return RefundPending(refund.id)
+
+
+def is_refused(error: stripe.StripeError) -> bool:
+    """Whether Stripe has looked at the request and said no: nothing was done, nor will be."""
+    return isinstance(error, stripe.CardError | stripe.InvalidRequestError)
+
+
+def code_of(error: stripe.StripeError) -> str:
+    """Why it was refused."""
+    return "refused" if error.error is None else _told(error.error, "decline_code", "code")
+
+
+def _told(details: stripe.StripeObject, *names: str) -> str:
+    """The first of these fields that is there: Stripe leaves out what has nothing to say."""
+    found = (getattr(details, name, None) for name in names)
+    return next(filter(None, found), "refused")
+
+
+def unknown(error: stripe.StripeError) -> Unknown:
+    """The effect may be there or not; in words that hold no secret."""
+    if error.http_status in NOT_SENT:
+        return Unknown("rate_limited")
+    if error.http_status is not None:
+        return Unknown(f"http_{error.http_status}")
+    return Unknown("unreachable")
