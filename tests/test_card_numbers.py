@@ -9,9 +9,12 @@ import httpx
 import pytest
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from structlog.testing import capture_logs
 
+from contracts.messages.base import Value
+from messaging.http.bodies import RequestBody
 from messaging.http.card_fields import is_exempt
 from messaging.http.commands import SAFE_METHODS, CommandRoute
 from messaging.http.problems import TYPE_BASE
@@ -223,3 +226,14 @@ async def test_no_rejected_value_is_repeated(service: Service, document: dict[st
                     assert MARK not in bytes(told.body).decode()
                     refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize("kind", [RequestBody, Value])
+def test_errors_that_come_into_logs_do_not_tell_the_value(kind: type[BaseModel]) -> None:
+    class Note(kind):  # type: ignore[misc, valid-type]
+        count: int
+
+    with pytest.raises(ValidationError) as error:
+        Note(count=MARK)
+    assert MARK not in str(error.value)
+    assert MARK not in repr(error.value)
