@@ -29,9 +29,12 @@ Number = Annotated[int, Field(ge=0, le=LARGEST_COUNT), WithJsonSchema({"type": "
 
 
 class Value(BaseModel):
-    """A part of messages: immutable; fields that a newer writer added are ignored."""
+    """A part of messages: immutable; fields that a newer writer added are ignored.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Errors do not tell the values that they are about: they come into logs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Message(Value):

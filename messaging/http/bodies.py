@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class RequestBody(BaseModel):
-    """Base of all request bodies: unknown fields are refused."""
+    """Base of all request bodies: unknown fields are refused, and what is invalid is not told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 WholeNumber = Annotated[int, Field(strict=True)]

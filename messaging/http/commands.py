@@ -2,7 +2,8 @@
 
 `CommandRoute` opens the transaction, takes an advisory lock on the idempotency key, replays a
 stored response, else runs the route in the transaction and stores what it answered. Whatever
-is not a 2xx leaves no trace, so the same key may be used again.
+is not a 2xx leaves no trace, so the same key may be used again. A request with a card number in it
+is refused before any of that, before even its body is parsed.
 """
 
 import asyncio
@@ -21,8 +22,10 @@ from starlette.responses import Response
 
 from messaging.clock import utc_now
 from messaging.database import Connection, sql
+from messaging.http.card_fields import card_number_in_body
+from messaging.http.card_numbers import has_card_number
 from messaging.http.declared import Declared, RequestHeader
-from messaging.http.problems import Problem
+from messaging.http.problems import Problem, card_number_refused
 from messaging.http.tokens import OPTIONAL_CUSTOMER, identity_of
 from messaging.points import Point, reach
 from messaging.storable import has_nul
@@ -30,6 +33,12 @@ from messaging.storable import has_nul
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,255}")
 NOT_STORED = frozenset({b"content-length", b"date", b"server"})
+DIGESTED = frozenset({b"idempotency-key", b"if-match", b"cart-token"})
+"""Request headers of which a digest is stored: who knows how few card numbers there are finds one
+by its digest."""
+
+SEARCHED_AT_ONCE_BYTES = 64 * 1024
+"""Larger bodies are searched off the event loop: other requests go on meanwhile."""
 
 COMMAND = (
     Declared(
@@ -108,7 +117,10 @@ class CommandRoute(APIRoute):
         await request.read_bounded(
             self._largest_body(request), request.app.state.settings.http.body_seconds
         )
-        self._check_media_type(request)
+        media_type = self._media_type_of(request)
+        await _refuse_card_numbers(request, media_type)
+        if media_type == "application/json":
+            request.parse()
         scope = _digest(identity_of(request), request.method, self.path, key)
         fingerprint = _digest(
             request.url.path,
@@ -142,9 +154,10 @@ class CommandRoute(APIRoute):
             return int(settings.http.body_bytes)
         return int(getattr(settings, self.body_setting))
 
-    def _check_media_type(self, request: "_CommandRequest") -> None:
+    def _media_type_of(self, request: "_CommandRequest") -> str | None:
+        """What the body is in; None without one. Raises a 415 problem for what is not taken."""
         if not request.has_body:
-            return
+            return None
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in self.media_types:
             raise Problem(
@@ -153,8 +166,7 @@ class CommandRoute(APIRoute):
                 "The body is in a media type that is not accepted here",
                 accepted=list(self.media_types),
             )
-        if media_type == "application/json":
-            request.parse()
+        return media_type
 
 
 class _Refused(Exception):
@@ -215,6 +227,22 @@ class _CommandRequest(Request):
             raise Problem(400, "malformed-json", "The body is not valid JSON") from None
         if b"\\u0000" in self._body and has_nul(self._json):
             raise Problem(422, "invalid-request", "Text must not contain the NUL character")
+
+
+async def _refuse_card_numbers(request: _CommandRequest, media_type: str | None) -> None:
+    """Raise a 422 problem for a card number in the raw body, or in a header that is kept."""
+    for name, value in request.scope["headers"]:
+        if name in DIGESTED and has_card_number(value.decode("latin-1")):
+            raise card_number_refused(f"header.{name.decode('latin-1')}")
+    if media_type is None:
+        return
+    body = await request.body()
+    if len(body) <= SEARCHED_AT_ONCE_BYTES:
+        location = card_number_in_body(body, media_type)
+    else:
+        location = await asyncio.to_thread(card_number_in_body, body, media_type)
+    if location is not None:
+        raise card_number_refused(location)
 
 
 def _key_of(request: StarletteRequest) -> str:

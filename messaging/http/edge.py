@@ -1,11 +1,12 @@
-"""What surrounds every request: a bound on its headers, load shedding, metrics, trace context."""
+"""What surrounds every request: bounds on what is sent, load shedding, metrics, trace context."""
 
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from messaging import metrics
-from messaging.http.problems import Problem, unavailable
+from messaging.http.card_fields import card_number_in_query
+from messaging.http.problems import Problem, card_number_refused, unavailable
 from messaging.tracing import request_span
 
 LONGEST_TRACEPARENT = 55
@@ -31,6 +32,10 @@ class Edge:
             return
         if _header_bytes(scope) > self._header_bytes:
             await self._too_long().response()(scope, receive, send)
+            return
+        query = scope["query_string"]
+        if query and (location := card_number_in_query(query)) is not None:
+            await card_number_refused(location).response()(scope, receive, send)
             return
         path = scope["path"]
         if path.startswith(("/health", "/metrics")):

@@ -1,12 +1,14 @@
 """Problem documents (RFC 9457): one shape for every error of every API.
 
 `type` is a stable URI ending in the slug; members beyond the standard ones are facts for
-programs. Rejected values are never repeated.
+programs. Rejected values are never repeated: a document says where they stand. The codes of goods
+that it names (a SKU that is not sold) go through `without_card_numbers`, as every fact does.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import structlog
 from asyncpg import (
     InterfaceError,
@@ -21,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from messaging.http.card_numbers import may_have_card_number, without_card_numbers
 from messaging.http.rendering import render
 
 TYPE_BASE = "https://trolley.example/problems/"
@@ -100,7 +103,10 @@ class Problem(Exception):
         if self.detail is not None:
             content["detail"] = self.detail
         content.update(self.facts)
-        return Response(render(content), self.status, headers=self.headers, media_type=MEDIA_TYPE)
+        body = render(content)
+        if may_have_card_number(body):
+            body = render(without_card_numbers(orjson.loads(body)))
+        return Response(body, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def unavailable(detail: str) -> Problem:
@@ -122,6 +128,18 @@ def unprocessable_value() -> Problem:
 def invalid_request(errors: Sequence[dict[str, str]]) -> Problem:
     """422: the request was understood, and these parts of it cannot be."""
     return Problem(422, "invalid-request", "The request has invalid parts", errors=list(errors))
+
+
+def card_number_refused(location: str) -> Problem:
+    """422: a card number was sent to us, at `location`; nothing of the request is kept."""
+    return Problem(
+        422,
+        "card-number-refused",
+        "Card numbers are not taken here",
+        "Send the token that the payment provider gives for the card. Nothing of this request was "
+        "kept.",
+        errors=[{"location": location[:LONGEST_LOCATION], "reason": "holds a card number"}],
+    )
 
 
 def _of_validation(error: RequestValidationError) -> Problem:

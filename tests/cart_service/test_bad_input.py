@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from contracts.ids import new_id
 from messaging.settings import HttpSettings
 from tests.cart_service.shop import CHECKOUT, Shop, problem
 
@@ -188,6 +190,50 @@ async def test_it_is_refused_with_the_facts_and_nothing_changes(
     if bad.slug == "invalid-request":
         assert document.get("errors") or "NUL" in document["title"]
     assert await shop.everything() == before
+
+
+CARD = "4242 4242 4242 4242"
+WITH_A_CARD = {
+    "e-mail": buy(email="4242424242424242@b.co"),
+    "name": at(name=CARD),
+    "address": at(line2=f"card {CARD}, 12/27, 123"),
+    "payment token": buy(payment={"token": "4242424242424242"}),
+    "provider": buy(payment={"token": "pm_ok", "provider": CARD}),
+    "field that there is not": buy(card={"number": 4242424242424242}),
+}
+
+
+@pytest.mark.parametrize("where", WITH_A_CARD)
+async def test_a_checkout_with_a_card_number_is_refused_and_leaves_no_trace(
+    shop: Shop, where: str
+) -> None:
+    await shop.offers({"mug": 250})
+    path, owner = await shop.filled({"mug": 2})
+    before, key = await shop.everything(), str(new_id())
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            response = await shop.send("POST", path + BUY, WITH_A_CARD[where], who=owner, key=key)
+            assert problem(response) == (422, "card-number-refused")
+            assert "4242" not in response.text
+
+    assert logs == []
+    assert await shop.everything() == before
+    # The key is free: nothing is known of the request.
+    bought = await shop.send("POST", path + BUY, CHECKOUT, who=owner, key=key)
+    assert bought.status_code == 202
+
+
+async def test_a_sku_may_have_the_digits_of_a_card(shop: Shop) -> None:
+    await shop.offers({"4242424242424242": 100})
+    path, owner = await shop.open()
+
+    unknown = await shop.send("POST", path + LINES, line("4000000000000002"), who=owner)
+    assert problem(unknown) == (422, "unknown-sku")
+    assert "4000000000000002" not in unknown.text
+
+    added = await shop.send("POST", path + LINES, line("4242424242424242"), who=owner)
+    assert added.json()["lines"][0]["sku"] == "4242424242424242"
 
 
 RAW = {

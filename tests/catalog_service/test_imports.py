@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from messaging.http.problems import TYPE_BASE
 from tests.catalog_service.conftest import Shop
 
 pytestmark = pytest.mark.integration
@@ -258,3 +260,32 @@ async def test_a_large_body_is_not_even_read_from_somebody_who_may_not_write(sho
     answer = await shop.client.post("/imports", content=body(), headers=headers)
     assert answer.status_code == 401
     assert sent == 0
+
+
+CARD = "4242424242424242"
+GOODS = {"product_code": CARD, "sku": CARD, "product_name": "Mug", "attribute.EAN": CARD}
+
+
+@pytest.mark.parametrize("column", ["product_name", "name", "attribute.color", "base_price"])
+async def test_a_card_number_refuses_the_whole_import(shop: Shop, column: str) -> None:
+    rows = csv_of([{**GOODS, column: ""}, {**GOODS, column: f"say {CARD}"}])
+    with capture_logs() as logs:
+        for _ in range(2):
+            answer = await shop.send(
+                "POST", "/imports", content=rows, headers=CSV, key=f"key-{shop.name}"
+            )
+            assert answer.status_code == 422
+            assert answer.json()["type"] == TYPE_BASE + "card-number-refused"
+            assert answer.json()["errors"][0]["location"] == f"body.2.{column}"
+            assert CARD not in answer.text
+    assert logs == []
+    assert await shop.announced() == []
+
+
+async def test_codes_and_barcodes_may_have_the_digits_of_a_card(shop: Shop) -> None:
+    answer = await shop.send("POST", "/imports", content=csv_of([GOODS]), headers=CSV)
+    assert answer.json()["applied"] == 1
+    product = {"code": "P", "name": "P", "attributes": {"gtin": CARD}}
+    assert (await shop.send("POST", "/products", json=product)).status_code == 201
+    product["attributes"] = {"color": CARD}
+    assert (await shop.send("POST", "/products", json=product)).status_code == 422

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.ids import new_id
 from contracts.messages.inventory import StockAvailability, StockMoved
@@ -42,6 +43,34 @@ async def untouched(stockroom: Stockroom) -> bool:
         for table in tables
     ]
     return counts == [0] * len(tables)
+
+
+class TestCardNumbers:
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/receipts", booking(line("CUP", 1), reason="card 4242 4242 4242 4242")),
+            ("/adjustments", booking(line("CUP", 1), reason="4242424242424242")),
+            ("/receipts", booking(line("CUP", 4242424242424242))),
+            ("/warehouses", {"code": "two", "name": "4242-4242-4242-4242"}),
+        ],
+        ids=["reason", "adjustment", "quantity", "name"],
+    )
+    async def test_are_refused_and_leave_no_trace(
+        self, stockroom: Stockroom, path: str, body: Any
+    ) -> None:
+        with capture_logs() as logs:
+            for _ in range(2):
+                response = await stockroom.post(path, body, key="my-only-key")
+                assert problem(response) == (422, "card-number-refused")
+                assert "4242" not in response.text
+        assert logs == []
+        assert await untouched(stockroom)
+
+    async def test_are_taken_where_they_are_skus(self, stockroom: Stockroom) -> None:
+        booked = await stockroom.post("/receipts", booking(line("4242424242424242", 3)))
+        assert booked.status_code == 201
+        assert await stockroom.level("4242424242424242") == (3, 0)
 
 
 class TestReceipts:

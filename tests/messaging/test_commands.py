@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Request
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from messaging.database import sql
 from messaging.http.bodies import RequestBody, WholeNumber
@@ -218,6 +219,31 @@ async def test_a_rejected_value_is_never_repeated(client: httpx.AsyncClient) -> 
     assert response.status_code == 422
     assert "4242" not in response.text
     assert response.json()["errors"][0]["location"] == "body.amount"
+
+
+async def test_a_card_number_leaves_no_trace_and_is_refused_again_and_again(
+    client: httpx.AsyncClient,
+) -> None:
+    sent = {"Content-Type": "application/json", "Idempotency-Key": "key-00001"}
+    bodies = (
+        b'{"amount": 5, "note": "4242 4242 4242 4242"}',
+        b'{"amount": 5, "note": "\\u0034242-4242-4242-4242"}',
+        b'{"amount": 4242424242424242}',
+        b'{"amount": 5, "note": "4242424242424242',  # not even JSON
+    )
+    with capture_logs() as logs:
+        for body in (*bodies, *bodies):
+            response = await client.post("/accounts/ann/deposits", content=body, headers=sent)
+            assert response.status_code == 422
+            assert response.json()["type"] == TYPE_BASE + "card-number-refused"
+            assert response.json()["errors"][0]["location"] in ("body.note", "body.amount")
+            assert "4242" not in response.text
+            assert "idempotent-replayed" not in response.headers
+    assert logs == []
+    assert await balance_of(client) == 0
+    # Nothing was stored under the key: it serves another request.
+    assert (await put(client, "key-00001", amount=7)).status_code == 201
+    assert await balance_of(client) == 7
 
 
 async def test_a_body_larger_than_declared_is_cut_off(client: httpx.AsyncClient) -> None:

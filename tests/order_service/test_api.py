@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.ids import first_id_at, new_id
 from contracts.messages.order import StartCheckout
@@ -466,6 +467,30 @@ class TestPaying:
         await office.tell(start(), reserved(), declined())
         assert problem(await office.post(self.path, body)) == (422, "invalid-request")
         assert len(await office.sent(ChargePayment)) == 1
+
+    async def test_a_card_number_is_no_token(self, office: Office) -> None:
+        await office.tell(start(), reserved(), declined())
+        body = {"payment": {"token": "4242 4242 4242 4242"}}
+        with capture_logs() as logs:
+            for _ in range(2):
+                refused = await office.post(self.path, body, key="my-only-key")
+                assert problem(refused) == (422, "card-number-refused")
+                assert refused.json()["errors"][0]["location"] == "body.payment.token"
+                assert "4242" not in refused.text
+        assert logs == []
+        assert await office.value("SELECT count(*) FROM http_idempotency") == 0
+        assert len(await office.sent(ChargePayment)) == 1
+        assert (await office.post(self.path, CARD, key="my-only-key")).status_code == 202
+
+    @pytest.mark.parametrize("path", [f"{ORDER}/cancel", f"{STATUS}/cancel", f"{STATUS}/resolve"])
+    async def test_a_reason_has_no_card_number(self, office: Office, path: str) -> None:
+        await office.tell(start(), reserved(), declined())
+        before = await office.history()
+        body = {"reason": "paid with 4242-4242-4242-4242", "decision": "retry"}
+        refused = await office.post(path, body, office.customer("olga", "operator"))
+        assert problem(refused) == (422, "card-number-refused")
+        assert await office.history() == before
+        assert await office.value("SELECT count(*) FROM http_idempotency") == 0
 
     async def test_without_a_key(self, office: Office) -> None:
         await office.tell(start(), reserved(), declined())
