@@ -2,6 +2,7 @@
 
 import asyncio
 
+from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.periodic import BackgroundTask, Run, every
 from messaging.service import Service
@@ -13,6 +14,8 @@ from payment_service.providers.port import Provider
 from payment_service.providers.simulated.api import simulated_router
 from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
+from payment_service.providers.stripe.client import StripeConnection
+from payment_service.providers.stripe.provider import StripeProvider
 from payment_service.settings import PaymentSettings
 from payment_service.sweeper import resend_reports
 from payment_service.worker import ProviderWorker
@@ -34,6 +37,10 @@ def build(settings: PaymentSettings | None = None) -> Service:
     )
     simulated = SimulatedProvider(bank, settings.link_base_url)
     providers: dict[str, Provider] = {simulated.name: simulated}
+    stripe = _stripe(settings)
+    if stripe is not None:
+        provider = StripeProvider(stripe.api, settings.stripe_returns_to, utc_now)
+        providers[provider.name] = provider
     rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
     worker = ProviderWorker(providers, rules, settings)
     service = Service(
@@ -43,7 +50,7 @@ def build(settings: PaymentSettings | None = None) -> Service:
         subscriptions=subscriptions(PaymentHandler(rules, worker.wake)),
         routers=(api.router, simulated_router(simulated, worker.wake)),
         tasks=(
-            BackgroundTask("provider-worker", _working(worker, bank)),
+            BackgroundTask("provider-worker", _working(worker, bank, stripe)),
             BackgroundTask(
                 "report-sweeper",
                 every(settings.report_resend_seconds / 2, resend_reports(settings)),
@@ -54,7 +61,18 @@ def build(settings: PaymentSettings | None = None) -> Service:
     return service
 
 
-def _working(worker: ProviderWorker, bank: Bank) -> Run:
+def _stripe(settings: PaymentSettings) -> StripeConnection | None:
+    """A client of Stripe, where there is a key for it."""
+    if settings.stripe_api_key is None:
+        return None
+    return StripeConnection(
+        settings.stripe_api_key.get_secret_value(),
+        settings.stripe_base_url,
+        call_seconds=settings.stripe_call_seconds,
+    )
+
+
+def _working(worker: ProviderWorker, bank: Bank, stripe: StripeConnection | None) -> Run:
     async def run(database: Database, stop: asyncio.Event) -> None:
         try:
             await worker.run(database, stop)
@@ -62,6 +80,8 @@ def _working(worker: ProviderWorker, bank: Bank) -> Run:
             # Last: the calls that still drain need it. After a fault the worker runs again.
             if stop.is_set():
                 await bank.close()
+                if stripe is not None:
+                    await stripe.close()
 
     return run
 

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from messaging.settings import ServiceSettings, service_settings
+from payment_service.providers.stripe.keys import checked_key
 
 LEASE_MARGIN_SECONDS = 5.0
 """By how much a lease outlasts its call: the record's transaction, and clocks that disagree."""
@@ -26,6 +27,23 @@ class PaymentSettings(ServiceSettings):
     )
     simulated_database_connections: int = Field(
         4, ge=2, description="Pool of the simulated provider; its calls share transactions."
+    )
+    stripe_api_key: SecretStr | None = Field(
+        None, description="Secret or restricted key of Stripe; without it Stripe is not offered."
+    )
+    stripe_base_url: str | None = Field(
+        None, description="What answers instead of Stripe, `stripe_sandbox` say; takes test keys."
+    )
+    stripe_return_url: str | None = Field(
+        None,
+        description="Where the shopper's bank sends the browser back to. Without it, a page of "
+        "this service.",
+    )
+    stripe_call_seconds: float = Field(
+        8, gt=0, description="Longest a call to Stripe takes; shorter than `call_timeout_seconds`."
+    )
+    production: bool = Field(
+        False, description="Whether money is meant: a test key of Stripe is refused then."
     )
     public_base_url: str | None = Field(
         None,
@@ -76,6 +94,19 @@ class PaymentSettings(ServiceSettings):
     def ask_longest(self) -> timedelta:
         """`ask_longest_seconds` as a duration."""
         return timedelta(seconds=self.ask_longest_seconds)
+
+    @property
+    def stripe_returns_to(self) -> str:
+        """Where the shopper's bank sends the browser back to."""
+        return self.stripe_return_url or f"{self.link_base_url}/payments/returned"
+
+    @model_validator(mode="after")
+    def _stripe_key_fits(self) -> Self:
+        if self.stripe_api_key is not None:
+            checked_key(self.stripe_api_key, self.stripe_base_url, production=self.production)
+        if self.stripe_call_seconds >= self.call_timeout_seconds:
+            raise ValueError("stripe_call_seconds must be less than call_timeout_seconds")
+        return self
 
     @model_validator(mode="after")
     def _lease_outlasts_call(self) -> Self:

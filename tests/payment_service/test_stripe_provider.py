@@ -23,7 +23,8 @@ from payment_service.domain.outcomes import (
     Unknown,
 )
 from payment_service.providers.port import Charge, PaymentQuestion, RefundQuestion
-from payment_service.providers.stripe.client import StripeConnection, WrongKey, checked_key
+from payment_service.providers.stripe.client import StripeConnection
+from payment_service.providers.stripe.keys import WrongKey, checked_key
 from payment_service.providers.stripe.provider import StripeProvider
 from stripe_sandbox.app import Running, running
 from stripe_sandbox.faults import RequestFault, Rule

@@ -1,5 +1,6 @@
 """Stripe, through its own SDK; against its API with a real key, or against `stripe_sandbox`.
 
+    keys       which key may be sent where
     client     the SDK's client: one API version, our timeouts, no hidden retries
     reading    what Stripe's objects and errors say, as outcomes
     provider   the adapter to the port: which calls are made, under which keys
