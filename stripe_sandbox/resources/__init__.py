@@ -13,6 +13,8 @@ from stripe_sandbox.resources import (
     events,
     payment_intents,
     payment_methods,
+    prices,
+    products,
     refunds,
     webhook_endpoints,
 )
@@ -28,6 +30,8 @@ OPERATIONS: Mapping[str, Operation] = {
         events,
         payment_intents,
         payment_methods,
+        prices,
+        products,
         refunds,
         webhook_endpoints,
     )
