@@ -16,6 +16,7 @@ from stripe_sandbox.resources import (
     prices,
     products,
     refunds,
+    setup_intents,
     webhook_endpoints,
 )
 
@@ -33,6 +34,7 @@ OPERATIONS: Mapping[str, Operation] = {
         prices,
         products,
         refunds,
+        setup_intents,
         webhook_endpoints,
     )
     for name, operation in module.OPERATIONS.items()
