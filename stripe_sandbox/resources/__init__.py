@@ -12,10 +12,12 @@ from stripe_sandbox.resources import (
     disputes,
     events,
     payment_intents,
+    payment_links,
     payment_methods,
     prices,
     products,
     refunds,
+    sessions,
     setup_intents,
     webhook_endpoints,
 )
@@ -30,10 +32,12 @@ OPERATIONS: Mapping[str, Operation] = {
         disputes,
         events,
         payment_intents,
+        payment_links,
         payment_methods,
         prices,
         products,
         refunds,
+        sessions,
         setup_intents,
         webhook_endpoints,
     )
@@ -41,5 +45,5 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 """Every operation that the sandbox has, by method and path template."""
 
-INCLUDES: Includes = {**charges.INCLUDES}
+INCLUDES: Includes = {**charges.INCLUDES, **payment_links.INCLUDES, **sessions.INCLUDES}
 """Every field that is there on demand."""
