@@ -218,9 +218,13 @@ def succeeded(transaction: Transaction, intent: Object, amount: int) -> None:
 
 
 def _remember(transaction: Transaction, intent: Object, method: Object) -> None:
-    """Keep the method for later where that was agreed; any other is used up."""
-    if intent["setup_future_usage"] is not None and intent["customer"] is not None:
-        attached_to(transaction, method["id"], intent["customer"])
+    """Keep the method for later where that was agreed; any other is used up.
+
+    Without a customer it is attached to nobody, and may be attached after all.
+    """
+    if intent["setup_future_usage"] is not None:
+        if intent["customer"] is not None:
+            attached_to(transaction, method["id"], intent["customer"])
     elif method["customer"] is None:
         consumed(transaction, method)
 
