@@ -28,6 +28,11 @@ LONGEST_ENTRY = 300
 """Characters of a field that are read."""
 
 _NAMES = {"card": "Card", "us_bank_account": "US bank account", "sepa_debit": "SEPA direct debit"}
+_EXAMPLES = {
+    "card": "4242 4242 4242 4242",
+    "us_bank_account": f"{US_ROUTING_NUMBER} and 000123456789",
+    "sepa_debit": "DE89 3704 0044 0532 0130 00",
+}
 _FIELD_OF_PARAM = {"number": "number", "exp_month": "expiry", "exp_year": "expiry", "cvc": "cvc"}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _EXPIRY = re.compile(r"(\d{1,2})\s*/\s*(\d{2}|\d{4})|(\d{2})(\d{2})")
@@ -199,7 +204,9 @@ def _bank_account(entry: Mapping[str, str], kind: str) -> TestBankAccount:
 
 def _declined(error: CardError) -> Trouble:
     name = _FIELD_OF_PARAM.get(error.param or "")
-    return Trouble(fields={name: error.message}) if name else Trouble(whole=error.message)
+    if name is None:
+        return Trouble(error.message)
+    return Trouble("Your bank did not take this:", {name: error.message})
 
 
 def _intent_of(transaction: Transaction, session: Object) -> Object | None:
@@ -237,7 +244,7 @@ def _shown(
     if session["status"] == "open":
         title, lines = "Save a payment method", ""
         if session["mode"] == "payment":
-            title = f"Pay {money(session['amount_total'], session['currency'])}"
+            title = _button(session)
             lines = _lines(sessions.lines_of(transaction, session))
         form = _form(session, trouble, entry, _known(transaction, session).get("email"))
         return page(title, f"{_way_back(session)}{_alert(trouble)}{lines}{form}", status)
@@ -320,7 +327,7 @@ def _form(session: Object, trouble: Trouble, entry: Mapping[str, str], email: st
             "card": input_of(
                 "number",
                 "Card number",
-                'inputmode="numeric" autocomplete="cc-number" placeholder="4242 4242 4242 4242"',
+                'inputmode="numeric" autocomplete="cc-number"',
             )
             + '<div class="pair">'
             + input_of(
@@ -334,7 +341,7 @@ def _form(session: Object, trouble: Trouble, entry: Mapping[str, str], email: st
             "us_bank_account": input_of(
                 "routing",
                 "Routing number",
-                f'inputmode="numeric" placeholder="{US_ROUTING_NUMBER}"',
+                'inputmode="numeric" autocomplete="off"',
             )
             + input_of("account", "Account number", 'inputmode="numeric" autocomplete="off"'),
             "sepa_debit": input_of(
@@ -343,7 +350,7 @@ def _form(session: Object, trouble: Trouble, entry: Mapping[str, str], email: st
         }
         parts += [
             f'<fieldset class="of-{one}"><legend>{_NAMES[one]}</legend>{fields[one]}'
-            "<small>Only Stripe's test numbers are taken.</small></fieldset>"
+            f"<small>Only test numbers are taken, such as {_EXAMPLES[one]}.</small></fieldset>"
             for one in types
         ]
     return (

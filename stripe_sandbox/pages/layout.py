@@ -10,7 +10,8 @@ from stripe_sandbox.settings import API_VERSION
 _STYLE = """
 :root { color-scheme: light dark; --ink: light-dark(#1b1f27, #e8eaee);
   --paper: light-dark(#f5f6f8, #14171c); --sheet: light-dark(#fff, #1d2128);
-  --line: light-dark(#c3c8d1, #464d59); --quiet: light-dark(#59606d, #a4abb8);
+  --line: light-dark(#c3c8d1, #464d59); --edge: light-dark(#767e8d, #7f8796);
+  --quiet: light-dark(#59606d, #a4abb8);
   --main: light-dark(#2148c0, #8fabff); --on-main: light-dark(#fff, #10131a);
   --wrong: light-dark(#b3161f, #ff9a96); }
 * { box-sizing: border-box; }
@@ -31,8 +32,9 @@ fieldset { border: 1px solid var(--line); border-radius: .5rem; background: var(
 legend { font-weight: 600; padding: 0 .3rem; }
 label { display: block; margin: .6rem 0 .2rem; }
 .choice { display: flex; gap: .6rem; align-items: center; min-height: 2.75rem; margin: 0; }
-input { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line);
+input { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--edge);
   border-radius: .4rem; padding: .6rem .7rem; width: 100%; min-height: 2.75rem; }
+::placeholder { color: var(--quiet); opacity: 1; }
 input[type=radio] { width: 1.2rem; min-height: 1.2rem; margin: 0; accent-color: var(--main); }
 input[aria-invalid=true] { border: 2px solid var(--wrong); }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1rem; }
@@ -41,7 +43,7 @@ input[aria-invalid=true] { border: 2px solid var(--wrong); }
   margin: 0 0 1rem; background: var(--sheet); }
 [role=alert] p { margin: 0; } [role=alert] ul { margin: .3rem 0 0; padding-inline-start: 1.2rem; }
 button { font: inherit; font-weight: 600; min-height: 2.75rem; padding: .6rem 1.2rem;
-  margin: 0 .5rem .5rem 0; border-radius: .4rem; border: 1px solid var(--line);
+  margin: 0 .5rem .5rem 0; border-radius: .4rem; border: 1px solid var(--edge);
   background: var(--sheet); color: inherit; cursor: pointer; }
 button.main { background: var(--main); border-color: var(--main); color: var(--on-main); }
 button.wide { width: 100%; margin: .5rem 0; }
