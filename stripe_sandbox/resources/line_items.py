@@ -14,6 +14,8 @@ from stripe_sandbox.resources.prices import new_price
 
 MOST_LINES = 100
 """Of one session in payment mode; documented."""
+MOST_LINES_OF_A_LINK = 20
+"""Documented, too."""
 LINES_INCLUDED = 10
 """Lines that an expanded `line_items` shows; the documentation calls it a handful (assumed)."""
 
@@ -30,7 +32,9 @@ HEEDED = (
 """Parameters that `new_lines` acts on."""
 
 
-def new_lines(transaction: Transaction, given: Sequence[Any]) -> list[Object]:
+def new_lines(
+    transaction: Transaction, given: Sequence[Any], most: int = MOST_LINES
+) -> list[Object]:
     """What was asked for, with its prices, all in one currency. Raises InvalidRequest."""
     if not given:
         raise InvalidRequest(
@@ -38,9 +42,9 @@ def new_lines(transaction: Transaction, given: Sequence[Any]) -> list[Object]:
             code="parameter_missing",
             param="line_items",
         )
-    if len(given) > MOST_LINES:
+    if len(given) > most:
         raise InvalidRequest(
-            f"There are at most {MOST_LINES} line items, not {len(given)}", param="line_items"
+            f"There are at most {most} line items, not {len(given)}", param="line_items"
         )
     lines = [_line(transaction, one, f"line_items[{place}]") for place, one in enumerate(given)]
     for place, line in enumerate(lines):

@@ -6,7 +6,9 @@ payment links" (what the address may carry).
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
+from stripe_sandbox.certainty import Certainty
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest
 from stripe_sandbox.lists import given, list_of, page_of
@@ -14,6 +16,17 @@ from stripe_sandbox.operations import Ids, Params, heeding, merged_metadata
 from stripe_sandbox.resources import line_items
 from stripe_sandbox.resources.events import announce
 from stripe_sandbox.resources.sessions import check_types, check_url, new_session
+
+CERTAINTY: Mapping[str, Certainty] = MappingProxyType(
+    {
+        "at_most_20_lines": Certainty.DOCUMENTED,
+        "metadata_is_copied_to_the_session": Certainty.DOCUMENTED,
+        "address_takes_reference_and_email": Certainty.DOCUMENTED,
+        "prefilled_email_cannot_be_changed": Certainty.ASSUMED,
+        "success_url_is_where_the_link_redirects": Certainty.ASSUMED,
+    }
+)
+"""How sure each rule of payment links is."""
 
 _OF_INTENTS = (
     "capture_method",
@@ -33,7 +46,7 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 
 def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
     name = transaction.new_id("plink")
-    lines = line_items.new_lines(transaction, params["line_items"])
+    lines = line_items.new_lines(transaction, params["line_items"], line_items.MOST_LINES_OF_A_LINK)
     currency = lines[0]["currency"]
     if params.get("currency", currency).lower() != currency:
         raise InvalidRequest(f"The prices are in {currency}", param="currency")

@@ -11,10 +11,12 @@ Source: Stripe API reference, "Checkout Sessions"; guides "Fulfill orders" and "
 payment method"; changelog of 2022-08-01 (the intent is made when the session is confirmed).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from stripe_sandbox.certainty import Certainty
 from stripe_sandbox.currencies import AmountRefused, check_currency
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest, NotSimulated, UnexpectedState
@@ -33,6 +35,31 @@ CURRENCY_OF_DEBITS = {"us_bank_account": "usd", "sepa_debit": "eur"}
 """Bank debits, and the one currency that each is in."""
 TYPES = ("card", *CURRENCY_OF_DEBITS)
 """Ways to pay on the page."""
+
+CERTAINTY: Mapping[str, Certainty] = MappingProxyType(
+    {
+        "intent_is_made_when_the_session_is_confirmed": Certainty.DOCUMENTED,
+        "intent_stays_the_same_after_a_decline": Certainty.ASSUMED,
+        "setup_intent_is_made_with_the_session": Certainty.ASSUMED,
+        "session_lives_30_minutes_to_24_hours": Certainty.DOCUMENTED,
+        "at_most_100_lines": Certainty.DOCUMENTED,
+        "expanded_lines_are_the_first_ten": Certainty.ASSUMED,
+        "prices_of_price_data_are_not_active": Certainty.ASSUMED,
+        "metadata_is_not_copied_to_the_intent": Certainty.ASSUMED,
+        "held_money_completes_the_session_unpaid": Certainty.ASSUMED,
+        "bank_debit_completes_the_session_unpaid": Certainty.DOCUMENTED,
+        "intent_of_an_open_session_is_not_cancelled": Certainty.DOCUMENTED,
+        "intent_of_a_complete_session_can_be_cancelled": Certainty.ASSUMED,
+        "expiry_cancels_the_intent_as_automatic": Certainty.ASSUMED,
+        "order_of_nothing_is_complete_without_a_method": Certainty.ASSUMED,
+        "customer_is_made_at_the_first_try": Certainty.ASSUMED,
+        "kept_method_without_customer_is_attached_to_nobody": Certainty.DOCUMENTED,
+        "entered_email_is_set_on_a_customer_without_one": Certainty.DOCUMENTED,
+        "mode_is_required": Certainty.DOCUMENTED,
+        "types_default_to_card": Certainty.ASSUMED,
+    }
+)
+"""How sure each rule of sessions is."""
 
 _OF_INTENTS = (
     "capture_method",
@@ -342,11 +369,10 @@ def _intent(transaction: Transaction, session: Object) -> Object:
 
 
 def _payer(transaction: Transaction, session: Object) -> str | None:
-    """The customer who pays, made where the session asks for one or has a method to keep."""
+    """The customer who pays, made where the session asks for one."""
     private = transaction.private(session["id"])
     known: str | None = session["customer"] or private.get("customer")
-    keeps = private["intent"].get("setup_future_usage") is not None
-    if known is not None or not (keeps or session["customer_creation"] == "always"):
+    if known is not None or session["customer_creation"] != "always":
         return known
     made: str = new_customer(transaction, private["shopper"])["id"]
     transaction.keep_private(session["id"], private | {"customer": made})
@@ -393,8 +419,18 @@ def _complete(transaction: Transaction, session: Object, intent: Object | None =
     if session["mode"] == "payment" and intent is not None and intent["status"] == "succeeded":
         session["payment_status"] = "paid"
     transaction.save(session)
+    _tell_email(transaction, session["customer"], shopper["email"])
     announce(transaction, "checkout.session.completed", session)
     return session
+
+
+def _tell_email(transaction: Transaction, name: str | None, email: str) -> None:
+    """A customer without an email address has the one that was entered."""
+    customer = transaction.find(name) if name else None
+    if customer is not None and customer["email"] is None:
+        customer["email"] = email
+        transaction.save(customer)
+        announce(transaction, "customer.updated", customer, {"email": None})
 
 
 # What nobody does.

@@ -7,7 +7,9 @@ and, until it has succeeded, canceled. A decline leads back to requires_payment_
 Source: Stripe guide "The Setup Intents API"; API reference, "Setup Intents".
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from stripe_sandbox.cards import (
     BLOCKED,
@@ -18,6 +20,7 @@ from stripe_sandbox.cards import (
     TestBankAccount,
     TestCard,
 )
+from stripe_sandbox.certainty import Certainty
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import CardError, InvalidRequest, UnexpectedState
 from stripe_sandbox.lists import list_of
@@ -27,6 +30,18 @@ from stripe_sandbox.resources.attempts import Confirmation, back_to, what_to_do
 from stripe_sandbox.resources.declines import facts_of
 from stripe_sandbox.resources.events import announce
 from stripe_sandbox.resources.payment_methods import account_of, attached_to, usable
+
+CERTAINTY: Mapping[str, Certainty] = MappingProxyType(
+    {
+        "success_attaches_the_method": Certainty.DOCUMENTED,
+        "card_that_declines_payments_only_is_set_up": Certainty.ASSUMED,
+        "card_that_does_not_attach_is_declined": Certainty.DOCUMENTED,
+        "failed_authentication_has_a_code_of_its_own": Certainty.DOCUMENTED,
+        "bank_account_is_verified_at_once": Certainty.ASSUMED,
+        "bank_account_needs_no_mandate_data": Certainty.ASSUMED,
+    }
+)
+"""How sure each rule of setup intents is."""
 
 _OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
 

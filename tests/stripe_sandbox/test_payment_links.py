@@ -97,6 +97,7 @@ async def test_the_lines_of_a_link_are_listed(client: StripeClient) -> None:
     ("params", "param"),
     [
         ({"currency": "usd"}, "currency"),
+        ({"line_items": [{"price": "price_none", "quantity": 1}] * 21}, "line_items"),
         ({"after_completion": {"type": "redirect"}}, "after_completion[redirect]"),
         ({"allow_promotion_codes": True}, "allow_promotion_codes"),
         ({"payment_method_types": ["us_bank_account"]}, "payment_method_types[0]"),

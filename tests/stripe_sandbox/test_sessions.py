@@ -403,6 +403,32 @@ async def test_a_method_that_is_to_be_kept_is_attached_and_pays_again_off_sessio
     assert again.status == "succeeded"
 
 
+async def test_a_method_that_is_to_be_kept_for_nobody_may_be_attached_later(
+    client: StripeClient, browser: httpx.AsyncClient
+) -> None:
+    session = await created(
+        client, order(payment_intent_data={"setup_future_usage": "off_session"})
+    )
+    await browser.post(str(session.url), data=card())
+    session = await retrieved(client, session)
+    assert session.customer is None
+    intent = await client.v1.payment_intents.retrieve_async(str(session.payment_intent))
+    customer = await client.v1.customers.create_async({"name": "Ada"})
+    method = await client.v1.payment_methods.attach_async(
+        str(intent.payment_method), {"customer": customer.id}
+    )
+    assert method.customer == customer.id
+
+
+async def test_a_customer_without_email_gets_the_one_that_was_entered(
+    client: StripeClient, browser: httpx.AsyncClient
+) -> None:
+    customer = await client.v1.customers.create_async({"name": "Ada"})
+    session = await created(client, order(customer=customer.id))
+    await browser.post(str(session.url), data=card())
+    assert (await client.v1.customers.retrieve_async(customer.id)).email == SHOPPER["email"]
+
+
 # Its end.
 
 

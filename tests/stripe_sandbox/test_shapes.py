@@ -42,7 +42,7 @@ async def test_whatever_becomes_of_payments_has_its_shape(
             await client.v1.refunds.create_async({"payment_intent": intent.id, "amount": 300})
     await put_forward(browser, 600)
     v1 = client.v1
-    pages = [
+    pages: list[Any] = [
         await v1.payment_intents.list_async({"limit": 100}),
         await v1.charges.list_async({"limit": 100}),
         await v1.refunds.list_async({"limit": 100}),
