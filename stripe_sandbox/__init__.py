@@ -8,6 +8,7 @@ demonstration: it binds to loopback, takes test keys only and moves no money.
     parameters    decode and check what came with it, by Stripe's own description of the operation
     idempotency   knows whether the same was asked before under the same key
     resources/    carry it out: one module an object, the rules of money in them
+    pages/        what shoppers see: the page of a session, the bank's question
     database      keeps every object in one SQLite file, so that all of it survives a restart
     agenda        what happens by itself later on: debits that arrive, holds that expire
     webhooks      tell the endpoints what happened, signed, again and again until they take it

@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping
 from stripe_sandbox import search
 from stripe_sandbox.database import Database, Transaction
 from stripe_sandbox.errors import ResourceMissing
-from stripe_sandbox.resources import attempts, charges, disputes, refunds
+from stripe_sandbox.resources import attempts, charges, disputes, refunds, sessions
 
 HAPPENINGS: Mapping[str, Callable[[Transaction, str], None]] = {
     "charge.book": charges.book,
     "charge.dispute": disputes.begin,
+    "checkout.session.expire": sessions.expire,
     "dispute.decide": disputes.decide,
     "dispute.past_due": disputes.past_due,
     "payment_intent.expire": attempts.expire,
-    "payment_intent.settle": attempts.settle,
+    "payment_intent.settle": sessions.settle,
     "refund.pending": refunds.succeed,
     "refund.fails": refunds.fail,
     "search.index": search.index,

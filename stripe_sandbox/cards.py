@@ -1132,7 +1132,7 @@ def check_entry(number: str, exp_month: int, exp_year: int, cvc: str, today: dat
         raise CardEntryRefused(INCORRECT_NUMBER)
     if not 1 <= exp_month <= 12:
         raise CardEntryRefused(INVALID_MONTH)
-    year = _full_year(exp_year, today)
+    year = full_year(exp_year, today)
     if not today.year <= year <= today.year + _YEARS_AROUND_TODAY:
         raise CardEntryRefused(INVALID_YEAR)
     if (year, exp_month) < (today.year, today.month):
@@ -1150,7 +1150,8 @@ def _is_digits(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
-def _full_year(year: int, today: date) -> int:
+def full_year(year: int, today: date) -> int:
+    """The year that one of two digits means: the closest one; any other year is itself."""
     if not 0 <= year <= 99:
         return year
     century = today.year - today.year % 100

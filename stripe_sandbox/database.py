@@ -159,11 +159,14 @@ class Transaction:
         return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(characters))}"
 
     def save(self, one: Object) -> None:
-        """Keep an object as it is now; search finds it after its lag."""
+        """Keep an object as it is now; search finds it after its lag.
+
+        Payment links do not tell when they were created; they are listed by it all the same.
+        """
         self.sql(
             "INSERT INTO objects (id, object, created, body) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-            (one["id"], one["object"], one["created"], orjson.dumps(one).decode()),
+            (one["id"], one["object"], one.get("created", self.now), orjson.dumps(one).decode()),
         )
         if one["object"] in SEARCHED:
             self.later(self.now + self._search_lag, "search.index", one["id"])

@@ -3,7 +3,7 @@
 Source: Stripe API reference, "Pagination".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,9 +23,9 @@ def list_of(
     kind: str,
     params: Mapping[str, Any],
     url: str,
-    **fields: str,
+    **fields: str | bool | Sequence[str],
 ) -> Object:
-    """One page of the objects of a kind with these `fields`.
+    """One page of the objects of a kind with these `fields`; several values are alternatives.
 
     `params` are those of the request: `limit`, `starting_after`, `ending_before`, `created`, and
     any of the fields that are indexed. Raises InvalidRequest.
@@ -34,8 +34,9 @@ def list_of(
     values: list[str | int] = [kind]
     named = {name: value for name, value in params.items() if name in FILTERS}
     for field, value in (named | fields).items():
-        conditions.append(f"body ->> '$.{field}' = ?")
-        values.append(value)
+        allowed = [value] if isinstance(value, str | bool) else value
+        conditions.append(f"body ->> '$.{field}' IN ({', '.join('?' * len(allowed))})")
+        values += allowed
     created = params.get("created")
     if created is not None:
         ranges = created if isinstance(created, Mapping) else {"gte": created, "lte": created}
@@ -45,9 +46,7 @@ def list_of(
     limit = limit_of(params)
     after, before = params.get("starting_after"), params.get("ending_before")
     if after is not None and before is not None:
-        raise InvalidRequest(
-            "A list starts after an object or ends before one, not both", param="ending_before"
-        )
+        raise _both()
     backwards = before is not None
     if (cursor := before if backwards else after) is not None:
         at = _position(
@@ -64,7 +63,26 @@ def list_of(
     found = [orjson.loads(body) for (body,) in rows[:limit]]
     if backwards:
         found.reverse()
-    return {"object": "list", "data": found, "has_more": len(rows) > limit, "url": url}
+    return _page(found, len(rows) > limit, url)
+
+
+def given(params: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """Those of the fields that the request names, for `list_of`."""
+    return {field: params[field] for field in fields if field in params}
+
+
+def page_of(objects: list[Object], params: Mapping[str, Any], url: str) -> Object:
+    """One page of objects that stand in an order of their own. Raises InvalidRequest."""
+    limit = limit_of(params)
+    after, before = params.get("starting_after"), params.get("ending_before")
+    if after is not None and before is not None:
+        raise _both()
+    if before is not None:
+        end = _place(objects, before, "ending_before")
+        start = max(end - limit, 0)
+        return _page(objects[start:end], start > 0, url)
+    start = 0 if after is None else _place(objects, after, "starting_after") + 1
+    return _page(objects[start : start + limit], len(objects) > start + limit, url)
 
 
 def limit_of(params: Mapping[str, Any]) -> int:
@@ -81,7 +99,24 @@ def limit_of(params: Mapping[str, Any]) -> int:
 
 def whole(objects: list[Object], url: str) -> Object:
     """A list within an object that has all there is."""
-    return {"object": "list", "data": objects, "has_more": False, "url": url}
+    return _page(objects, False, url)
+
+
+def _page(data: list[Object], has_more: bool, url: str) -> Object:
+    return {"object": "list", "data": data, "has_more": has_more, "url": url}
+
+
+def _both() -> InvalidRequest:
+    return InvalidRequest(
+        "A list starts after an object or ends before one, not both", param="ending_before"
+    )
+
+
+def _place(objects: list[Object], name: str, param: str) -> int:
+    for place, one in enumerate(objects):
+        if one["id"] == name:
+            return place
+    raise InvalidRequest(f"No such object here: {name!r}", code="resource_missing", param=param)
 
 
 def _position(transaction: Transaction, kind: str, name: str, param: str) -> tuple[int, int]:

@@ -18,7 +18,10 @@ Run: TypeAlias = Callable[[Transaction, Ids, Params], Object]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`heeds` names the parameters it acts on, nested ones with dots, each with all it holds."""
+    """`heeds` names the parameters it acts on, nested ones with dots, each with all it holds.
+
+    A field of the objects in a list is named like one of an object: `line_items.quantity`.
+    """
 
     run: Run
     heeds: frozenset[str]
@@ -33,11 +36,16 @@ class Operation:
     def _check(self, path: str, param: str, value: Any) -> None:
         if path in self.heeds:
             return
-        if isinstance(value, Mapping) and any(one.startswith(f"{path}.") for one in self.heeds):
+        if not any(one.startswith(f"{path}.") for one in self.heeds):
+            raise NotSimulated(param)
+        if isinstance(value, list):
+            for place, element in enumerate(value):
+                self._check(path, f"{param}[{place}]", element)
+        elif isinstance(value, Mapping):
             for name, inner in value.items():
                 self._check(f"{path}.{name}", f"{param}[{name}]", inner)
-            return
-        raise NotSimulated(param)
+        else:
+            raise NotSimulated(param)
 
 
 EVERYWHERE = frozenset({"expand"})

@@ -12,8 +12,13 @@ from stripe_sandbox.resources import (
     disputes,
     events,
     payment_intents,
+    payment_links,
     payment_methods,
+    prices,
+    products,
     refunds,
+    sessions,
+    setup_intents,
     webhook_endpoints,
 )
 
@@ -27,13 +32,18 @@ OPERATIONS: Mapping[str, Operation] = {
         disputes,
         events,
         payment_intents,
+        payment_links,
         payment_methods,
+        prices,
+        products,
         refunds,
+        sessions,
+        setup_intents,
         webhook_endpoints,
     )
     for name, operation in module.OPERATIONS.items()
 }
 """Every operation that the sandbox has, by method and path template."""
 
-INCLUDES: Includes = {**charges.INCLUDES}
+INCLUDES: Includes = {**charges.INCLUDES, **payment_links.INCLUDES, **sessions.INCLUDES}
 """Every field that is there on demand."""

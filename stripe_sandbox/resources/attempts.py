@@ -75,19 +75,22 @@ def attempted(transaction: Transaction, intent: Object, how: Confirmation) -> Ob
 # The shopper's part.
 
 
-def _asks_for_action(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
+def what_to_do(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
+    """The next action of an intent whose shopper has to authenticate."""
     url = f"{transaction.public_url}/authenticate/{intent['client_secret']}"
     if how.return_url is not None or how.hosted:
-        action = {
+        return {
             "type": "redirect_to_url",
             "redirect_to_url": {"return_url": how.return_url, "url": url},
         }
-    else:
-        action = {
-            "type": "use_stripe_sdk",
-            "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},
-        }
-    intent |= {"next_action": action, "status": "requires_action"}
+    return {
+        "type": "use_stripe_sdk",
+        "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url},
+    }
+
+
+def _asks_for_action(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
+    intent |= {"next_action": what_to_do(transaction, intent, how), "status": "requires_action"}
     transaction.save(intent)
     announce(transaction, "payment_intent.requires_action", intent)
     return intent
@@ -111,14 +114,20 @@ def authenticated(transaction: Transaction, intent: Object, *, passed: bool) -> 
             _charged(transaction, intent, method, behaviour, off_session=False)
     else:
         _not_authenticated(transaction, intent, method)
-    if back is None:
+    return back_to(back, intent, succeeded=intent["status"] in PAID)
+
+
+def back_to(url: str | None, intent: Object, *, succeeded: bool) -> str | None:
+    """The return URL of an intent, with what became of it."""
+    if url is None:
         return None
+    kind = intent["object"]
     query = {
-        "payment_intent": intent["id"],
-        "payment_intent_client_secret": intent["client_secret"],
-        "redirect_status": "succeeded" if intent["status"] in PAID else "failed",
+        kind: intent["id"],
+        f"{kind}_client_secret": intent["client_secret"],
+        "redirect_status": "succeeded" if succeeded else "failed",
     }
-    return f"{back}{'&' if '?' in back else '?'}{urlencode(query)}"
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
 
 
 def _not_authenticated(transaction: Transaction, intent: Object, method: Object) -> None:
@@ -209,9 +218,13 @@ def succeeded(transaction: Transaction, intent: Object, amount: int) -> None:
 
 
 def _remember(transaction: Transaction, intent: Object, method: Object) -> None:
-    """Keep the method for later where that was agreed; any other is used up."""
-    if intent["setup_future_usage"] is not None and intent["customer"] is not None:
-        attached_to(transaction, method["id"], intent["customer"])
+    """Keep the method for later where that was agreed; any other is used up.
+
+    Without a customer it is attached to nobody, and may be attached after all.
+    """
+    if intent["setup_future_usage"] is not None:
+        if intent["customer"] is not None:
+            attached_to(transaction, method["id"], intent["customer"])
     elif method["customer"] is None:
         consumed(transaction, method)
 

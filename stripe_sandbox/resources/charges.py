@@ -74,7 +74,8 @@ def _details(intent: Object, method: Object) -> Object:
     kind = method["type"]
     if kind != "card":
         kept = {name: value for name, value in method[kind].items() if name not in _NOT_OF_CHARGES}
-        return {"type": kind, kind: kept | {"mandate": None}}
+        unknown = "payment_reference" if kind == "us_bank_account" else "mandate"
+        return {"type": kind, kind: kept | {unknown: None}}
     card = method["card"]
     kept = {
         name: card[name]

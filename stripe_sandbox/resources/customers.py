@@ -12,7 +12,8 @@ from stripe_sandbox.resources.payment_methods import attached_to
 _PLAIN = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
 
 
-def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
+def new_customer(transaction: Transaction, params: Params) -> Object:
+    """A new customer, saved and announced."""
     customer: Object = {
         "id": transaction.new_id("cus", 14),
         "object": "customer",
@@ -37,11 +38,15 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
         **{name: params.get(name) for name in _PLAIN},
     }
     customer["preferred_locales"] = customer["preferred_locales"] or []
-    method = params.get("payment_method")
     transaction.save(customer)
     announce(transaction, "customer.created", customer)
-    if method is not None:
-        attached_to(transaction, method, customer["id"])
+    return customer
+
+
+def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    customer = new_customer(transaction, params)
+    if params.get("payment_method") is not None:
+        attached_to(transaction, params["payment_method"], customer["id"])
     return customer
 
 

@@ -94,10 +94,12 @@ def _open(transaction: Transaction, charge: Object, amount: int, facts: Object) 
         "status": "warning_needs_response" if inquiry else "lost" if final else "needs_response",
     }
     if charge["payment_method_details"]["type"] == "card":
+        card = charge["payment_method_details"]["card"]
         dispute["payment_method_details"] = {
             "card": {
-                "brand": charge["payment_method_details"]["card"]["brand"],
+                "brand": card["brand"],
                 "case_type": "inquiry" if inquiry else "chargeback",
+                "network": card["network"],
                 "network_reason_code": "83",
             },
             "type": "card",

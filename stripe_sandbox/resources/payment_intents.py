@@ -42,10 +42,10 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
     """A new intent, saved and announced, not confirmed. Raises ApiError."""
     amount, currency = _checked_amount(params["amount"], params["currency"])
     name = transaction.new_id("pi")
-    automatic = _automatic(params)
+    automatic = automatic_methods(params)
     customer = params.get("customer")
     if customer is not None:
-        _named(transaction, "customer", customer)
+        named(transaction, "customer", customer)
     intent: Object = {
         "id": name,
         "object": "payment_intent",
@@ -76,7 +76,7 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
         "payment_method": None,
         "payment_method_configuration_details": None,
         "payment_method_options": params.get("payment_method_options", {}),
-        "payment_method_types": _types(params, automatic, currency),
+        "payment_method_types": method_types(params, automatic, currency),
         "processing": None,
         "review": None,
         "setup_future_usage": params.get("setup_future_usage"),
@@ -99,7 +99,7 @@ def _checked_amount(amount: int, currency: str) -> tuple[int, str]:
     return amount, checked
 
 
-def _named(transaction: Transaction, kind: str, name: str) -> Object:
+def named(transaction: Transaction, kind: str, name: str) -> Object:
     """An object that a parameter names: what is missing there is a wrong parameter."""
     found = transaction.find(name)
     if found is None or found["object"] != kind:
@@ -107,7 +107,7 @@ def _named(transaction: Transaction, kind: str, name: str) -> Object:
     return found
 
 
-def _automatic(params: Params) -> Object | None:
+def automatic_methods(params: Params) -> Object | None:
     """Whether the method may be any that the account has, which is so unless types are named."""
     given: Object | None = params.get("automatic_payment_methods")
     if given is None and "payment_method_types" not in params:
@@ -117,15 +117,18 @@ def _automatic(params: Params) -> Object | None:
     return {"allow_redirects": given.get("allow_redirects", "always"), "enabled": given["enabled"]}
 
 
-def _types(params: Params, automatic: Object | None, currency: str) -> list[str]:
-    named: list[str] | None = params.get("payment_method_types")
-    if named is None:
+def method_types(
+    params: Params, automatic: Object | None, currency: str | None = None
+) -> list[str]:
+    """The types of payment method that an intent takes. Raises NotSimulated."""
+    types: list[str] | None = params.get("payment_method_types")
+    if types is None:
         is_any = automatic is not None and automatic["enabled"]
-        return ["card", "link", *_DEBITS.get(currency, ())] if is_any else ["card"]
-    unknown = set(named) - set(TYPES)
+        return ["card", "link", *_DEBITS.get(currency or "", ())] if is_any else ["card"]
+    unknown = set(types) - set(TYPES)
     if unknown:
         raise NotSimulated(f"payment_method_types: {', '.join(sorted(unknown))}")
-    return named
+    return types
 
 
 def _choose(transaction: Transaction, intent: Object, params: Params) -> None:
@@ -158,7 +161,7 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
     currency = params.get("currency", intent["currency"])
     intent["amount"], intent["currency"] = _checked_amount(amount, currency)
     if params.get("customer") is not None:
-        intent["customer"] = _named(transaction, "customer", params["customer"])["id"]
+        intent["customer"] = named(transaction, "customer", params["customer"])["id"]
     for field in (*_PLAIN, "setup_future_usage", "capture_method"):
         if field in params:
             intent[field] = params[field]
@@ -205,6 +208,12 @@ def confirm(transaction: Transaction, intent: Object, how: Confirmation) -> Obje
             code="payment_intent_unexpected_state",
             payment_intent=intent,
         )
+    check_return_url(intent, how)
+    return attempted(transaction, intent, how)
+
+
+def check_return_url(intent: Object, how: Confirmation) -> None:
+    """The shopper can come back, if the methods may lead elsewhere. Raises InvalidRequest."""
     automatic = intent["automatic_payment_methods"]
     may_redirect = automatic and automatic["enabled"] and automatic["allow_redirects"] == "always"
     if may_redirect and how.return_url is None and not how.hosted:
@@ -213,7 +222,6 @@ def confirm(transaction: Transaction, intent: Object, how: Confirmation) -> Obje
             " or set automatic_payment_methods[allow_redirects]=never",
             param="return_url",
         )
-    return attempted(transaction, intent, how)
 
 
 def _capture(transaction: Transaction, ids: Ids, params: Params) -> Object:
