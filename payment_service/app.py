@@ -1,6 +1,9 @@
 """The payment service put together: `python -m payment_service.app`."""
 
 import asyncio
+from collections.abc import Collection
+
+from pydantic import SecretStr
 
 from messaging.clock import utc_now
 from messaging.database import Database
@@ -24,7 +27,7 @@ from payment_service.worker import ProviderWorker
 def build(settings: PaymentSettings | None = None) -> Service:
     """The service on these settings, by default those of the environment; nothing runs yet.
 
-    `app.state.simulated` is its simulated provider, for who works on the parts one by one.
+    `app.state.providers` are its providers by name, for who works on the parts one by one.
     """
     settings = settings or PaymentSettings()
     bank = Bank(
@@ -37,10 +40,9 @@ def build(settings: PaymentSettings | None = None) -> Service:
     )
     simulated = SimulatedProvider(bank, settings.link_base_url)
     providers: dict[str, Provider] = {simulated.name: simulated}
-    stripe = _stripe(settings)
-    if stripe is not None:
-        provider = StripeProvider(stripe.api, settings.stripe_returns_to, utc_now)
-        providers[provider.name] = provider
+    if settings.stripe_api_key is not None:
+        stripe = _stripe(settings, settings.stripe_api_key)
+        providers[stripe.name] = stripe
     rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
     worker = ProviderWorker(providers, rules, settings)
     service = Service(
@@ -50,38 +52,33 @@ def build(settings: PaymentSettings | None = None) -> Service:
         subscriptions=subscriptions(PaymentHandler(rules, worker.wake)),
         routers=(api.router, simulated_router(simulated, worker.wake)),
         tasks=(
-            BackgroundTask("provider-worker", _working(worker, bank, stripe)),
+            BackgroundTask("provider-worker", _working(worker, providers.values())),
             BackgroundTask(
                 "report-sweeper",
                 every(settings.report_resend_seconds / 2, resend_reports(settings)),
             ),
         ),
     )
-    service.app.state.simulated = simulated
+    service.app.state.providers = providers
     return service
 
 
-def _stripe(settings: PaymentSettings) -> StripeConnection | None:
-    """A client of Stripe, where there is a key for it."""
-    if settings.stripe_api_key is None:
-        return None
-    return StripeConnection(
-        settings.stripe_api_key.get_secret_value(),
-        settings.stripe_base_url,
-        call_seconds=settings.stripe_call_seconds,
+def _stripe(settings: PaymentSettings, key: SecretStr) -> StripeProvider:
+    connection = StripeConnection(
+        key.get_secret_value(), settings.stripe_base_url, call_seconds=settings.stripe_call_seconds
     )
+    return StripeProvider(connection, settings.stripe_returns_to, utc_now)
 
 
-def _working(worker: ProviderWorker, bank: Bank, stripe: StripeConnection | None) -> Run:
+def _working(worker: ProviderWorker, providers: Collection[Provider]) -> Run:
     async def run(database: Database, stop: asyncio.Event) -> None:
         try:
             await worker.run(database, stop)
         finally:
-            # Last: the calls that still drain need it. After a fault the worker runs again.
+            # Last: the calls that still drain need them. After a fault the worker runs again.
             if stop.is_set():
-                await bank.close()
-                if stripe is not None:
-                    await stripe.close()
+                for provider in providers:
+                    await provider.close_connections()
 
     return run
 

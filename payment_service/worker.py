@@ -79,6 +79,11 @@ class ProviderWorker:
         """Something is due now."""
         self._awake.set()
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that run now."""
+        return len(self._in_flight)
+
     async def run(self, database: Database, stop: asyncio.Event) -> None:
         """Claim, call and record until `stop`; then let what is in flight finish for a while."""
         async with database.transaction() as connection:

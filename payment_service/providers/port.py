@@ -146,3 +146,6 @@ class Provider(Protocol):
 
     async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
         """The state of a refund now; `NotFound` while the provider does not have it."""
+
+    async def close_connections(self) -> None:
+        """Give up what it holds open; no call comes after it."""

@@ -119,15 +119,19 @@ class Gate:
     async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
         return await self._provider.retrieve_refund(question)
 
+    async def close_connections(self) -> None:
+        await self._provider.close_connections()
+
 
 class Worker:
-    """A worker of one instance, with a gate of its own before the provider."""
+    """A worker of one instance, with gates of its own before the providers."""
 
     def __init__(self, desk: "CashDesk", slot: int, **settings: Any) -> None:
-        self.gate = Gate(desk.provider)
+        self.gates = {name: Gate(provider) for name, provider in desk.providers.items()}
+        self.gate = self.gates["simulated"]
         self._desk = desk
         self._settings = desk.settings.model_copy(update={"instance_slot": slot, **settings})
-        self.worker = ProviderWorker({"simulated": self.gate}, desk.rules, self._settings)
+        self.worker = ProviderWorker(self.gates, desk.rules, self._settings)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -172,13 +176,15 @@ class CashDesk:
                 **settings,
             }
         )
-        self.rules = Rules(
-            frozenset({"simulated"}), self.settings.ask_first, self.settings.ask_longest
-        )
         self.service = build(self.settings)
         self.database = self.service.database
-        self.provider: SimulatedProvider = self.service.app.state.simulated
-        self.bank = self.provider.bank
+        self.providers: dict[str, Provider] = self.service.app.state.providers
+        self.rules = Rules(
+            frozenset(self.providers), self.settings.ask_first, self.settings.ask_longest
+        )
+        simulated = self.providers["simulated"]
+        assert isinstance(simulated, SimulatedProvider)
+        self.provider, self.bank = simulated, simulated.bank
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False),
             base_url="http://payment",
@@ -206,7 +212,8 @@ class CashDesk:
         for worker in self.workers:
             await worker.end()
         await self.http.aclose()
-        await self.bank.close()
+        for provider in self.providers.values():
+            await provider.close_connections()
         await self.service.database.close()
         await self.service.api_database.close()
 
@@ -407,6 +414,7 @@ def soon(
     attempt: int = 1,
     amount: int = 1000,
     flow: Flow = "automatic",
+    provider: str = "simulated",
 ) -> ChargePayment:
     """A charge whose window is open now."""
     return charge(
@@ -414,6 +422,7 @@ def soon(
         amount,
         method=method,
         flow=flow,
+        provider=provider,
         window_closes_at=utc_now() + WINDOW,
         checkout=checkout,
     )

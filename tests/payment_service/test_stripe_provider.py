@@ -57,8 +57,8 @@ METHODS = Methods(
 class Troubled(StripeProvider):
     """Has the sandbox trouble the first confirmation of a charge, where its method says so."""
 
-    def __init__(self, client: stripe.StripeClient, sandbox: Running) -> None:
-        super().__init__(client, "https://shop.example/return", utc_now)
+    def __init__(self, connection: StripeConnection, sandbox: Running) -> None:
+        super().__init__(connection, "https://shop.example/return", utc_now)
         self._sandbox = sandbox
         self._had: set[str] = set()
 
@@ -86,10 +86,20 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def client(sandbox: Running) -> AsyncIterator[stripe.StripeClient]:
+async def connection(sandbox: Running) -> AsyncIterator[StripeConnection]:
     connection = StripeConnection(KEY, sandbox.url, call_seconds=30)
-    yield connection.api
+    yield connection
     await connection.close()
+
+
+@pytest.fixture
+def client(connection: StripeConnection) -> stripe.StripeClient:
+    return connection.api
+
+
+def a_day_later(connection: StripeConnection) -> StripeProvider:
+    """The adapter, by a clock for which every key is too old."""
+    return StripeProvider(connection, "https://shop.example", lambda: utc_now() + timedelta(days=1))
 
 
 async def intents_of(client: stripe.StripeClient, charge_key: str) -> list[stripe.PaymentIntent]:
@@ -99,7 +109,7 @@ async def intents_of(client: stripe.StripeClient, charge_key: str) -> list[strip
 
 
 @pytest.fixture
-def bench(client: stripe.StripeClient, sandbox: Running) -> Bench:
+def bench(connection: StripeConnection, client: stripe.StripeClient, sandbox: Running) -> Bench:
     async def act(charge_key: str, completed: bool) -> None:
         (intent,) = await intents_of(client, charge_key)
         url = f"{sandbox.url}/authenticate/{intent.client_secret}"
@@ -112,7 +122,7 @@ def bench(client: stripe.StripeClient, sandbox: Running) -> Bench:
         intents = await intents_of(client, charge_key)
         return sum(intent.amount_received or 0 for intent in intents)
 
-    return Bench(Troubled(client, sandbox), METHODS, act, captured)
+    return Bench(Troubled(connection, sandbox), METHODS, act, captured)
 
 
 class TestStripeProvider(ProviderContract):
@@ -141,25 +151,23 @@ async def test_an_intent_whose_making_was_not_answered_is_made_once(
 
 
 async def test_a_day_later_an_intent_is_looked_for_instead_of_made_again(
-    bench: Bench, client: stripe.StripeClient
+    bench: Bench, connection: StripeConnection, client: stripe.StripeClient
 ) -> None:
     request = bench.charge(METHODS.ok)
     await bench.provider.prepare(request)
-    provider = StripeProvider(client, "https://x.example", lambda: utc_now() + timedelta(days=1))
 
-    outcome = await provider.charge(request)
+    outcome = await a_day_later(connection).charge(request)
 
     assert isinstance(outcome, Succeeded)
     assert len(await intents_of(client, request.idempotency_key)) == 1
 
 
 async def test_a_day_later_a_refund_is_looked_for_before_it_is_made_again(
-    bench: Bench, client: stripe.StripeClient
+    bench: Bench, connection: StripeConnection, client: stripe.StripeClient
 ) -> None:
     key, _ = await bench.charged(METHODS.ok)
     made = await bench.refund(key, 1000)
-    provider = StripeProvider(client, "https://x.example", lambda: utc_now() + timedelta(days=1))
-    later = replace(bench, provider=provider)
+    later = replace(bench, provider=a_day_later(connection))
 
     assert await later.refund(key, 1000) == made
     assert isinstance(await later.refund(key, 500, key="another"), Refunded)

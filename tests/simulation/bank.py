@@ -67,6 +67,9 @@ class Bank:
         """See `Provider.retrieve_refund`."""
         return cast("RefundOutcome", self._handle(question))
 
+    async def close_connections(self) -> None:
+        """See `Provider.close_connections`."""
+
     def shopper_acted(self, charge_key: str, *, completed: bool) -> None:
         """The shopper completes the required action, or fails it."""
         self._handle(ShopperActed(charge_key, completed))

@@ -74,6 +74,10 @@ class SimulatedProvider:
         """See `Provider.retrieve_refund`."""
         return cast("RefundOutcome", await self._answer(question))
 
+    async def close_connections(self) -> None:
+        """See `Provider.close_connections`."""
+        await self.bank.close()
+
     async def shopper_acted(self, charge_key: str, *, completed: bool) -> PaymentOutcome:
         """The shopper completes the required action, or fails it; answers the state after it."""
         return await self._payment(ShopperActed(charge_key, completed))

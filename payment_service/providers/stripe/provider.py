@@ -40,6 +40,7 @@ from payment_service.providers.port import (
     Refund,
     RefundQuestion,
 )
+from payment_service.providers.stripe.client import StripeConnection
 from payment_service.providers.stripe.reading import (
     StillOpen,
     code_of,
@@ -66,14 +67,15 @@ Call = Callable[[str], Awaitable[PaymentOutcome]]
 
 
 class StripeProvider:
-    """The port over the SDK's client. `return_url` is where the shopper is sent back to."""
+    """The port over the SDK. `return_url` is where the shopper is sent back to."""
 
     name = "stripe"
 
     def __init__(
-        self, client: stripe.StripeClient, return_url: str, now: Callable[[], datetime]
+        self, connection: StripeConnection, return_url: str, now: Callable[[], datetime]
     ) -> None:
-        self._client = client
+        self._connection = connection
+        self._client = connection.api
         self._return_url = return_url
         self._now = now
 
@@ -172,6 +174,10 @@ class StripeProvider:
         except stripe.StripeError as error:
             return unknown(error)
         return NotFound() if made is None else refund_of(made)
+
+    async def close_connections(self) -> None:
+        """See `Provider.close_connections`."""
+        await self._connection.close()
 
     # The intent of a charge.
 
