@@ -1,6 +1,6 @@
 """Every service, declared once: what runs, under which settings, on which databases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -27,6 +27,8 @@ class Service:
     """Whether there are as many of it as are asked for; else one is enough."""
     links: tuple[tuple[str, str], ...] = ()
     """Settings that hold the public address of a service, itself or another: (setting, name)."""
+    gives: tuple[tuple[str, str], ...] = ()
+    """Settings that every process has while it is one of the services, unless they are given."""
 
     @property
     def host_setting(self) -> str:
@@ -72,6 +74,29 @@ OPERATIONS = Service(
     "operations", "trolley.operations.app", "OPERATIONS_", databases=(), replicated=False
 )
 """Reads what the services wrote; no checkout needs it."""
+
+
+SANDBOX_KEY = "sk_test_sandbox"
+
+STRIPE_SANDBOX = Service(
+    "stripe",
+    "stripe_sandbox",
+    "STRIPE_SANDBOX_",
+    databases=(),
+    replicated=False,
+    links=(("PAYMENT_STRIPE_BASE_URL", "stripe"), ("STRIPE_SANDBOX_PUBLIC_URL", "stripe")),
+    gives=(
+        ("PAYMENT_STRIPE_API_KEY", SANDBOX_KEY),
+        ("TROLLEY_PAYMENT_PROVIDERS", '["simulated", "stripe"]'),
+    ),
+)
+"""Stands in for Stripe wherever nobody has given a key of Stripe's."""
+
+
+def stand_ins(environment: Mapping[str, str]) -> tuple[Service, ...]:
+    """What stands in for services of others that these settings do not name."""
+    given = environment.get("PAYMENT_STRIPE_API_KEY", SANDBOX_KEY)
+    return (STRIPE_SANDBOX,) if given == SANDBOX_KEY else ()
 
 
 def databases(services: tuple[Service, ...] = SERVICES) -> Iterator[Database]:

@@ -20,7 +20,7 @@ from trolley.runtime.children import tail
 from trolley.runtime.errors import StartFailed
 from trolley.runtime.home import Home, RuntimeState, python_environment
 from trolley.runtime.stack import Runtime
-from trolley.services import OPERATIONS, SERVICES
+from trolley.services import OPERATIONS, SERVICES, stand_ins
 from trolley.settings import RuntimeSettings
 from trolley.table import picture
 
@@ -39,7 +39,7 @@ def up(
     if detach:
         _detached(home, replicas)
     else:
-        services = (*SERVICES, OPERATIONS)
+        services = (*SERVICES, OPERATIONS, *stand_ins(os.environ))
         asyncio.run(_foreground(Runtime(home, replicas=replicas, services=services)))
 
 

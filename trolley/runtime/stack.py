@@ -522,6 +522,8 @@ class Runtime:
                 address = self._given.get(setting) or addresses.get(linked)
                 if address is not None:
                     written[setting] = address
+            for setting, value in service.gives:
+                written[setting] = self._given.get(setting, value)
         key = self._given.get("TROLLEY_SIGNING_KEY")
         written["TROLLEY_SIGNING_KEY"] = key or self.home.signing_key()
         return written
