@@ -24,11 +24,14 @@ class Operation:
     heeds: frozenset[str]
 
     def __call__(self, transaction: Transaction, ids: Ids, params: Params) -> Object:
-        """Carry it out. Raises ApiError; NotSimulated for what it would not heed."""
+        """Carry it out, with parameters that were checked. Raises ApiError."""
+        return self.run(transaction, ids, params)
+
+    def check(self, params: Params) -> None:
+        """Raises NotSimulated for what it would not heed."""
         for name, value in params.items():
             if name not in EVERYWHERE:
                 self._check(name, name, value)
-        return self.run(transaction, ids, params)
 
     def _check(self, path: str, param: str, value: Any) -> None:
         if path in self.heeds:
