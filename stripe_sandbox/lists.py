@@ -3,7 +3,7 @@
 Source: Stripe API reference, "Pagination".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,12 +23,14 @@ def list_of(
     kind: str,
     params: Mapping[str, Any],
     url: str,
+    *,
+    also: Sequence[tuple[str, Sequence[Any]]] = (),
     **fields: str,
 ) -> Object:
     """One page of the objects of a kind with these `fields`.
 
     `params` are those of the request: `limit`, `starting_after`, `ending_before`, `created`, and
-    any of the fields that are indexed. Raises InvalidRequest.
+    any of the fields that are indexed; `also` are conditions with their values. Raises ApiError.
     """
     conditions = ["object = ?"]
     values: list[str | int] = [kind]
@@ -36,6 +38,9 @@ def list_of(
     for field, value in (named | fields).items():
         conditions.append(f"body ->> '$.{field}' = ?")
         values.append(value)
+    for condition, those in also:
+        conditions.append(condition)
+        values += those
     created = params.get("created")
     if created is not None:
         ranges = created if isinstance(created, Mapping) else {"gte": created, "lte": created}
@@ -85,7 +90,7 @@ def whole(objects: list[Object], url: str) -> Object:
 
 
 def _position(transaction: Transaction, kind: str, name: str, param: str) -> tuple[int, int]:
-    transaction.get(kind, name, param)
+    transaction.referenced(kind, name, param)
     position: tuple[int, int] = transaction.sql(
         "SELECT created, number FROM objects WHERE id = ?", (name,)
     ).fetchone()

@@ -3,12 +3,19 @@
 Source: Stripe API reference, "Events" and "Webhook Endpoints".
 """
 
+import re
 from fnmatch import fnmatchcase
 
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding
 from stripe_sandbox.settings import API_VERSION
+
+
+KEPT_SECONDS = 30 * 24 * 3600
+"""Events are listed for so long."""
+
+_NO_GLOB = re.compile(r"[\[?]")
 
 
 def announce(
@@ -55,14 +62,19 @@ def wants(endpoint: Object, kind: str) -> bool:
 
 
 def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    return list_of(transaction, "event", params, "/v1/events")
+    kinds = [params["type"]] if "type" in params else params.get("types", [])
+    rest = {name: value for name, value in params.items() if name not in ("type", "types")}
+    wanted = " OR ".join(["body ->> '$.type' GLOB ?"] * len(kinds))
+    also = [(f"({wanted})", [_NO_GLOB.sub(r"[\g<0>]", kind) for kind in kinds])] if kinds else []
+    since = transaction.now - KEPT_SECONDS
+    return list_of(transaction, "event", rest, "/v1/events", also=[*also, ("created > ?", [since])])
 
 
 def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    return transaction.get("event", ids["id"])
+    return transaction.get("event", ids["id"], "id")
 
 
 OPERATIONS = {
-    "GET /v1/events": heeding(_list, *LISTED, "type"),
+    "GET /v1/events": heeding(_list, *LISTED, "type", "types"),
     "GET /v1/events/{id}": heeding(_retrieve),
 }
