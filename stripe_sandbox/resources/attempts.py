@@ -6,7 +6,6 @@ and "ACH Direct Debit"; the test accounts say what happens (`cards`).
 
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from stripe_sandbox.cards import (
     AUTHENTICATION_REQUIRED,
@@ -22,10 +21,11 @@ from stripe_sandbox.cards import (
 )
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import CardError, InvalidRequest, UnexpectedState
-from stripe_sandbox.resources import charges, disputes
+from stripe_sandbox.resources import charges, disputes, refunds
 from stripe_sandbox.resources.declines import facts_of, outcome_of
 from stripe_sandbox.resources.events import announce
 from stripe_sandbox.resources.payment_methods import account_of, attached_to, consumed
+from stripe_sandbox.urls import with_query
 
 PAID = ("succeeded", "requires_capture", "processing")
 """Statuses of an intent whose shopper has done their part."""
@@ -118,7 +118,7 @@ def authenticated(transaction: Transaction, intent: Object, *, passed: bool) -> 
         "payment_intent_client_secret": intent["client_secret"],
         "redirect_status": "succeeded" if intent["status"] in PAID else "failed",
     }
-    return f"{back}{'&' if '?' in back else '?'}{urlencode(query)}"
+    return with_query(back, query)
 
 
 def _not_authenticated(transaction: Transaction, intent: Object, method: Object) -> None:
@@ -319,6 +319,7 @@ def expire(transaction: Transaction, name: str) -> None:
     if intent["status"] == "requires_capture":
         charge = transaction.get("charge", intent["latest_charge"])
         charges.let_go(transaction, charge)
+        refunds.released(transaction, charge, charge["amount"])
         announce(transaction, "charge.expired", charge)
         cancelled(transaction, intent, "automatic")
 

@@ -74,7 +74,7 @@ def _details(intent: Object, method: Object) -> Object:
     kind = method["type"]
     if kind != "card":
         kept = {name: value for name, value in method[kind].items() if name not in _NOT_OF_CHARGES}
-        return {"type": kind, kind: kept | {"mandate": None}}
+        return {"type": kind, kind: kept}
     card = method["card"]
     kept = {
         name: card[name]
@@ -126,6 +126,12 @@ def take(transaction: Transaction, charge: Object, amount: int, *, booked_later:
         transaction.later(transaction.now + BALANCE_AFTER_SECONDS, "charge.book", charge["id"])
     else:
         _book(transaction, charge)
+    transaction.save(charge)
+
+
+def called_off(transaction: Transaction, charge: Object) -> None:
+    """A debit that is on its way will not arrive."""
+    charge |= {"failure_message": "The debit was called off.", "status": "failed"}
     transaction.save(charge)
 
 
