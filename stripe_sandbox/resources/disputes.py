@@ -140,9 +140,8 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
         before["metadata"] = dispute["metadata"]
         dispute["metadata"] = merged_metadata(dispute["metadata"], params["metadata"])
     given, is_staged = params.get("evidence"), dispute["evidence_details"]["has_evidence"]
-    if given or "submit" in params:
-        if dispute["status"] not in _OPEN:
-            raise InvalidRequest(f"A dispute that is {dispute['status']} takes no evidence")
+    if (given or "submit" in params) and dispute["status"] not in _OPEN:
+        raise InvalidRequest(f"A dispute that is {dispute['status']} takes no evidence")
     if given:
         before["evidence"] = dispute["evidence"]
         dispute["evidence"] = dispute["evidence"] | given

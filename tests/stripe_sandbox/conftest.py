@@ -49,10 +49,10 @@ class CheckedHttpClient(stripe.HTTPXClient):
 
 @asynccontextmanager
 async def client_of(
-    url: str, key: str = KEY, *, retries: int = 0, timeout: float = 30
+    url: str, key: str = KEY, *, retries: int = 0, wait_seconds: float = 30
 ) -> AsyncIterator[stripe.StripeClient]:
     """The SDK; without its own retries, unless asked for."""
-    http = CheckedHttpClient(verify_ssl_certs=False, timeout=timeout)
+    http = CheckedHttpClient(verify_ssl_certs=False, timeout=wait_seconds)
     try:
         yield stripe.StripeClient(
             key, base_addresses={"api": url}, max_network_retries=retries, http_client=http
