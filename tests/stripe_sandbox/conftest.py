@@ -102,6 +102,10 @@ class Sandbox:
         found: Json = answer.json()
         return found
 
+    async def post_control(self, path: str, body: bytes) -> httpx.Response:
+        """A body of any kind, told to what is no part of Stripe's API."""
+        return await self._http.post(f"{self.url}/sandbox/{path}", content=body)
+
     async def forward(self, seconds: int) -> None:
         """It is so much later, and all that was due until then has happened."""
         await self.control("POST", "clock", {"seconds": seconds})
