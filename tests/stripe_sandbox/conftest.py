@@ -3,6 +3,7 @@
 Every answer is checked against the shapes that Stripe publishes, on its way to the test.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -191,10 +192,14 @@ def client(sandbox: Sandbox) -> stripe.StripeClient:
 
 @dataclass
 class Receiver:
-    """An endpoint that keeps what it is told, and answers with `statuses`, then with 200."""
+    """An endpoint that keeps what it is told, and answers with `statuses`, then with 200.
+
+    `hangs_seconds` is how long each answer takes.
+    """
 
     url: str = ""
     statuses: list[int] = field(default_factory=list)
+    hangs_seconds: list[float] = field(default_factory=list)
     told: list[tuple[bytes, Mapping[str, str]]] = field(default_factory=list)
     wait_until: Callable[..., Awaitable[None]] | None = None
 
@@ -220,6 +225,8 @@ class Receiver:
     async def take(self, request: web.Request) -> web.Response:
         """Keep one."""
         self.told.append((await request.read(), request.headers))
+        if self.hangs_seconds:
+            await asyncio.sleep(self.hangs_seconds.pop(0))
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 
 
@@ -229,7 +236,7 @@ async def receiver(wait_until: Callable[..., Awaitable[None]]) -> AsyncIterator[
     one = Receiver(wait_until=wait_until)
     application = web.Application()
     application.router.add_post("/{tail:.*}", one.take)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
