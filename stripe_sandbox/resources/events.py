@@ -11,7 +11,6 @@ from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding
 from stripe_sandbox.settings import API_VERSION
 
-
 KEPT_SECONDS = 30 * 24 * 3600
 """Events are listed for so long."""
 

@@ -59,7 +59,7 @@ async def client_of(
             key, base_addresses={"api": url}, max_network_retries=retries, http_client=http
         )
     finally:
-        await http.close_async()
+        await http.close_async()  # type: ignore[no-untyped-call]  # so in the SDK
 
 
 class Sandbox:
@@ -140,16 +140,15 @@ class Sandbox:
 
     async def paid(self, method: str = "pm_card_visa", **params: Any) -> stripe.PaymentIntent:
         """An intent of 20.00 USD that is confirmed at once."""
-        return await self.client.v1.payment_intents.create_async(
-            {
-                "amount": 2000,
-                "currency": "usd",
-                "payment_method": method,
-                "payment_method_types": ["card"],
-                "confirm": True,
-                **params,
-            }
-        )
+        create: Any = {
+            "amount": 2000,
+            "currency": "usd",
+            "payment_method": method,
+            "payment_method_types": ["card"],
+            "confirm": True,
+            **params,
+        }
+        return await self.client.v1.payment_intents.create_async(create)
 
     async def event_types(self) -> list[str]:
         """The types of the events of the last while, the oldest first."""

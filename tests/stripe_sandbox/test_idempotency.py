@@ -15,7 +15,11 @@ CUSTOMERS = "/v1/customers"
 
 
 async def post(
-    sandbox: Sandbox, key: str, data: dict[str, Any] | None = None, path: str = CUSTOMERS, **more: Any
+    sandbox: Sandbox,
+    key: str,
+    data: dict[str, Any] | None = None,
+    path: str = CUSTOMERS,
+    **more: Any,
 ) -> httpx.Response:
     """A request under a key."""
     headers = {"Idempotency-Key": key, **more.pop("headers", {})}
@@ -34,7 +38,7 @@ async def begun(
     task = asyncio.create_task(post(sandbox, "k", data))
 
     async def is_in_trouble() -> bool:
-        return (await sandbox.control("GET", "faults"))["faults"] == []
+        return not (await sandbox.control("GET", "faults"))["faults"]
 
     await wait_until(is_in_trouble, what="the request is in trouble")
     return task

@@ -17,6 +17,13 @@ async def declined(sandbox: Sandbox, method: str, **params: Any) -> stripe.CardE
     return caught.value
 
 
+def told_by(error: stripe.CardError) -> dict[str, Any]:
+    """The error as it was sent."""
+    body: Any = error.json_body
+    told: dict[str, Any] = body["error"]
+    return told
+
+
 async def again(sandbox: Sandbox, intent: stripe.PaymentIntent | str) -> stripe.PaymentIntent:
     """The intent as it is now, with its latest charge."""
     name = intent if isinstance(intent, str) else intent.id
@@ -253,7 +260,7 @@ async def test_a_decline_says_why_and_leaves_the_intent(
 ) -> None:
     error = await declined(sandbox, f"pm_card_{card}", metadata={"order": "7"})
     assert (error.http_status, error.code) == (402, code)
-    told = error.json_body["error"]
+    told = told_by(error)
     assert told["decline_code"] == decline_code
     intent = await again(sandbox, told["payment_intent"]["id"])
     assert (intent.status, intent.payment_method, intent.metadata.to_dict()) == (
@@ -282,7 +289,7 @@ async def test_a_declined_intent_is_paid_by_another_card(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
     error = await declined(sandbox, "pm_card_visa_chargeDeclined")
-    name = error.json_body["error"]["payment_intent"]["id"]
+    name = told_by(error)["payment_intent"]["id"]
     intent = await client.v1.payment_intents.confirm_async(name, {"payment_method": "pm_card_visa"})
     assert (intent.status, intent.last_payment_error) == ("succeeded", None)
     charges = await client.v1.charges.list_async({"payment_intent": name})
@@ -295,7 +302,7 @@ async def test_a_declined_intent_is_paid_by_another_card(
 async def test_who_cannot_send_the_shopper_away_is_declined(sandbox: Sandbox, flag: str) -> None:
     error = await declined(sandbox, "pm_card_authenticationRequired", **{flag: True})
     assert error.code == "authentication_required"
-    intent = await again(sandbox, error.json_body["error"]["payment_intent"]["id"])
+    intent = await again(sandbox, told_by(error)["payment_intent"]["id"])
     assert intent.status == "requires_payment_method"
 
 

@@ -76,9 +76,9 @@ async def test_many_refunds_at_once_give_back_no_more_than_was_taken(sandbox: Sa
     results = await asyncio.gather(*tries, return_exceptions=True)
     done = [one for one in results if isinstance(one, stripe.Refund)]
     assert len(done) == 6
-    assert all(
-        isinstance(one, stripe.Refund | stripe.InvalidRequestError) for one in results
-    ), results
+    assert all(isinstance(one, stripe.Refund | stripe.InvalidRequestError) for one in results), (
+        results
+    )
     assert (await charge_of(sandbox, intent)).amount_refunded == 1800
     assert await sandbox.ledger() == 200
 
