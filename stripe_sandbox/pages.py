@@ -51,7 +51,10 @@ def add_to(application: web.Application, database: Database, happened: Callable[
         )
 
     async def act(request: web.Request) -> web.Response:
-        outcome = (await request.post()).get("outcome")
+        try:
+            outcome = (await request.post()).get("outcome")
+        except (ValueError, LookupError):  # no form, or in no charset there is
+            outcome = None
         if outcome not in ("complete", "fail"):
             return page("Nothing was chosen", "<p>Choose complete or fail.</p>", 400)
         try:

@@ -22,6 +22,7 @@ from stripe_sandbox.errors import (
     BodyTooLarge,
     InvalidRequest,
     NotAuthenticated,
+    NotSimulated,
     ServerError,
     TooManyRequests,
 )
@@ -160,11 +161,14 @@ class Api:
         version = request.headers.get("Stripe-Version", API_VERSION)
         if version != API_VERSION:
             raise InvalidRequest(f"The sandbox speaks {API_VERSION} only, not {version}")
+        if "Stripe-Account" in request.headers:
+            raise NotSimulated("Stripe-Account")
         route = route_of(request.method, request.path)
         has_body = request.method == "POST"
         if has_body and raw and request.content_type != FORM:
             raise InvalidRequest(f"The body of a request is {FORM}, not {request.content_type}")
-        form = raw if has_body else request.rel_url.raw_query_string.encode()
+        query = request.rel_url.raw_query_string.encode()
+        form = b"&".join(filter(None, (query, raw if has_body else b"")))
         try:
             params = checked(route.name, decode_form(form))
         except InvalidParameter as error:

@@ -24,7 +24,7 @@ from stripe_sandbox.errors import CardError, InvalidRequest, UnexpectedState
 from stripe_sandbox.resources import charges, disputes, refunds
 from stripe_sandbox.resources.declines import facts_of, outcome_of
 from stripe_sandbox.resources.events import announce
-from stripe_sandbox.resources.payment_methods import account_of, attached_to, consumed
+from stripe_sandbox.resources.payment_methods import account_of, attached_to, consumed, usable
 from stripe_sandbox.urls import with_query
 
 PAID = ("succeeded", "requires_capture", "processing")
@@ -47,7 +47,8 @@ class Confirmation:
 
 def attempted(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
     """Try it. Raises CardError, whose effects stay, and InvalidRequest."""
-    method = transaction.get("payment_method", intent["payment_method"])
+    # It may have been used up or detached since the intent was told of it.
+    method = usable(transaction, intent["payment_method"], intent["customer"])
     if method["type"] not in intent["payment_method_types"]:
         raise InvalidRequest(
             f"The payment intent takes {', '.join(intent['payment_method_types'])},"
@@ -271,6 +272,8 @@ def _behaviour_of(transaction: Transaction, method: Object) -> Behaviour:
 def _debited(
     transaction: Transaction, intent: Object, method: Object, account: TestBankAccount
 ) -> Object:
+    if intent["capture_method"] == "manual":
+        raise InvalidRequest("A bank debit cannot be held and captured", param="capture_method")
     if account.course is DebitCourse.BLOCKED:
         raise _declined(transaction, intent, method, BLOCKED)
     charge = charges.new_charge(transaction, intent, method)

@@ -6,6 +6,8 @@ Source: Stripe API reference, "Events" and "Webhook Endpoints".
 import re
 from fnmatch import fnmatchcase
 
+import orjson
+
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding
@@ -13,6 +15,8 @@ from stripe_sandbox.settings import API_VERSION
 
 KEPT_SECONDS = 30 * 24 * 3600
 """Events are listed for so long."""
+
+SWEPT_AT_ONCE = 2
 
 _NO_GLOB = re.compile(r"[\[?]")
 
@@ -27,6 +31,7 @@ def announce(
     data: Object = {"object": about}
     if previous is not None:
         data["previous_attributes"] = previous
+    _sweep(transaction)
     cause = transaction.cause
     endpoints = [
         endpoint["id"]
@@ -53,6 +58,21 @@ def announce(
             "INSERT INTO deliveries (event, endpoint, due) VALUES (?, ?, 0)",
             (event["id"], endpoint),
         )
+
+
+def _sweep(transaction: Transaction) -> None:
+    """Forget events that are not listed any more, a few whenever one comes."""
+    swept = transaction.sql(
+        "DELETE FROM objects WHERE number IN (SELECT number FROM objects"
+        " WHERE object = 'event' AND created <= ? AND NOT EXISTS (SELECT 1 FROM deliveries"
+        " WHERE event = objects.id AND state IN ('pending', 'sending'))"
+        " ORDER BY created, number LIMIT ?) RETURNING id",
+        (transaction.now - KEPT_SECONDS, SWEPT_AT_ONCE),
+    ).fetchall()
+    transaction.sql(
+        "DELETE FROM deliveries WHERE event IN (SELECT value FROM json_each(?))",
+        (orjson.dumps([name for (name,) in swept]).decode(),),
+    )
 
 
 def wants(endpoint: Object, kind: str) -> bool:

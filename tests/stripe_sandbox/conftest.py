@@ -127,11 +127,13 @@ class Sandbox:
             checked(answer.status_code, answer.content)
         return answer
 
-    async def page(self, url: str, outcome: str | None = None) -> httpx.Response:
+    async def page(self, url: str, outcome: str | bytes | None = None) -> httpx.Response:
         """What a shopper's browser gets at the page of a challenge, or for one of its buttons."""
         if outcome is None:
             return await self._http.get(url)
-        return await self._http.post(url, data={"outcome": outcome})
+        form = f"outcome={outcome}".encode() if isinstance(outcome, str) else outcome
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._http.post(url, content=form, headers=kind)
 
     async def ledger(self) -> int:
         """The sum of all balance transactions."""

@@ -43,6 +43,14 @@ async def test_a_customer_changes_field_by_field(
         "metadata": {"a": "1", "b": "2"},
         "phone": None,
     }
+    for prefix in "xy":
+        more: Any = {"metadata": {f"{prefix}{number}": "1" for number in range(40)}}
+        if prefix == "x":
+            await client.v1.customers.update_async(customer.id, more)
+            continue
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            await client.v1.customers.update_async(customer.id, more)
+        assert caught.value.param == "metadata"
     customer = await client.v1.customers.update_async(customer.id, {"metadata": ""})
     assert customer.metadata is not None
     assert customer.metadata.to_dict() == {}
@@ -132,6 +140,18 @@ async def test_a_method_that_nobody_keeps_pays_once(
     assert (await refused(sandbox, method.id)).param == "payment_method"
     with pytest.raises(stripe.InvalidRequestError):
         await attached(client, customer, method.id)
+
+
+async def test_a_method_that_was_used_up_meanwhile_does_not_pay(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    method = await client.v1.payment_methods.create_async(
+        {"type": "card", "card": {"token": "tok_visa"}}
+    )
+    first, second = [await sandbox.paid(method.id, confirm=False) for _ in range(2)]
+    assert (await client.v1.payment_intents.confirm_async(first.id)).status == "succeeded"
+    with pytest.raises(stripe.InvalidRequestError):
+        await client.v1.payment_intents.confirm_async(second.id)
 
 
 async def test_a_payment_may_keep_its_method(

@@ -121,7 +121,7 @@ async def test_lists_are_of_one_owner(sandbox: Sandbox, client: stripe.StripeCli
 async def test_events_are_listed_by_type_for_thirty_days(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
-    await sandbox.paid()
+    await sandbox.paid(capture_method="automatic")
 
     async def types(**params: Any) -> set[str]:
         wanted: Any = params
@@ -137,6 +137,11 @@ async def test_events_are_listed_by_type_for_thirty_days(
     assert "charge.succeeded" in await types()
     await sandbox.forward(24 * 3600)
     assert await types(type="charge.succeeded") == set()
+    await sandbox.paid(confirm=False)
+    await sandbox.paid(confirm=False)
+    with sandbox.running.database.transaction() as transaction:
+        [kept] = transaction.sql("SELECT count(*) FROM objects WHERE object = 'event'").fetchone()
+    assert kept == 2, "what is not listed is forgotten"
 
 
 async def test_what_is_expanded_stands_in_place_of_its_id(

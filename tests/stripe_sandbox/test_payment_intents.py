@@ -373,6 +373,7 @@ async def test_a_shopper_who_only_looks_leaves_the_intent_waiting(
     intent, url = await challenged(sandbox)
     await sandbox.page(url)
     assert (await sandbox.page(url, "maybe")).status_code == 400
+    assert (await sandbox.page(url, b"outcome=\xff\xfe")).status_code == 400
     assert (await again(sandbox, intent)).status == "requires_action"
     await client.v1.payment_intents.cancel_async(intent.id)
     assert (await sandbox.page(url, "complete")).status_code == 409
@@ -483,6 +484,16 @@ async def test_a_cancelled_bank_debit_does_not_arrive(
     await sandbox.forward(DAY)
     assert charge_of(await again(sandbox, intent)).status == "failed"
     assert await sandbox.ledger() == 0
+
+
+async def test_a_bank_debit_is_not_held(sandbox: Sandbox) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await sandbox.paid(
+            "pm_usBankAccount_success",
+            payment_method_types=["us_bank_account"],
+            capture_method="manual",
+        )
+    assert caught.value.param == "capture_method"
 
 
 async def test_a_method_of_another_type_does_not_pay(sandbox: Sandbox) -> None:

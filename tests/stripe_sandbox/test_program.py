@@ -15,6 +15,7 @@ import httpx
 import pytest
 import stripe
 
+from stripe_sandbox import parameters, resources
 from stripe_sandbox.settings import API_VERSION
 from tests.stripe_sandbox.conftest import KEY, Sandbox, checked, client_of
 
@@ -265,6 +266,23 @@ async def test_answers_say_who_gave_them(sandbox: Sandbox) -> None:
         assert answer.headers["Request-Id"].startswith("req_")
         assert answer.headers["Stripe-Version"] == API_VERSION
         assert answer.headers["Content-Type"].startswith("application/json")
+
+
+def test_every_operation_is_described() -> None:
+    assert resources.OPERATIONS.keys() <= parameters.OPERATIONS.keys()
+
+
+async def test_another_account_is_refused(sandbox: Sandbox) -> None:
+    async with client_of(sandbox.url) as client:
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            await client.v1.balance.retrieve_async({}, {"stripe_account": "acct_1"})
+    assert caught.value.param == "Stripe-Account"
+
+
+async def test_parameters_in_the_query_of_a_post_count(sandbox: Sandbox) -> None:
+    answer = await sandbox.raw("POST", "/v1/customers?name=Ada", data={"phone": "1"})
+    assert (answer.json()["name"], answer.json()["phone"]) == ("Ada", "1")
+    assert (await sandbox.raw("POST", "/v1/customers?colour=red")).status_code == 400
 
 
 async def test_another_version_is_refused(sandbox: Sandbox) -> None:
