@@ -1,10 +1,12 @@
 """Payment intents, by each road to the money and each way to lose it."""
 
+import contextlib
 from typing import Any
 
 import pytest
 import stripe
 
+from stripe_sandbox.cards import BANK_ACCOUNTS, CARDS
 from tests.stripe_sandbox.conftest import RETURN, Sandbox
 
 DAY = 24 * 3600
@@ -484,6 +486,44 @@ async def test_a_cancelled_bank_debit_does_not_arrive(
     await sandbox.forward(DAY)
     assert charge_of(await again(sandbox, intent)).status == "failed"
     assert await sandbox.ledger() == 0
+
+
+async def test_a_sepa_debit_arrives(sandbox: Sandbox, client: stripe.StripeClient) -> None:
+    method = await client.v1.payment_methods.create_async(
+        {
+            "type": "sepa_debit",
+            "sepa_debit": {"iban": "AT61 1904 3002 3457 3201"},
+            "billing_details": {"name": "Ada", "email": "ada@shop.test"},
+        }
+    )
+    assert method.sepa_debit is not None
+    assert (method.sepa_debit.country, method.sepa_debit.last4) == ("AT", "3201")
+    intent = await sandbox.paid(method.id, payment_method_types=["sepa_debit"], currency="eur")
+    assert intent.status == "processing"
+    await sandbox.forward(10)
+    assert (await again(sandbox, intent)).status == "succeeded"
+
+
+NAMES = [(name, "card") for card in CARDS for name in card.payment_methods] + [
+    (name, account.kind) for account in BANK_ACCOUNTS for name in account.names
+]
+
+
+async def test_whatever_pays_has_the_published_shapes(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    for name, kind in NAMES:
+        currency = "eur" if kind == "sepa_debit" else "usd"
+        with contextlib.suppress(stripe.CardError, stripe.InvalidRequestError):
+            await sandbox.paid(name, payment_method_types=[kind], currency=currency)
+    for days in (1, 30):
+        await sandbox.forward(10)
+        await sandbox.forward(days * DAY)
+    v1 = client.v1
+    lists: list[Any] = [v1.payment_intents, v1.charges, v1.disputes, v1.balance_transactions]
+    for service in [*lists, v1.payment_methods]:
+        page = await service.list_async({"limit": 100})
+        assert len([one async for one in page.auto_paging_iter()]) > 0
 
 
 async def test_a_bank_debit_is_not_held(sandbox: Sandbox) -> None:

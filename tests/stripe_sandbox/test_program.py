@@ -407,3 +407,35 @@ async def test_a_page_of_nothing_is_not_found(sandbox: Sandbox) -> None:
         assert "<script>" not in answer.text
     with pytest.raises(ValueError, match="Expecting"):
         checked(200, answer.content)
+
+
+async def test_a_full_disk_is_an_error_that_passes(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    def room(pages: int) -> None:
+        with sandbox.running.database.transaction() as transaction:
+            transaction.sql(f"PRAGMA max_page_count = {pages}")
+
+    made: list[str] = []
+    room(1)  # as many as there are
+
+    async def create() -> None:
+        number = str(len(made))
+        params: Any = {"description": number * 1000}
+        key: Any = {"idempotency_key": number}
+        made.append((await client.v1.customers.create_async(params, key)).id)
+
+    async def create_many() -> None:
+        for _ in range(500):
+            await create()
+
+    with pytest.raises(stripe.APIError):
+        await create_many()
+    room(1_000_000)
+    await create()
+    await sandbox.forward(5)
+    pages = await client.v1.customers.list_async({"limit": 100})
+    assert [one.id async for one in pages.auto_paging_iter()] == made[::-1]
+    events = await client.v1.events.list_async({"limit": 100})
+    assert len([one async for one in events.auto_paging_iter()]) == len(made)
+    await sandbox.restart()
