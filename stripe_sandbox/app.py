@@ -23,7 +23,7 @@ log = structlog.get_logger()
 IDLE_SECONDS = 0.25
 """How late what happens by itself may be."""
 
-SHUTDOWN_SECONDS = 2
+SHUTDOWN_SECONDS = 1
 """Requests that are under way have so long to end; those that are made to hang do not."""
 
 

@@ -2,6 +2,8 @@
 
 One request is troubled by its header `Sandbox-Fault: <fault>[;milliseconds=<n>]`. Rules trouble
 the next so many requests, or webhooks, that fit (`POST /sandbox/faults`); the state keeps them.
+An answer that is given again under its idempotency key may be refused by the rate limit, slow or
+lost, but is no other answer.
 """
 
 from collections.abc import Mapping

@@ -102,6 +102,19 @@ async def test_an_error_of_the_server_is_given_again(
     assert await count(sandbox) == effects
 
 
+async def test_an_answer_that_is_given_again_may_be_lost_but_not_changed(sandbox: Sandbox) -> None:
+    first = await post(sandbox, "k")
+    for fault in ("reset_before_effect", "reset_after_effect"):
+        with pytest.raises(httpx.TransportError):
+            await post(sandbox, "k", headers={"Sandbox-Fault": fault})
+    limited = await post(sandbox, "k", headers={"Sandbox-Fault": "rate_limit"})
+    assert limited.status_code == 429
+    for fault in ("error_before_effect", "error_after_effect"):
+        again = await post(sandbox, "k", headers={"Sandbox-Fault": fault})
+        assert again.content == first.content
+    assert await count(sandbox) == 1
+
+
 async def test_a_refusal_by_the_state_is_given_again(sandbox: Sandbox) -> None:
     path = "/v1/customers/cus_none"
     first = await post(sandbox, "k", {"name": "x"}, path)
