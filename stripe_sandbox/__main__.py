@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from stripe_sandbox.app import serve
-from stripe_sandbox.database import StateInUse
+from stripe_sandbox.database import StateInUse, StateUnreadable
 from stripe_sandbox.settings import SandboxSettings
 
 
@@ -32,7 +32,7 @@ def main() -> int:
         return 2
     try:
         asyncio.run(_until_told(settings))
-    except StateInUse as error:
+    except (StateInUse, StateUnreadable) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from stripe_sandbox import search
 from stripe_sandbox.database import Database, Transaction
 from stripe_sandbox.errors import ResourceMissing
-from stripe_sandbox.resources import attempts, charges, disputes, refunds, sessions
+from stripe_sandbox.resources import attempts, balance, charges, disputes, refunds, sessions
+
+log = structlog.get_logger()
 
 HAPPENINGS: Mapping[str, Callable[[Transaction, str], None]] = {
+    "balance_transaction.available": balance.become_available,
     "charge.book": charges.book,
     "charge.dispute": disputes.begin,
     "checkout.session.expire": sessions.expire,
@@ -20,29 +25,36 @@ HAPPENINGS: Mapping[str, Callable[[Transaction, str], None]] = {
     "search.index": search.index,
 }
 
-AT_ONCE = 500
-"""Most entries of one transaction."""
+AT_ONCE = 200
+"""Most entries of one transaction; requests wait for it."""
+
+AGAIN_AFTER_SECONDS = 60
+"""An entry that fails stands back for so long; the others do not wait for it."""
 
 
 def run(database: Database) -> int:
-    """Let happen what is due; how much that was."""
+    """Let happen what is due; how many entries that were."""
     with database.transaction() as transaction:
         due = transaction.sql(
-            "DELETE FROM agenda WHERE number IN"
-            " (SELECT number FROM agenda WHERE due <= ? ORDER BY due, number LIMIT ?)"
-            " RETURNING due, number, what, id",
+            "SELECT number, what, id FROM agenda WHERE due <= ? ORDER BY due, number LIMIT ?",
             (transaction.now, AT_ONCE),
         ).fetchall()
-        for _, _, what, name in sorted(due):
-            try:
-                HAPPENINGS[what](transaction, name)
-            except ResourceMissing:
-                continue  # deleted meanwhile
+        for number, what, name in due:
+            _let_happen(transaction, number, what, name)
     return len(due)
 
 
-def next_due(database: Database) -> int | None:
-    """When the next entry is due."""
-    with database.transaction() as transaction:
-        row: tuple[int | None] = transaction.sql("SELECT min(due) FROM agenda").fetchone()
-    return row[0]
+def _let_happen(transaction: Transaction, number: int, what: str, name: str) -> None:
+    """One entry, whole or not at all; it is gone before, so that it may enter itself again."""
+    try:
+        with transaction.part():
+            transaction.sql("DELETE FROM agenda WHERE number = ?", (number,))
+            HAPPENINGS[what](transaction, name)
+    except ResourceMissing:  # deleted meanwhile
+        transaction.sql("DELETE FROM agenda WHERE number = ?", (number,))
+    except Exception:
+        log.exception("what was to happen by itself failed", what=what, id=name)
+        transaction.sql(
+            "UPDATE agenda SET due = ? WHERE number = ?",
+            (transaction.now + AGAIN_AFTER_SECONDS, number),
+        )

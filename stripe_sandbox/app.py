@@ -1,6 +1,7 @@
 """The program: the API, the pages, what the sandbox itself can be told, and what goes on beside."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stripe_sandbox import agenda, idempotency, pages
+from stripe_sandbox import agenda, pages
 from stripe_sandbox.database import Database
-from stripe_sandbox.faults import Faults, Rule
+from stripe_sandbox.faults import MOST_RULES, Faults, Rule, TooManyRules
 from stripe_sandbox.server import Api
 from stripe_sandbox.settings import API_VERSION, SandboxSettings
 from stripe_sandbox.webhooks import Deliveries
@@ -21,6 +22,9 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 0.25
 """How late what happens by itself may be."""
+
+SHUTDOWN_SECONDS = 1
+"""Requests that are under way have so long to end; those that are made to hang do not."""
 
 
 class Later(BaseModel):
@@ -42,28 +46,36 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
-    """A sandbox until the block ends. Raises StateInUse and OSError (the port is taken)."""
+    """A sandbox until the block ends.
+
+    Raises StateInUse, StateUnreadable and OSError (the port is taken).
+    """
     database = Database(settings.state, settings.search_lag_seconds)
-    idempotency.forget_all_begun(database)
     faults = Faults(database)
     deliveries = Deliveries(database, faults, settings)
     api = Api(database, faults, settings, deliveries.wake)
     application = web.Application(client_max_size=settings.largest_body_bytes)
-    application.router.add_route("*", "/v1/{tail:.*}", api.answer)
     application.add_routes(_controls(database, faults, deliveries))
     pages.add_to(application, database, deliveries.wake)
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=False)
+    application.router.add_route("*", "/{tail:.*}", api.answer)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handler_cancellation=False,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
     await runner.setup()
     tasks = [
         asyncio.create_task(deliveries.run(), name="deliveries"),
         asyncio.create_task(_let_happen(database, deliveries), name="agenda"),
     ]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         site = web.TCPSite(runner, settings.host, settings.port)
         await site.start()
-        port = runner.addresses[0][1]
-        database.public_url = settings.public_url or f"http://{settings.host}:{port}"
-        yield Running(f"http://{settings.host}:{port}", database, faults)
+        url = f"http://{host}:{runner.addresses[0][1]}"
+        database.public_url = settings.public_url or url
+        yield Running(url, database, faults)
     finally:
         for task in tasks:
             task.cancel()
@@ -74,9 +86,14 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
 
 async def _let_happen(database: Database, deliveries: Deliveries) -> None:
     while True:
-        while agenda.run(database):
+        try:
+            happened = agenda.run(database)
+        except sqlite3.Error:
+            log.exception("nothing happens by itself")
+            happened = 0
+        if happened:
             deliveries.wake()
-        await asyncio.sleep(IDLE_SECONDS)
+        await asyncio.sleep(0 if happened else IDLE_SECONDS)
 
 
 def _controls(database: Database, faults: Faults, deliveries: Deliveries) -> list[web.RouteDef]:
@@ -100,6 +117,7 @@ def _controls(database: Database, faults: Faults, deliveries: Deliveries) -> lis
         database.put_forward(Later.model_validate_json(await request.read()).seconds)
         while agenda.run(database):
             deliveries.wake()
+            await asyncio.sleep(0)
         return _json({"now": database.now})
 
     async def resend(request: web.Request) -> web.Response:
@@ -112,7 +130,7 @@ def _controls(database: Database, faults: Faults, deliveries: Deliveries) -> lis
                 (request.match_info["event"],),
             ).fetchall()
         deliveries.wake()
-        return _json({"sent": len(sent)})
+        return _json({"sent": len(sent)}, status=200 if sent else 404)
 
     return [
         web.get("/sandbox/health", health),
@@ -139,6 +157,8 @@ def _told(handler: _Handler) -> _Handler:
                 for one in error.errors(include_input=False)
             ]
             return _json({"error": wrong}, status=400)
+        except TooManyRules:
+            return _json({"error": f"there are {MOST_RULES} rules already"}, status=400)
 
     return handled
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from stripe_sandbox.errors import ResourceMissing
+from stripe_sandbox.errors import ReferenceMissing, ResourceMissing
 
 Object: TypeAlias = dict[str, Any]
 """An object of the API as it travels, references to others by their ids."""
@@ -52,9 +52,10 @@ CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     request BLOB NOT NULL,
     created INTEGER NOT NULL,
-    status INTEGER,
-    body BLOB
+    status INTEGER NOT NULL,
+    body BLOB NOT NULL
 );
+CREATE INDEX IF NOT EXISTS answers_oldest ON answers (created);
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY,
     event TEXT NOT NULL,
@@ -66,6 +67,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     fault TEXT
 );
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due, number) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS deliveries_of_event ON deliveries (event);
+CREATE INDEX IF NOT EXISTS deliveries_to ON deliveries (endpoint) WHERE state = 'pending';
 CREATE TABLE IF NOT EXISTS faults (
     number INTEGER PRIMARY KEY, body TEXT NOT NULL, times_left INTEGER NOT NULL
 );
@@ -86,6 +89,14 @@ class StateInUse(Exception):
         self.path = path
 
 
+class StateUnreadable(Exception):
+    """The state is no SQLite file, or none that may be read and written here."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot hold the state: {reason}")
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """The request that brings something about, as events name it."""
@@ -95,24 +106,30 @@ class Cause:
 
 
 class Database:
-    """The file. Its clock can be put forward, so that a week need not be waited for."""
+    """The file. Its clock can be put forward, so that a week need not be waited for.
+
+    Raises StateInUse and StateUnreadable.
+    """
 
     def __init__(self, path: Path, search_lag_seconds: int = 2) -> None:
         self.search_lag_seconds = search_lag_seconds
         self.public_url = ""
         """How browsers reach the pages; known once the port is."""
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        except sqlite3.Error as error:
+            raise StateUnreadable(path, str(error)) from None
         try:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
-        except sqlite3.OperationalError as error:
+            self._ahead: int = self._connection.execute("SELECT ahead FROM clock").fetchone()[0]
+        except sqlite3.Error as error:
             self._connection.close()
-            if "locked" in str(error):
+            if error.sqlite_errorname.startswith("SQLITE_BUSY"):
                 raise StateInUse(path) from None
-            raise
-        self._ahead: int = self._connection.execute("SELECT ahead FROM clock").fetchone()[0]
+            raise StateUnreadable(path, str(error)) from None
 
     def close(self) -> None:
         """Let another process have the state."""
@@ -135,10 +152,11 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield Transaction(connection, self, cause)
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk, say, has SQLite end it by itself
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
 
 class Transaction:
@@ -152,6 +170,18 @@ class Transaction:
         self.cause = cause
         self.sql = connection.execute
         self._search_lag = database.search_lag_seconds
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """All of the block, or nothing of it where an exception leaves it; the rest stays."""
+        self.sql("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self.sql("ROLLBACK TO part")
+            raise
+        finally:
+            self.sql("RELEASE part")
 
     @staticmethod
     def new_id(prefix: str, characters: int = 24) -> str:
@@ -183,6 +213,13 @@ class Transaction:
             raise ResourceMissing(kind, name, param or kind.rpartition(".")[2])
         return found
 
+    def referenced(self, kind: str, name: str, param: str | None = None) -> Object:
+        """The object that a parameter refers to. Raises ReferenceMissing, no 404."""
+        try:
+            return self.get(kind, name, param)
+        except ResourceMissing as error:
+            raise ReferenceMissing(kind, name, error.param or kind) from None
+
     def all_of(self, kind: str, **fields: str) -> list[Object]:
         """The objects of a kind with these values in fields of `FILTERS`, the oldest first."""
         conditions, values = _conditions(fields)
@@ -193,9 +230,16 @@ class Transaction:
         return [orjson.loads(body) for (body,) in rows]
 
     def delete(self, name: str) -> None:
-        """Forget an object."""
-        self.sql("DELETE FROM objects WHERE id = ?", (name,))
+        """Forget an object, but for the fact that it was there."""
+        row = self.sql("DELETE FROM objects WHERE id = ? RETURNING object", (name,)).fetchone()
         self.sql("DELETE FROM searchable WHERE id = ?", (name,))
+        if row is not None:
+            self.keep_private(name, {"deleted": row[0]})
+
+    def deleted(self, name: str) -> Object | None:
+        """What the API tells of an object that was deleted."""
+        kind = self.private(name).get("deleted")
+        return None if kind is None else {"id": name, "object": kind, "deleted": True}
 
     def keep_private(self, name: str, facts: Mapping[str, Any]) -> None:
         """Keep what the API does not show of an object: which test card it is, say."""

@@ -53,6 +53,13 @@ class ResourceMissing(ApiError):
         super().__init__(f"No such {kind}: {name!r}", code="resource_missing", param=param)
 
 
+class ReferenceMissing(ApiError):
+    """There is no such object as a parameter refers to."""
+
+    def __init__(self, kind: str, name: str, param: str) -> None:
+        super().__init__(f"No such {kind}: {name!r}", code="resource_missing", param=param)
+
+
 class UnknownUrl(ApiError):
     """No operation has this method and path."""
 
@@ -73,6 +80,24 @@ class NotSimulated(ApiError):
         super().__init__(
             f"The sandbox does not simulate {param}", code="sandbox_unsupported", param=param
         )
+
+
+class RawCardNumber(ApiError):
+    """A card's number, or what else is printed on it, was sent where only a token may be."""
+
+    status = 402
+
+    def __init__(self) -> None:
+        super().__init__("The API takes no card numbers: use pm_card_... or card[token]=tok_...")
+
+
+class BodyTooLarge(ApiError):
+    """The request has a longer body than any operation takes."""
+
+    status = 413
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"The body of a request has at most {most_bytes} bytes")
 
 
 class CardError(ApiError):

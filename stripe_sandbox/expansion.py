@@ -13,6 +13,16 @@ from stripe_sandbox.errors import InvalidRequest
 DEEPEST = 4
 """Levels of a path, `data` of a list aside."""
 
+EXPANDABLE = frozenset(
+    {
+        *("balance_transaction", "charge", "customer", "default_payment_method", "default_price"),
+        *("dispute", "failure_balance_transaction", "latest_attempt", "latest_charge"),
+        *("payment_intent", "payment_link", "payment_method", "price", "product", "refund"),
+        *("setup_intent", "source"),
+    }
+)
+"""Fields that hold an id of an object."""
+
 Includes: TypeAlias = Mapping[tuple[str, str], Callable[[Transaction, Object], Object]]
 """Makes a field that is there on demand, by kind of object and name: a charge's `refunds`."""
 
@@ -42,14 +52,14 @@ class Expansion:
                 self._expand(part, names, path)
             return
         name, *rest = names
-        value = self._value(one, name, path)
+        value = self._value(one, name, path, is_last=not rest)
         if rest and value is not None:
             if isinstance(value, dict) and value.get("object") == "list" and rest[0] == "data":
                 value, rest = value["data"], rest[1:]
             if rest:
                 self._expand(value, rest, path)
 
-    def _value(self, one: Any, name: str, path: str) -> Any:
+    def _value(self, one: Any, name: str, path: str, *, is_last: bool) -> Any:
         """What stands under the name, put in place of its id."""
         if not isinstance(one, dict):
             raise _not_expandable(path)
@@ -59,13 +69,19 @@ class Expansion:
         if name not in one:
             raise _not_expandable(path)
         value = one[name]
-        if isinstance(value, str):
-            value = one[name] = self.transaction.find(value)
-            if value is None:
-                raise _not_expandable(path)
-        elif not isinstance(value, dict | list) and value is not None:
+        if included is None and name not in EXPANDABLE and (is_last or not _holds_some(value)):
             raise _not_expandable(path)
+        if isinstance(value, str):
+            found = self.transaction.find(value) or self.transaction.deleted(value)
+            if found is None:
+                raise _not_expandable(path)
+            value = one[name] = found
         return value
+
+
+def _holds_some(value: Any) -> bool:
+    """Whether there may be fields below it that hold ids."""
+    return value is None or isinstance(value, dict | list)
 
 
 def _not_expandable(path: str) -> InvalidRequest:

@@ -2,12 +2,15 @@
 
 One request is troubled by its header `Sandbox-Fault: <fault>[;milliseconds=<n>]`. Rules trouble
 the next so many requests, or webhooks, that fit (`POST /sandbox/faults`); the state keeps them.
+An answer that is given again under its idempotency key may be refused by the rate limit, slow or
+lost, but is no other answer.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 import orjson
@@ -51,7 +54,14 @@ MILLISECONDS: Mapping[str, int] = {
 }
 """How long, where nothing else is said."""
 
+LONGEST_MILLISECONDS = 3_600_000
 MOST_TIMES = 1_000_000
+MOST_RULES = 1_000
+"""Each request and each event is held against all of them."""
+
+
+class TooManyRules(Exception):
+    """There are `MOST_RULES` already."""
 
 
 F = TypeVar("F", RequestFault, WebhookFault)
@@ -79,7 +89,7 @@ class Rule(BaseModel):
     operation: str = "*"
     event: str = "*"
     contains: str = ""
-    milliseconds: int | None = Field(None, ge=0, le=3_600_000)
+    milliseconds: int | None = Field(None, ge=0, le=LONGEST_MILLISECONDS)
     times: int = Field(1, ge=1, le=MOST_TIMES)
 
     @model_validator(mode="after")
@@ -104,9 +114,12 @@ def asked_for(header: str) -> Trouble[RequestFault]:
     name, _, option = header.partition(";")
     key, _, value = option.strip().partition("=")
     try:
-        if option and key != "milliseconds":
-            raise ValueError(key)
-        return _trouble(RequestFault(name.strip()), int(value) if option else None)
+        milliseconds = int(value) if option else None
+        if milliseconds is not None and (
+            key != "milliseconds" or not 0 <= milliseconds <= LONGEST_MILLISECONDS
+        ):
+            raise ValueError(option)
+        return _trouble(RequestFault(name.strip()), milliseconds)
     except ValueError:
         known = ", ".join(RequestFault)
         raise InvalidRequest(
@@ -114,31 +127,31 @@ def asked_for(header: str) -> Trouble[RequestFault]:
         ) from None
 
 
+@lru_cache(maxsize=MOST_RULES)
+def _rule(body: str) -> Rule:
+    return Rule.model_validate_json(body)
+
+
 class Faults:
-    """The rules that are left; kept in memory, because nearly always there are none."""
+    """The rules that are left."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        with database.transaction() as transaction:
-            self._rules = {
-                number: Rule.model_validate_json(body)
-                for number, body in transaction.sql("SELECT number, body FROM faults")
-            }
 
     def add(self, rule: Rule) -> None:
-        """From now on."""
+        """From now on. Raises TooManyRules."""
         with self._database.transaction() as transaction:
-            added = transaction.sql(
-                "INSERT INTO faults (body, times_left) VALUES (?, ?) RETURNING number",
+            if transaction.sql("SELECT count(*) FROM faults").fetchone()[0] >= MOST_RULES:
+                raise TooManyRules
+            transaction.sql(
+                "INSERT INTO faults (body, times_left) VALUES (?, ?)",
                 (rule.model_dump_json(), rule.times),
-            ).fetchone()
-        self._rules[added[0]] = rule
+            )
 
     def clear(self) -> None:
         """No more trouble."""
         with self._database.transaction() as transaction:
             transaction.sql("DELETE FROM faults")
-        self._rules.clear()
 
     def left(self) -> list[dict[str, Any]]:
         """The rules, with how often each still fits."""
@@ -148,29 +161,24 @@ class Faults:
 
     def of_request(self, operation: str, text: str) -> Trouble[RequestFault] | None:
         """What is to go wrong with this request; the rule has fitted once more."""
-        if not self._rules:
-            return None
         with self._database.transaction() as transaction:
-            return self._taken(transaction, RequestFault, operation, text)
+            return _taken(transaction, RequestFault, operation, text)
 
     def of_event(
         self, transaction: Transaction, event: str, text: str
     ) -> Trouble[WebhookFault] | None:
         """What is to go wrong with the delivery of this event."""
-        return self._taken(transaction, WebhookFault, event, text) if self._rules else None
+        return _taken(transaction, WebhookFault, event, text)
 
-    def _taken(
-        self, transaction: Transaction, kind: type[F], names: str, text: str
-    ) -> Trouble[F] | None:
-        for number, rule in self._rules.items():
-            if isinstance(rule.fault, kind) and rule.fits(names, text):
-                left = transaction.sql(
-                    "UPDATE faults SET times_left = times_left - 1 WHERE number = ?"
-                    " RETURNING times_left",
-                    (number,),
-                ).fetchone()[0]
-                if left == 0:
-                    transaction.sql("DELETE FROM faults WHERE number = ?", (number,))
-                    del self._rules[number]
-                return _trouble(rule.fault, rule.milliseconds)
-        return None
+
+def _taken(transaction: Transaction, kind: type[F], names: str, text: str) -> Trouble[F] | None:
+    rows = transaction.sql("SELECT number, body FROM faults ORDER BY number").fetchall()
+    for number, body in rows:
+        rule = _rule(body)
+        if isinstance(rule.fault, kind) and rule.fits(names, text):
+            transaction.sql(
+                "UPDATE faults SET times_left = times_left - 1 WHERE number = ?", (number,)
+            )
+            transaction.sql("DELETE FROM faults WHERE number = ? AND times_left <= 0", (number,))
+            return _trouble(rule.fault, rule.milliseconds)
+    return None

@@ -1,11 +1,14 @@
 """The first answer to a request is the answer to the same request, under the same key, for a day.
 
 A request that was refused before anything was carried out (parameters that are wrong, no such key,
-too many requests) leaves nothing behind. One that was begun does, errors of the server included.
+too many requests) leaves nothing behind. One that was begun does, errors of the server included:
+its answer is kept in the transaction of its effects, so neither is ever there without the other.
 
 Source: Stripe API reference, "Idempotent requests".
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -14,6 +17,9 @@ from stripe_sandbox.errors import KeyInUse, KeyReused
 
 KEPT_SECONDS = 24 * 3600
 LONGEST_KEY = 255
+
+SWEPT_AT_ONCE = 2
+"""So many expired answers go when one comes: the table shrinks and no request waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,43 +30,49 @@ class Stored:
     body: bytes
 
 
-def begin(database: Database, key: str, request: bytes) -> Stored | None:
-    """The answer given before, or none: then the key is taken until `end` or `forget`.
+class Keys:
+    """The keys that requests hold right now. A process that ends holds none any more."""
 
-    `request` is all that makes two requests the same. Raises KeyReused and KeyInUse.
-    """
-    digest = sha256(request).digest()
-    with database.transaction() as transaction:
-        row = transaction.sql(
-            "SELECT request, created, status, body FROM answers WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None or row[1] + KEPT_SECONDS <= transaction.now:
-            transaction.sql(
-                "INSERT OR REPLACE INTO answers (key, request, created) VALUES (?, ?, ?)",
-                (key, digest, transaction.now),
-            )
-            return None
-    if row[0] != digest:
-        raise KeyReused(key)
-    if row[2] is None:
-        raise KeyInUse(key)
-    return Stored(row[2], row[3])
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._held: dict[str, bytes] = {}
+
+    @contextmanager
+    def hold(self, key: str, request: bytes) -> Iterator[Stored | None]:
+        """The answer given before, or none: then the key is held until the block ends.
+
+        `request` is all that makes two requests the same. Raises KeyReused and KeyInUse.
+        """
+        digest = sha256(request).digest()
+        with self._database.transaction() as transaction:
+            row = transaction.sql(
+                "SELECT request, status, body FROM answers WHERE key = ? AND created > ?",
+                (key, transaction.now - KEPT_SECONDS),
+            ).fetchone()
+        first = row[0] if row else self._held.get(key)
+        if first not in (None, digest):
+            raise KeyReused(key)
+        if row is not None:
+            yield Stored(row[1], row[2])
+            return
+        if key in self._held:
+            raise KeyInUse(key)
+        self._held[key] = digest
+        try:
+            yield None
+        finally:
+            del self._held[key]
 
 
-def end(transaction: Transaction, key: str, answer: Stored) -> None:
-    """The answer, kept in the transaction that has its effects."""
+def keep(transaction: Transaction, key: str, request: bytes, answer: Stored) -> None:
+    """Keep the answer to a request, in the transaction that has its effects."""
     transaction.sql(
-        "UPDATE answers SET status = ?, body = ? WHERE key = ?", (answer.status, answer.body, key)
+        "DELETE FROM answers WHERE key IN"
+        " (SELECT key FROM answers WHERE created <= ? ORDER BY created LIMIT ?)",
+        (transaction.now - KEPT_SECONDS, SWEPT_AT_ONCE),
     )
-
-
-def forget(database: Database, key: str) -> None:
-    """Nothing was carried out: the key is free."""
-    with database.transaction() as transaction:
-        transaction.sql("DELETE FROM answers WHERE key = ? AND status IS NULL", (key,))
-
-
-def forget_all_begun(database: Database) -> None:
-    """What an earlier process had begun and not ended had no effect."""
-    with database.transaction() as transaction:
-        transaction.sql("DELETE FROM answers WHERE status IS NULL")
+    transaction.sql(
+        "INSERT OR REPLACE INTO answers (key, request, created, status, body)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (key, sha256(request).digest(), transaction.now, answer.status, answer.body),
+    )

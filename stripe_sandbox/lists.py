@@ -23,12 +23,14 @@ def list_of(
     kind: str,
     params: Mapping[str, Any],
     url: str,
+    *,
+    also: Sequence[tuple[str, Sequence[Any]]] = (),
     **fields: str | bool | Sequence[str],
 ) -> Object:
     """One page of the objects of a kind with these `fields`; several values are alternatives.
 
     `params` are those of the request: `limit`, `starting_after`, `ending_before`, `created`, and
-    any of the fields that are indexed. Raises InvalidRequest.
+    any of the fields that are indexed; `also` are conditions with their values. Raises ApiError.
     """
     conditions = ["object = ?"]
     values: list[str | int] = [kind]
@@ -37,6 +39,9 @@ def list_of(
         allowed = [value] if isinstance(value, str | bool) else value
         conditions.append(f"body ->> '$.{field}' IN ({', '.join('?' * len(allowed))})")
         values += allowed
+    for condition, those in also:
+        conditions.append(condition)
+        values += those
     created = params.get("created")
     if created is not None:
         ranges = created if isinstance(created, Mapping) else {"gte": created, "lte": created}
@@ -120,7 +125,7 @@ def _place(objects: list[Object], name: str, param: str) -> int:
 
 
 def _position(transaction: Transaction, kind: str, name: str, param: str) -> tuple[int, int]:
-    transaction.get(kind, name, param)
+    transaction.referenced(kind, name, param)
     position: tuple[int, int] = transaction.sql(
         "SELECT created, number FROM objects WHERE id = ?", (name,)
     ).fetchone()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from stripe_sandbox.database import Object, Transaction
-from stripe_sandbox.errors import NotSimulated
+from stripe_sandbox.errors import InvalidRequest, NotSimulated
+from stripe_sandbox.parameters import METADATA_KEYS
 
 Params: TypeAlias = Mapping[str, Any]
 """The parameters of a request, checked and of their types; one that was given as "" is None."""
@@ -27,11 +28,14 @@ class Operation:
     heeds: frozenset[str]
 
     def __call__(self, transaction: Transaction, ids: Ids, params: Params) -> Object:
-        """Carry it out. Raises ApiError; NotSimulated for what it would not heed."""
+        """Carry it out, with parameters that were checked. Raises ApiError."""
+        return self.run(transaction, ids, params)
+
+    def check(self, params: Params) -> None:
+        """Raises NotSimulated for what it would not heed."""
         for name, value in params.items():
             if name not in EVERYWHERE:
                 self._check(name, name, value)
-        return self.run(transaction, ids, params)
 
     def _check(self, path: str, param: str, value: Any) -> None:
         if path in self.heeds:
@@ -58,10 +62,16 @@ def heeding(run: Run, *heeds: str) -> Operation:
 
 
 def merged_metadata(before: Mapping[str, str] | None, given: Mapping[str, str] | None) -> Object:
-    """Metadata with what is given in place of what was; a value of "" takes a key away."""
+    """Metadata with what is given in place of what was; a value of "" takes a key away.
+
+    Raises InvalidRequest where it becomes too much.
+    """
     if given is None:  # all of it was unset
         return {}
-    return {name: value for name, value in {**(before or {}), **given}.items() if value}
+    merged = {name: value for name, value in {**(before or {}), **given}.items() if value}
+    if len(merged) > METADATA_KEYS:
+        raise InvalidRequest(f"Metadata has at most {METADATA_KEYS} keys", param="metadata")
+    return merged
 
 
 LISTED = ("limit", "starting_after", "ending_before", "created")

@@ -18,6 +18,10 @@ from stripe_sandbox.errors import InvalidRequest
 from stripe_sandbox.lists import limit_of
 
 MOST_CLAUSES = 10
+SHORTEST_PART = 3
+
+NUMBERS = frozenset({"amount", "created"})
+"""Fields that are compared as numbers; the values of all others stand in quotes."""
 
 FIELDS: Mapping[str, frozenset[str]] = {
     "customer": frozenset({"created", "email", "name", "phone"}),
@@ -33,9 +37,11 @@ FIELDS: Mapping[str, frozenset[str]] = {
 _CLAUSE = re.compile(
     r"""(?P<not>-)?(?P<field>[a-z_.]+)(?:\[(?P<q>["'])(?P<key>[^"']+)(?P=q)\])?
         (?P<op>:|~|>=|<=|>|<)
-        (?:(?P<vq>["'])(?P<text>[^"']*)(?P=vq)|(?P<word>[\w.+-]+))""",
+        (?:"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<word>[\w.+-]+))""",
     re.VERBOSE,
 )
+_ESCAPED = re.compile(r"\\(.)")
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _JOIN = re.compile(r"\s+(AND|OR|and|or)\s+|\s+")
 
 Matches = Callable[[Object], bool]
@@ -106,10 +112,13 @@ def _parsed(query: str, fields: frozenset[str]) -> Matches:
 
 def _clause(found: re.Match[str], fields: frozenset[str]) -> Matches:
     field, key, operator = found["field"], found["key"], found["op"]
-    if field != "metadata" and field not in fields:
+    if (field != "metadata" and field not in fields) or (field == "metadata") != (key is not None):
         raise InvalidRequest(f"One cannot search by {field} here", param="query")
-    wanted = found["text"] if found["text"] is not None else found["word"]
-    is_absent = found["text"] is None and wanted.lower() == "null"
+    quoted = found["text"] if found["text"] is not None else found["single"]
+    wanted = found["word"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+    is_absent = quoted is None and wanted.lower() == "null"
+    if not is_absent:
+        _check(field, operator, wanted, is_quoted=quoted is not None)
 
     def value_of(one: Object) -> Any:
         return one.get("metadata", {}).get(key) if field == "metadata" else one.get(field)
@@ -125,14 +134,24 @@ def _clause(found: re.Match[str], fields: frozenset[str]) -> Matches:
     return fits
 
 
+def _check(field: str, operator: str, wanted: str, *, is_quoted: bool) -> None:
+    """Raises InvalidRequest for a value that the field cannot have."""
+    is_number = field in NUMBERS
+    if is_number and (is_quoted or _NUMBER.fullmatch(wanted) is None):
+        raise InvalidRequest(f"{field} is a number and stands in no quotes", param="query")
+    if not is_number and not is_quoted:
+        raise InvalidRequest(f"{field} is a text and stands in quotes", param="query")
+    if operator not in ((":", "<", ">", "<=", ">=") if is_number else (":", "~")):
+        raise InvalidRequest(f"{field} cannot be searched for by {operator}", param="query")
+    if operator == "~" and len(wanted) < SHORTEST_PART:
+        raise InvalidRequest(f"A part has at least {SHORTEST_PART} characters", param="query")
+
+
 def _compared(value: Any, operator: str, wanted: str) -> bool:
     if isinstance(value, bool):
         return str(value).lower() == wanted.lower()
     if isinstance(value, int):
-        try:
-            number = int(wanted)
-        except ValueError:
-            raise InvalidRequest(f"Not a number: {wanted}", param="query") from None
+        number = int(wanted)
         return {
             ":": value == number,
             ">": value > number,
@@ -157,6 +176,9 @@ def _position(page: str | None) -> int:
     if page is None:
         return 2**62
     try:
-        return int(base64.urlsafe_b64decode(page))
+        position = int(base64.urlsafe_b64decode(page))
     except (ValueError, binascii.Error):
-        raise InvalidRequest("There is no such page", param="page") from None
+        position = 0
+    if not 0 < position < 2**62:
+        raise InvalidRequest("There is no such page", param="page")
+    return position

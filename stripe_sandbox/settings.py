@@ -37,7 +37,9 @@ class SandboxSettings(BaseSettings):
     webhook_first_retry_seconds: float = Field(
         2, gt=0, description="Wait before an event is sent again; doubles each time."
     )
-    webhook_attempts: int = Field(12, ge=1, description="An event is sent so often at most.")
+    webhook_attempts: int = Field(
+        12, ge=1, le=100, description="An event is sent so often at most."
+    )
     webhooks_in_flight: int = Field(32, ge=1, description="Deliveries at a time.")
     timeout_seconds: float = Field(
         60, gt=0, description="How long a request hangs that is made to time out."

@@ -1,14 +1,17 @@
 """Deliveries: every event goes to each endpoint that wants it, until it is taken or given up.
 
 Nothing is promised about order, as with Stripe: deliveries run side by side, what fails comes again
-later, and faults make them overtake each other, come twice, or not at all.
+later, and faults make them overtake each other, come twice, or not at all. Waits and signatures go
+by the machine's clock, not by the sandbox's: endpoints compare the time of a signature with theirs.
 
 Source: Stripe guide "Receive Stripe events in your webhook endpoint".
 """
 
 import asyncio
 import hmac
+import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -23,6 +26,9 @@ from stripe_sandbox.settings import SandboxSettings
 log = structlog.get_logger()
 
 LONGEST_RETRY_SECONDS = 3600
+
+BROKEN_SECONDS = 1
+"""Wait after trouble with the database itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +66,47 @@ class Deliveries:
     async def run(self) -> None:
         """Send until cancelled."""
         timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_seconds)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            while True:
-                self._awake.clear()
-                room = self._settings.webhooks_in_flight - len(self._in_flight)
-                for delivery in self._claimed(room):
-                    task = asyncio.create_task(self._deliver(http, delivery))
-                    self._in_flight.add(task)
-                    task.add_done_callback(self._ended)
-                is_full = len(self._in_flight) >= self._settings.webhooks_in_flight
-                try:
-                    async with asyncio.timeout(None if is_full else self._idle_seconds()):
-                        await self._awake.wait()
-                except TimeoutError:
-                    continue
+        async with aiohttp.ClientSession(
+            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+        ) as http:
+            try:
+                self._take_up()
+                while True:
+                    await self._round(http)
+            finally:
+                for task in self._in_flight:
+                    task.cancel()
+                await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    def _take_up(self) -> None:
+        """What an earlier process was sending when it ended may not have arrived."""
+        with self._database.transaction() as transaction:
+            transaction.sql(
+                "UPDATE deliveries SET state = 'pending', due = 0 WHERE state = 'sending'"
+            )
+
+    async def _round(self, http: aiohttp.ClientSession) -> None:
+        """Send what is due, and wait until something else may be."""
+        self._awake.clear()
+        most = self._settings.webhooks_in_flight
+        try:
+            for delivery in self._claimed(most - len(self._in_flight)):
+                task = asyncio.create_task(self._deliver(http, delivery))
+                self._in_flight.add(task)
+                task.add_done_callback(self._ended)
+            wait = None if len(self._in_flight) >= most else self._idle_seconds()
+        except sqlite3.Error:
+            log.exception("webhooks cannot be sent")
+            wait = BROKEN_SECONDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._awake.wait()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._in_flight.discard(task)
         self._awake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("what came of a webhook was not noted", exc_info=error)
 
     def _idle_seconds(self) -> float | None:
         """Until the next delivery is due."""
@@ -106,9 +135,9 @@ class Deliveries:
     def _prepared(
         self, transaction: Transaction, number: int, event: str, endpoint: str, attempts: int
     ) -> Delivery | None:
-        """The delivery, leased until it has certainly ended; none where a fault says otherwise."""
-        told, where = transaction.get("event", event), transaction.find(endpoint)
-        if where is None or where["status"] != "enabled":
+        """The delivery, which is being sent from now on; none where a fault says otherwise."""
+        told, where = transaction.find(event), transaction.find(endpoint)
+        if told is None or where is None or where["status"] != "enabled":
             transaction.sql("UPDATE deliveries SET state = 'gone' WHERE number = ?", (number,))
             return None
         body = orjson.dumps(told, option=orjson.OPT_INDENT_2)
@@ -133,11 +162,10 @@ class Deliveries:
                         " VALUES (?, ?, ?, 'had')",
                         (event, endpoint, time.time() + fault.milliseconds / 1000),
                     )
-        lease = time.time() + self._settings.webhook_timeout_seconds + 5
         transaction.sql(
-            "UPDATE deliveries SET due = ?, attempts = attempts + 1, fault = 'had'"
+            "UPDATE deliveries SET state = 'sending', attempts = attempts + 1, fault = 'had'"
             " WHERE number = ?",
-            (lease, number),
+            (number,),
         )
         return Delivery(
             number,
@@ -170,7 +198,7 @@ class Deliveries:
                 delivery.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:
                 status = answer.status
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no such host
             log.debug("webhook not delivered", url=delivery.url, error=type(error).__name__)
         with self._database.transaction() as transaction:
             self._note(transaction, delivery, status)
@@ -184,7 +212,11 @@ class Deliveries:
             "UPDATE deliveries SET state = ?, status = ?, due = ? WHERE number = ? RETURNING event",
             (state, status, time.time() + min(wait, LONGEST_RETRY_SECONDS), delivery.number),
         ).fetchone()
-        if taken and row is not None:
-            event = transaction.get("event", row[0])
-            event["pending_webhooks"] = max(event["pending_webhooks"] - 1, 0)
+        event = transaction.find(row[0]) if row is not None else None
+        if taken and event is not None:
+            event["pending_webhooks"] = transaction.sql(
+                "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE event = ?"
+                " GROUP BY endpoint HAVING NOT max(state = 'delivered'))",
+                (event["id"],),
+            ).fetchone()[0]
             transaction.save(event)

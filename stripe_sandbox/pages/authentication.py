@@ -30,7 +30,10 @@ def routes(database: Database, happened: Callable[[], None]) -> list[web.RouteDe
         )
 
     async def act(request: web.Request) -> web.Response:
-        outcome = (await request.post()).get("outcome")
+        try:
+            outcome = (await request.post()).get("outcome")
+        except (ValueError, LookupError):  # no form, or in no charset there is
+            outcome = None
         if outcome not in ("complete", "fail"):
             return page("Nothing was chosen", "<p>Choose complete or fail.</p>", 400)
         try:

@@ -6,7 +6,6 @@ and "ACH Direct Debit"; the test accounts say what happens (`cards`).
 
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from stripe_sandbox.cards import (
     AUTHENTICATION_REQUIRED,
@@ -22,10 +21,11 @@ from stripe_sandbox.cards import (
 )
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import CardError, InvalidRequest, UnexpectedState
-from stripe_sandbox.resources import charges, disputes
+from stripe_sandbox.resources import charges, disputes, refunds
 from stripe_sandbox.resources.declines import facts_of, outcome_of
 from stripe_sandbox.resources.events import announce
-from stripe_sandbox.resources.payment_methods import account_of, attached_to, consumed
+from stripe_sandbox.resources.payment_methods import account_of, attached_to, consumed, usable
+from stripe_sandbox.urls import with_query
 
 PAID = ("succeeded", "requires_capture", "processing")
 """Statuses of an intent whose shopper has done their part."""
@@ -47,7 +47,8 @@ class Confirmation:
 
 def attempted(transaction: Transaction, intent: Object, how: Confirmation) -> Object:
     """Try it. Raises CardError, whose effects stay, and InvalidRequest."""
-    method = transaction.get("payment_method", intent["payment_method"])
+    # It may have been used up or detached since the intent was told of it.
+    method = usable(transaction, intent["payment_method"], intent["customer"])
     if method["type"] not in intent["payment_method_types"]:
         raise InvalidRequest(
             f"The payment intent takes {', '.join(intent['payment_method_types'])},"
@@ -127,7 +128,7 @@ def back_to(url: str | None, intent: Object, *, succeeded: bool) -> str | None:
         f"{kind}_client_secret": intent["client_secret"],
         "redirect_status": "succeeded" if succeeded else "failed",
     }
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+    return with_query(url, query)
 
 
 def _not_authenticated(transaction: Transaction, intent: Object, method: Object) -> None:
@@ -284,6 +285,8 @@ def _behaviour_of(transaction: Transaction, method: Object) -> Behaviour:
 def _debited(
     transaction: Transaction, intent: Object, method: Object, account: TestBankAccount
 ) -> Object:
+    if intent["capture_method"] == "manual":
+        raise InvalidRequest("A bank debit cannot be held and captured", param="capture_method")
     if account.course is DebitCourse.BLOCKED:
         raise _declined(transaction, intent, method, BLOCKED)
     charge = charges.new_charge(transaction, intent, method)
@@ -332,6 +335,7 @@ def expire(transaction: Transaction, name: str) -> None:
     if intent["status"] == "requires_capture":
         charge = transaction.get("charge", intent["latest_charge"])
         charges.let_go(transaction, charge)
+        refunds.released(transaction, charge, charge["amount"])
         announce(transaction, "charge.expired", charge)
         cancelled(transaction, intent, "automatic")
 

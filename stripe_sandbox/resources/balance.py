@@ -52,33 +52,33 @@ def moved(
         "net": amount,
         "reporting_category": category or CATEGORIES[kind],
         "source": source["id"],
-        "status": "pending",
+        "status": "available" if at_once else "pending",
         "type": kind,
     }
     transaction.save(entry)
+    if not at_once:
+        transaction.later(entry["available_on"], "balance_transaction.available", name)
     return name
 
 
-def _as_of_now(transaction: Transaction, entry: Object) -> Object:
-    available = entry["available_on"] <= transaction.now
-    return entry | {"status": "available" if available else "pending"}
+def become_available(transaction: Transaction, name: str) -> None:
+    """Money that was moved may be spent."""
+    entry = transaction.get("balance_transaction", name)
+    transaction.save(entry | {"status": "available"})
 
 
 def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    return _as_of_now(transaction, transaction.get("balance_transaction", ids["id"], "id"))
+    return transaction.get("balance_transaction", ids["id"], "id")
 
 
 def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    page = list_of(transaction, "balance_transaction", params, "/v1/balance_transactions")
-    return page | {"data": [_as_of_now(transaction, entry) for entry in page["data"]]}
+    return list_of(transaction, "balance_transaction", params, "/v1/balance_transactions")
 
 
 def _balance(transaction: Transaction, ids: Ids, params: Params) -> Object:
     rows = transaction.sql(
-        "SELECT body ->> '$.currency' AS currency, (body ->> '$.available_on') <= ? AS available,"
-        " sum(body ->> '$.net') FROM objects WHERE object = 'balance_transaction'"
-        " GROUP BY 1, 2 ORDER BY 1",
-        (transaction.now,),
+        "SELECT body ->> '$.currency', body ->> '$.status' = 'available', sum(body ->> '$.net')"
+        " FROM objects WHERE object = 'balance_transaction' GROUP BY 1, 2",
     ).fetchall()
     sums = {(currency, bool(available)): total for currency, available, total in rows}
     currencies = sorted({currency for currency, _ in sums}) or ["usd"]

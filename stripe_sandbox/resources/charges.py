@@ -74,8 +74,7 @@ def _details(intent: Object, method: Object) -> Object:
     kind = method["type"]
     if kind != "card":
         kept = {name: value for name, value in method[kind].items() if name not in _NOT_OF_CHARGES}
-        unknown = "payment_reference" if kind == "us_bank_account" else "mandate"
-        return {"type": kind, kind: kept | {unknown: None}}
+        return {"type": kind, kind: kept}
     card = method["card"]
     kept = {
         name: card[name]
@@ -127,6 +126,12 @@ def take(transaction: Transaction, charge: Object, amount: int, *, booked_later:
         transaction.later(transaction.now + BALANCE_AFTER_SECONDS, "charge.book", charge["id"])
     else:
         _book(transaction, charge)
+    transaction.save(charge)
+
+
+def called_off(transaction: Transaction, charge: Object) -> None:
+    """A debit that is on its way will not arrive."""
+    charge |= {"failure_message": "The debit was called off.", "status": "failed"}
     transaction.save(charge)
 
 

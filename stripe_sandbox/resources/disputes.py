@@ -51,7 +51,14 @@ def begin_soon(transaction: Transaction, charge: Object, dispute: Dispute) -> No
             }
         },
     )
-    transaction.later(transaction.now + OPENED_AFTER_SECONDS, "charge.dispute", charge["id"])
+    begin_as_agreed(transaction, charge)
+
+
+def begin_as_agreed(transaction: Transaction, charge: Object) -> None:
+    """Have the dispute opened in a moment, if one is to be; not before the money was taken."""
+    if charge["captured"] and "dispute" in transaction.private(charge["id"]):
+        due = transaction.now + OPENED_AFTER_SECONDS
+        transaction.later(due, "charge.dispute", charge["id"])
 
 
 def begin(transaction: Transaction, name: str) -> None:
@@ -59,11 +66,9 @@ def begin(transaction: Transaction, name: str) -> None:
     charge = transaction.get("charge", name)
     facts = transaction.private(name)["dispute"]
     amount = refundable(charge)
-    if amount == 0 or not charge["captured"]:
-        return
     shares = [amount // facts["count"]] * facts["count"]
     shares[0] += amount - sum(shares)
-    for share in shares:
+    for share in filter(None, shares):
         _open(transaction, charge, share, facts)
 
 
@@ -135,15 +140,16 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
     if "metadata" in params:
         before["metadata"] = dispute["metadata"]
         dispute["metadata"] = merged_metadata(dispute["metadata"], params["metadata"])
-    if params.get("evidence"):
-        if dispute["status"] not in _OPEN:
-            raise InvalidRequest(f"A dispute that is {dispute['status']} takes no evidence")
+    given, is_staged = params.get("evidence"), dispute["evidence_details"]["has_evidence"]
+    if (given or "submit" in params) and dispute["status"] not in _OPEN:
+        raise InvalidRequest(f"A dispute that is {dispute['status']} takes no evidence")
+    if given:
         before["evidence"] = dispute["evidence"]
-        dispute["evidence"] = dispute["evidence"] | params["evidence"]
+        dispute["evidence"] = dispute["evidence"] | given
         dispute["evidence_details"]["has_evidence"] = True
-        if params.get("submit", True):
-            before["status"] = dispute["status"]
-            _submit(transaction, dispute)
+    if params.get("submit", bool(given)) and (given or is_staged):
+        before["status"] = dispute["status"]
+        _submit(transaction, dispute)
     transaction.save(dispute)
     announce(transaction, "charge.dispute.updated", dispute, before)
     return dispute
@@ -162,20 +168,45 @@ def decide(transaction: Transaction, name: str) -> None:
     text = dispute["evidence"]["uncategorized_text"]
     if dispute["status"] == "warning_under_review":
         if text == ESCALATE_INQUIRY_EVIDENCE:
-            dispute |= {"is_charge_refundable": False, "status": "needs_response"}
-            _withdraw(transaction, dispute)
-            transaction.save(dispute)
-            announce(transaction, "charge.dispute.funds_withdrawn", dispute)
-            return
-        _close(transaction, dispute, "warning_closed")
+            _escalate(transaction, dispute)
+        else:
+            _close(transaction, dispute, "warning_closed")
     elif dispute["status"] == "under_review":
         _close(transaction, dispute, "won" if text == WINNING_EVIDENCE else "lost")
+
+
+def _escalate(transaction: Transaction, dispute: Object) -> None:
+    """An inquiry becomes a dispute, of what was not refunded meanwhile."""
+    before = {"amount": dispute["amount"], "status": dispute["status"]}
+    charge = transaction.get("charge", dispute["charge"])
+    dispute |= {
+        "amount": min(dispute["amount"], refundable(charge)),
+        "is_charge_refundable": False,
+        "status": "needs_response",
+    }
+    if "payment_method_details" in dispute:
+        dispute["payment_method_details"]["card"]["case_type"] = "chargeback"
+    _withdraw(transaction, dispute)
+    due = transaction.now + ANSWERED_WITHIN_SECONDS
+    dispute["evidence_details"]["due_by"] = due
+    transaction.save(dispute)
+    transaction.later(due, "dispute.past_due", dispute["id"])
+    announce(transaction, "charge.dispute.updated", dispute, before)
+    announce(transaction, "charge.dispute.funds_withdrawn", dispute)
+
+
+def close_inquiries(transaction: Transaction, charge: Object) -> None:
+    """A charge that was refunded whole is asked about no more."""
+    for dispute in transaction.all_of("dispute", charge=charge["id"]):
+        if dispute["status"] in ("warning_needs_response", "warning_under_review"):
+            _close(transaction, dispute, "warning_closed")
 
 
 def past_due(transaction: Transaction, name: str) -> None:
     """Nobody answered in time."""
     dispute = transaction.get("dispute", name)
-    if dispute["status"] in _OPEN:
+    due = dispute["evidence_details"]["due_by"]
+    if dispute["status"] in _OPEN and due <= transaction.now:
         dispute["evidence_details"]["past_due"] = True
         inquiry = dispute["status"].startswith("warning_")
         _close(transaction, dispute, "warning_closed" if inquiry else "lost")

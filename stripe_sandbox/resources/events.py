@@ -3,12 +3,22 @@
 Source: Stripe API reference, "Events" and "Webhook Endpoints".
 """
 
+import re
 from fnmatch import fnmatchcase
+
+import orjson
 
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding
 from stripe_sandbox.settings import API_VERSION
+
+KEPT_SECONDS = 30 * 24 * 3600
+"""Events are listed for so long."""
+
+SWEPT_AT_ONCE = 2
+
+_NO_GLOB = re.compile(r"[\[?]")
 
 
 def announce(
@@ -21,6 +31,7 @@ def announce(
     data: Object = {"object": about}
     if previous is not None:
         data["previous_attributes"] = previous
+    _sweep(transaction)
     cause = transaction.cause
     endpoints = [
         endpoint["id"]
@@ -49,20 +60,40 @@ def announce(
         )
 
 
+def _sweep(transaction: Transaction) -> None:
+    """Forget events that are not listed any more, a few whenever one comes."""
+    swept = transaction.sql(
+        "DELETE FROM objects WHERE number IN (SELECT number FROM objects"
+        " WHERE object = 'event' AND created <= ? AND NOT EXISTS (SELECT 1 FROM deliveries"
+        " WHERE event = objects.id AND state IN ('pending', 'sending'))"
+        " ORDER BY created, number LIMIT ?) RETURNING id",
+        (transaction.now - KEPT_SECONDS, SWEPT_AT_ONCE),
+    ).fetchall()
+    transaction.sql(
+        "DELETE FROM deliveries WHERE event IN (SELECT value FROM json_each(?))",
+        (orjson.dumps([name for (name,) in swept]).decode(),),
+    )
+
+
 def wants(endpoint: Object, kind: str) -> bool:
     """Whether an endpoint is to be told of events of this type."""
     return any(fnmatchcase(kind, pattern) for pattern in endpoint["enabled_events"])
 
 
 def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    return list_of(transaction, "event", params, "/v1/events")
+    kinds = [params["type"]] if "type" in params else params.get("types", [])
+    rest = {name: value for name, value in params.items() if name not in ("type", "types")}
+    wanted = " OR ".join(["body ->> '$.type' GLOB ?"] * len(kinds))
+    also = [(f"({wanted})", [_NO_GLOB.sub(r"[\g<0>]", kind) for kind in kinds])] if kinds else []
+    since = transaction.now - KEPT_SECONDS
+    return list_of(transaction, "event", rest, "/v1/events", also=[*also, ("created > ?", [since])])
 
 
 def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    return transaction.get("event", ids["id"])
+    return transaction.get("event", ids["id"], "id")
 
 
 OPERATIONS = {
-    "GET /v1/events": heeding(_list, *LISTED, "type"),
+    "GET /v1/events": heeding(_list, *LISTED, "type", "types"),
     "GET /v1/events/{id}": heeding(_retrieve),
 }

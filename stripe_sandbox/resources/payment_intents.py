@@ -14,11 +14,12 @@ from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest, NotSimulated, UnexpectedState
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
-from stripe_sandbox.resources import charges
+from stripe_sandbox.resources import charges, disputes, refunds
 from stripe_sandbox.resources.attempts import Confirmation, attempted, cancelled, succeeded
 from stripe_sandbox.resources.events import announce
 from stripe_sandbox.resources.payment_methods import usable
 from stripe_sandbox.search import search
+from stripe_sandbox.urls import checked_url
 
 TYPES = ("card", "us_bank_account", "sepa_debit", "link")
 """Payment method types of the sandbox."""
@@ -45,7 +46,7 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
     automatic = automatic_methods(params)
     customer = params.get("customer")
     if customer is not None:
-        named(transaction, "customer", customer)
+        transaction.referenced("customer", customer)
     intent: Object = {
         "id": name,
         "object": "payment_intent",
@@ -99,14 +100,6 @@ def _checked_amount(amount: int, currency: str) -> tuple[int, str]:
     return amount, checked
 
 
-def named(transaction: Transaction, kind: str, name: str) -> Object:
-    """An object that a parameter names: what is missing there is a wrong parameter."""
-    found = transaction.find(name)
-    if found is None or found["object"] != kind:
-        raise InvalidRequest(f"No such {kind}: {name!r}", code="resource_missing", param=kind)
-    return found
-
-
 def automatic_methods(params: Params) -> Object | None:
     """Whether the method may be any that the account has, which is so unless types are named."""
     given: Object | None = params.get("automatic_payment_methods")
@@ -137,15 +130,14 @@ def _choose(transaction: Transaction, intent: Object, params: Params) -> None:
         return
     method = usable(transaction, params["payment_method"], intent["customer"])
     intent["payment_method"] = method["id"]
-    if intent["status"] == "requires_payment_method":
-        intent["status"] = "requires_confirmation"
+    if intent["status"] in ("requires_payment_method", "requires_action"):
+        intent |= {"next_action": None, "status": "requires_confirmation"}
 
 
 def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    if "off_session" in params and not params.get("confirm"):
-        raise InvalidRequest("off_session goes with confirm=true", param="off_session")
-    if "return_url" in params and not params.get("confirm"):
-        raise InvalidRequest("return_url goes with confirm=true", param="return_url")
+    for name in ("off_session", "return_url", "error_on_requires_action"):
+        if name in params and not params.get("confirm"):
+            raise InvalidRequest(f"{name} goes with confirm=true", param=name)
     intent = new_intent(transaction, params)
     if params.get("confirm"):
         return confirm(transaction, intent, _confirmation(params))
@@ -161,7 +153,7 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
     currency = params.get("currency", intent["currency"])
     intent["amount"], intent["currency"] = _checked_amount(amount, currency)
     if params.get("customer") is not None:
-        intent["customer"] = named(transaction, "customer", params["customer"])["id"]
+        intent["customer"] = transaction.referenced("customer", params["customer"])["id"]
     for field in (*_PLAIN, "setup_future_usage", "capture_method"):
         if field in params:
             intent[field] = params[field]
@@ -173,6 +165,8 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
 
 
 def _confirmation(params: Params) -> Confirmation:
+    if params.get("return_url") is not None:
+        checked_url(params["return_url"], "return_url", of_web=False)
     return Confirmation(
         return_url=params.get("return_url"),
         off_session=bool(params.get("off_session")),
@@ -239,6 +233,9 @@ def _capture(transaction: Transaction, ids: Ids, params: Params) -> Object:
         intent["metadata"] = merged_metadata(intent["metadata"], params["metadata"])
     charge = transaction.get("charge", intent["latest_charge"])
     charges.take(transaction, charge, amount, booked_later=False)
+    if amount < charge["amount"]:
+        refunds.released(transaction, charge, charge["amount"] - amount)
+    disputes.begin_as_agreed(transaction, charge)
     succeeded(transaction, intent, amount)
     announce(transaction, "charge.captured", charge)
     announce(transaction, "payment_intent.succeeded", intent)
@@ -263,7 +260,10 @@ def cancel(transaction: Transaction, intent: Object, reason: str | None) -> Obje
     if intent["status"] == "requires_capture":
         charge = transaction.get("charge", intent["latest_charge"])
         charges.let_go(transaction, charge)
+        refunds.released(transaction, charge, charge["amount"])
         announce(transaction, "charge.refunded", charge)
+    elif intent["status"] == "processing":
+        charges.called_off(transaction, transaction.get("charge", intent["latest_charge"]))
     return cancelled(transaction, intent, reason)
 
 

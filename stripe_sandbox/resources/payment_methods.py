@@ -19,7 +19,13 @@ from stripe_sandbox.cards import (
     card_of_number,
 )
 from stripe_sandbox.database import Object, Transaction
-from stripe_sandbox.errors import CardError, InvalidRequest
+from stripe_sandbox.errors import (
+    CardError,
+    InvalidRequest,
+    RawCardNumber,
+    ReferenceMissing,
+    ResourceMissing,
+)
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
 from stripe_sandbox.resources.declines import facts_of
@@ -143,11 +149,7 @@ def usable(
     account = _test_account(name)
     if account is not None:
         return _made(transaction, account)
-    method = transaction.find(name)
-    if method is None or method["object"] != "payment_method":
-        raise InvalidRequest(
-            f"No such payment_method: {name!r}", code="resource_missing", param=param
-        )
+    method = transaction.referenced("payment_method", name, param)
     if method["customer"] is not None and method["customer"] != customer:
         raise InvalidRequest(
             f"{name} belongs to a customer; the payment has to name that customer", param=param
@@ -202,11 +204,8 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
     kind = params.get("type")
     facts = params.get(kind or "", {})
     if kind == "card":
-        if "token" not in facts:
-            raise InvalidRequest(
-                "The API takes no card numbers: use pm_card_... or card[token]=tok_...",
-                param="card",
-            )
+        if facts.keys() != {"token"}:
+            raise RawCardNumber
         account = _test_account(facts["token"])
         named = facts["token"].startswith("tok_")
     elif kind in ("us_bank_account", "sepa_debit"):
@@ -241,11 +240,7 @@ def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
 def _of_customer(transaction: Transaction, ids: Ids, params: Params) -> Object:
     method = _retrieve(transaction, ids, params)
     if method["customer"] != ids["customer"]:
-        raise InvalidRequest(
-            f"No such payment_method: {method['id']!r}",
-            code="resource_missing",
-            param="payment_method",
-        )
+        raise ResourceMissing("payment_method", method["id"], "payment_method")
     return method
 
 
@@ -264,8 +259,11 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
 
 
 def _attach(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    customer = transaction.get("customer", params["customer"], "customer")["id"]
-    return attached_to(transaction, ids["payment_method"], customer)
+    customer = transaction.referenced("customer", params["customer"])["id"]
+    try:
+        return attached_to(transaction, ids["payment_method"], customer)
+    except ReferenceMissing:
+        raise ResourceMissing("payment_method", ids["payment_method"], "payment_method") from None
 
 
 def _detach(transaction: Transaction, ids: Ids, params: Params) -> Object:
@@ -275,8 +273,17 @@ def _detach(transaction: Transaction, ids: Ids, params: Params) -> Object:
     before, method["customer"] = method["customer"], None
     transaction.save(method)
     consumed(transaction, method)
+    _no_default_any_more(transaction, before, method["id"])
     announce(transaction, "payment_method.detached", method, {"customer": before})
     return method
+
+
+def _no_default_any_more(transaction: Transaction, customer: str, name: str) -> None:
+    """A customer whose default method was detached has none."""
+    owner = transaction.get("customer", customer)
+    if owner["invoice_settings"]["default_payment_method"] == name:
+        owner["invoice_settings"]["default_payment_method"] = None
+        transaction.save(owner)
 
 
 def _list(transaction: Transaction, ids: Ids, params: Params) -> Object:
@@ -287,7 +294,7 @@ OPERATIONS = {
     "POST /v1/payment_methods": heeding(
         _create,
         "type",
-        "card.token",
+        "card",
         "us_bank_account",
         "sepa_debit",
         "billing_details",

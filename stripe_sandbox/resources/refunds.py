@@ -7,6 +7,7 @@ from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
+from stripe_sandbox.resources import disputes
 from stripe_sandbox.resources.balance import moved
 from stripe_sandbox.resources.charges import refundable
 from stripe_sandbox.resources.events import announce
@@ -30,31 +31,15 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
     if amount > left:
         raise InvalidRequest(f"{amount} is more than the {left} left to refund", param="amount")
     fate = transaction.private(charge["id"]).get("refund")
-    by_card = charge["payment_method_details"]["type"] == "card"
-    refund: Object = {
-        "id": transaction.new_id("re" if by_card else "pyr"),
-        "object": "refund",
-        "amount": amount,
-        "balance_transaction": None,
-        "charge": charge["id"],
-        "created": transaction.now,
-        "currency": charge["currency"],
-        "customer": charge["customer"],
-        "destination_details": _destination(charge),
+    refund = _new_refund(transaction, charge, amount) | {
         "metadata": merged_metadata(None, params.get("metadata", {})),
-        "payment_intent": charge["payment_intent"],
-        "payment_method": charge["payment_method"],
         "reason": params.get("reason"),
-        "receipt_number": None,
-        "source_transfer_reversal": None,
         "status": "pending" if fate == "pending" else "succeeded",
-        "transfer_reversal": None,
     }
     if fate == "pending":
         refund["pending_reason"] = "processing"
-    refund["balance_transaction"] = moved(
-        transaction, "refund" if by_card else "payment_refund", refund, -amount
-    )
+    kind = "refund" if refund["id"].startswith("re_") else "payment_refund"
+    refund["balance_transaction"] = moved(transaction, kind, refund, -amount)
     transaction.save(refund)
     if fate is not None:
         transaction.later(transaction.now + PENDING_SECONDS, f"refund.{fate}", refund["id"])
@@ -64,7 +49,37 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
     transaction.save(charge)
     announce(transaction, "refund.created", refund)
     announce(transaction, "charge.refunded", charge, before)
+    if charge["refunded"] and charge["disputed"]:
+        disputes.close_inquiries(transaction, charge)
     return refund
+
+
+def released(transaction: Transaction, charge: Object, amount: int) -> None:
+    """Record what a hold lets go uncaptured: a refund of which no money moves."""
+    transaction.save(_new_refund(transaction, charge, amount))
+
+
+def _new_refund(transaction: Transaction, charge: Object, amount: int) -> Object:
+    kind = charge["payment_method_details"]["type"]
+    return {
+        "id": transaction.new_id("re" if kind == "card" else "pyr"),
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": None,
+        "charge": charge["id"],
+        "created": transaction.now,
+        "currency": charge["currency"],
+        "customer": charge["customer"],
+        "destination_details": _destination(charge),
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "payment_method": charge["payment_method"],
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+    }
 
 
 def _charge_of(transaction: Transaction, params: Params) -> Object:
@@ -79,14 +94,14 @@ def _charge_of(transaction: Transaction, params: Params) -> Object:
         )
     if "charge" in params:
         param, name = "charge", params["charge"]
-        charge = transaction.get("charge", name, param)
+        charge = transaction.referenced("charge", name, param)
         if params.get("payment_intent", charge["payment_intent"]) != charge["payment_intent"]:
             raise InvalidRequest(
                 f"Charge {name} is not of that payment intent", param="payment_intent"
             )
     else:
         param, name = "payment_intent", params["payment_intent"]
-        latest = transaction.get("payment_intent", name, param)["latest_charge"]
+        latest = transaction.referenced("payment_intent", name, param)["latest_charge"]
         charge = transaction.get("charge", latest) if latest else {"captured": False}
     if not charge["captured"]:
         raise InvalidRequest(f"{name} has no captured charge to refund", param=param)
@@ -94,14 +109,14 @@ def _charge_of(transaction: Transaction, params: Params) -> Object:
 
 
 def _dispute_lets_refund(transaction: Transaction, charge: Object) -> bool:
-    disputes = transaction.all_of("dispute", charge=charge["id"])
-    return all(dispute["is_charge_refundable"] for dispute in disputes)
+    opened = transaction.all_of("dispute", charge=charge["id"])
+    return all(dispute["is_charge_refundable"] for dispute in opened)
 
 
 def _destination(charge: Object) -> Object:
     kind = charge["payment_method_details"]["type"]
     if kind != "card":
-        return {kind: {}, "type": kind}
+        return {"type": kind}
     reference = {"reference_status": "pending", "reference_type": "acquirer_reference_number"}
     return {"card": reference | {"type": "refund"}, "type": "card"}
 

@@ -87,9 +87,7 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
 def _choose(transaction: Transaction, intent: Object, params: Params) -> None:
     """Take over the customer and the payment method that a request names."""
     if params.get("customer") is not None:
-        intent["customer"] = payment_intents.named(transaction, "customer", params["customer"])[
-            "id"
-        ]
+        intent["customer"] = transaction.referenced("customer", params["customer"])["id"]
     if params.get("payment_method") is not None:
         method = usable(transaction, params["payment_method"], intent["customer"])
         chosen(transaction, intent, method)

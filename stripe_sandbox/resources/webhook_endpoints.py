@@ -3,19 +3,23 @@
 Source: Stripe API reference, "Webhook Endpoints".
 """
 
-from urllib.parse import urlsplit
-
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest
 from stripe_sandbox.lists import list_of
 from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metadata
 from stripe_sandbox.settings import API_VERSION
+from stripe_sandbox.urls import checked_url
+
+MOST = 16
+"""Endpoints of an account in test mode; every event is held against all of them."""
 
 
 def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
     version = params.get("api_version")
     if version not in (None, API_VERSION):
         raise InvalidRequest(f"The sandbox speaks {API_VERSION} only", param="api_version")
+    if len(transaction.all_of("webhook_endpoint")) >= MOST:
+        raise InvalidRequest(f"There are {MOST} webhook endpoints already")
     endpoint = {
         "id": transaction.new_id("we"),
         "object": "webhook_endpoint",
@@ -27,7 +31,7 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
         "livemode": False,
         "metadata": merged_metadata(None, params.get("metadata", {})),
         "status": "enabled",
-        "url": _checked_url(params["url"]),
+        "url": checked_url(params["url"], "url"),
     }
     transaction.save(endpoint)
     secret = transaction.new_id("whsec", 32)
@@ -39,7 +43,7 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
 def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
     endpoint = transaction.get("webhook_endpoint", ids["webhook_endpoint"])
     if "url" in params:
-        endpoint["url"] = _checked_url(params["url"])
+        endpoint["url"] = checked_url(params["url"], "url")
     if "disabled" in params:
         endpoint["status"] = "disabled" if params["disabled"] else "enabled"
     for name in ("enabled_events", "description"):
@@ -49,13 +53,6 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
         endpoint["metadata"] = merged_metadata(endpoint["metadata"], params["metadata"])
     transaction.save(endpoint)
     return endpoint
-
-
-def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidRequest(f"Not a URL: {url}", code="url_invalid", param="url")
-    return url
 
 
 def _retrieve(transaction: Transaction, ids: Ids, params: Params) -> Object:
