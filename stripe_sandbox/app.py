@@ -69,9 +69,9 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
         asyncio.create_task(deliveries.run(), name="deliveries"),
         asyncio.create_task(_let_happen(database, deliveries), name="agenda"),
     ]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        site = web.TCPSite(runner, settings.http_host, settings.http_port)
         await site.start()
         url = f"http://{host}:{runner.addresses[0][1]}"
         database.public_url = settings.public_url or url
@@ -133,7 +133,9 @@ def _controls(database: Database, faults: Faults, deliveries: Deliveries) -> lis
         return _json({"sent": len(sent)}, status=200 if sent else 404)
 
     return [
-        web.get("/sandbox/health", health),
+        web.get("/health/live", health),
+        web.get("/health/ready", health),
+        web.get("/sandbox/clock", health),
         web.get("/sandbox/faults", list_faults),
         web.post("/sandbox/faults", _told(add_fault)),
         web.delete("/sandbox/faults", clear_faults),

@@ -17,8 +17,12 @@ class SandboxSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STRIPE_SANDBOX_", extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address it listens on; loopback unless asked for.")
-    port: int = Field(12111, ge=0, le=65535, description="Port it listens on; 0 takes a free one.")
+    http_host: str = Field(
+        "127.0.0.1", description="Address it listens on; loopback unless asked for."
+    )
+    http_port: int = Field(
+        12111, ge=0, le=65535, description="Port it listens on; 0 takes a free one."
+    )
     state: Path = Field(
         Path("stripe-sandbox.sqlite3"), description="The file that everything is kept in."
     )

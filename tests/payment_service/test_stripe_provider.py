@@ -81,7 +81,7 @@ class Troubled(StripeProvider):
 
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(SandboxSettings(port=0, state=tmp_path / "sandbox.sqlite3")) as sandbox:
+    async with running(SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")) as sandbox:
         yield sandbox
 
 

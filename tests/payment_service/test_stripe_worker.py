@@ -21,7 +21,7 @@ CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(SandboxSettings(port=0, state=tmp_path / "sandbox.sqlite3")) as sandbox:
+    async with running(SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")) as sandbox:
         yield sandbox
 
 

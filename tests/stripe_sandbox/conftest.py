@@ -174,7 +174,7 @@ class Sandbox:
 def settings(tmp_path: Path) -> SandboxSettings:
     """A state of its own, any free port, and retries that come soon."""
     return SandboxSettings(
-        port=0,
+        http_port=0,
         state=tmp_path / "state.sqlite3",
         api_key=SecretStr(KEY),
         webhook_first_retry_seconds=0.05,

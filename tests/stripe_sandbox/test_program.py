@@ -71,7 +71,7 @@ class Process:
             assert self._process.poll() is None, "it has ended"
             async with httpx.AsyncClient() as http:
                 try:
-                    return (await http.get(f"{self.url}/sandbox/health")).status_code == 200
+                    return (await http.get(f"{self.url}/health/ready")).status_code == 200
                 except httpx.TransportError:
                     return False
 
@@ -388,13 +388,13 @@ async def test_a_client_that_goes_in_the_middle_of_its_request_harms_nobody(
 
 
 async def test_health_and_clock(sandbox: Sandbox) -> None:
-    before = (await sandbox.control("GET", "health"))["now"]
+    before = (await sandbox.control("GET", "clock"))["now"]
     await sandbox.forward(1000)
-    after = await sandbox.control("GET", "health")
+    after = await sandbox.control("GET", "clock")
     assert 1000 <= after["now"] - before < 1100
     assert after["api_version"] == API_VERSION
     await sandbox.restart()
-    assert (await sandbox.control("GET", "health"))["now"] >= after["now"]
+    assert (await sandbox.control("GET", "clock"))["now"] >= after["now"]
     for wrong in (b"", b'{"seconds": -1}', b'{"seconds": 1e12}', b'{"minutes": 1}', b"\xff"):
         answer = await sandbox.post_control("clock", wrong)
         assert answer.status_code == 400
