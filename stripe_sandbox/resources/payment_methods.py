@@ -259,6 +259,10 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
 
 
 def _attach(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    if "customer" not in params:
+        raise InvalidRequest(
+            "A method is attached to a customer", code="parameter_missing", param="customer"
+        )
     customer = transaction.referenced("customer", params["customer"])["id"]
     try:
         return attached_to(transaction, ids["payment_method"], customer)

@@ -266,6 +266,12 @@ async def test_missing_methods_and_customers_are_told_apart(
         assert caught.value.code == "resource_missing"
 
 
+async def test_a_method_is_attached_to_somebody(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await client.v1.payment_methods.attach_async("pm_card_visa")
+    assert (caught.value.code, caught.value.param) == ("parameter_missing", "customer")
+
+
 async def test_a_method_changes_its_owner_s_address_not_its_number(
     client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
