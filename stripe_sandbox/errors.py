@@ -108,6 +108,12 @@ class CardError(ApiError):
     keeps_effects = True
 
 
+class NotAttached(CardError):
+    """The card, or its owner, said no to being kept for later. Nothing was recorded of that."""
+
+    keeps_effects = False
+
+
 class KeyReused(ApiError):
     """The idempotency key was used with other parameters, or for something else."""
 

@@ -23,6 +23,9 @@ EXPANDABLE = frozenset(
 )
 """Fields that hold an id of an object."""
 
+ONLY_IDS = frozenset({("charge", "payment_method")})
+"""Fields of these names that stay ids, by kind of object."""
+
 Includes: TypeAlias = Mapping[tuple[str, str], Callable[[Transaction, Object], Object]]
 """Makes a field that is there on demand, by kind of object and name: a charge's `refunds`."""
 
@@ -69,7 +72,8 @@ class Expansion:
         if name not in one:
             raise _not_expandable(path)
         value = one[name]
-        if included is None and name not in EXPANDABLE and (is_last or not _holds_some(value)):
+        is_reference = name in EXPANDABLE and (one.get("object"), name) not in ONLY_IDS
+        if included is None and not is_reference and (is_last or not _holds_some(value)):
             raise _not_expandable(path)
         if isinstance(value, str):
             found = self.transaction.find(value) or self.transaction.deleted(value)

@@ -20,8 +20,8 @@ from stripe_sandbox.cards import (
 )
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import (
-    CardError,
     InvalidRequest,
+    NotAttached,
     RawCardNumber,
     ReferenceMissing,
     ResourceMissing,
@@ -185,7 +185,7 @@ def consumed(transaction: Transaction, method: Object) -> None:
 
 
 def attached_to(transaction: Transaction, name: str, customer: str) -> Object:
-    """Keep a method for a customer. Raises CardError and InvalidRequest."""
+    """Keep a method for a customer. Raises NotAttached and InvalidRequest."""
     method = usable(transaction, name, customer)
     if method["customer"] == customer:
         return method
@@ -193,7 +193,7 @@ def attached_to(transaction: Transaction, name: str, customer: str) -> Object:
     if isinstance(account, TestCard) and not account.behaviour.attaches:
         decline = account.behaviour.decline
         assert decline is not None  # noqa: S101 - a card that does not attach says why
-        raise CardError(decline.message, **facts_of(decline))
+        raise NotAttached(decline.message, **facts_of(decline))
     method["customer"] = customer
     transaction.save(method)
     announce(transaction, "payment_method.attached", method)
@@ -259,6 +259,10 @@ def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:
 
 
 def _attach(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    if "customer" not in params:
+        raise InvalidRequest(
+            "A method is attached to a customer", code="parameter_missing", param="customer"
+        )
     customer = transaction.referenced("customer", params["customer"])["id"]
     try:
         return attached_to(transaction, ids["payment_method"], customer)

@@ -201,6 +201,13 @@ async def test_a_card_that_declines_is_not_attached(
     assert (await client.v1.customers.payment_methods.list_async(customer.id)).data == []
 
 
+async def test_a_customer_whose_card_declines_is_none(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.CardError):
+        await client.v1.customers.create_async({"payment_method": "pm_card_visa_chargeDeclined"})
+    assert (await client.v1.customers.list_async()).data == []
+    assert (await client.v1.payment_methods.list_async()).data == []
+
+
 async def test_a_card_that_fails_later_is_attached(
     sandbox: Sandbox, client: stripe.StripeClient, customer: stripe.Customer
 ) -> None:
@@ -264,6 +271,12 @@ async def test_missing_methods_and_customers_are_told_apart(
             await call
         assert (caught.value.http_status, caught.value.param) == (status, param)
         assert caught.value.code == "resource_missing"
+
+
+async def test_a_method_is_attached_to_somebody(client: stripe.StripeClient) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await client.v1.payment_methods.attach_async("pm_card_visa")
+    assert (caught.value.code, caught.value.param) == ("parameter_missing", "customer")
 
 
 async def test_a_method_changes_its_owner_s_address_not_its_number(

@@ -191,6 +191,7 @@ async def test_an_answer_of_a_change_is_expanded_too(sandbox: Sandbox) -> None:
         "client_secret",
         "canceled_at",
         "latest_charge.nothing",
+        "latest_charge.payment_method",
         "latest_charge.payment_intent.latest_charge.payment_intent.latest_charge",
         "data.latest_charge",
         "",
