@@ -51,7 +51,9 @@ class PaymentSettings(ServiceSettings):
         "Without it, host and port it listens on.",
     )
     calls_in_flight: int = Field(
-        128, ge=1, description="Provider calls at a time; each holds a lease while it runs."
+        128,
+        ge=1,
+        description="Calls of each provider at a time; each holds a lease while it runs.",
     )
     call_timeout_seconds: float = Field(
         10, gt=0, description="Hard end of a provider call; its outcome is unknown then."

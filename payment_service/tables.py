@@ -205,9 +205,11 @@ class OperationRow(Table, table=True):
         ),
         Index(
             "operations_claimable",
+            "provider",
             "claimable_at",
-            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+            postgresql_where=text("status IN ('due', 'leased')"),
         ),
+        Index("operations_reported", "claimable_at", postgresql_where=text("status = 'reported'")),
         Index("operations_payment", "payment_id"),
         changed_index("operations_updated", "updated_at"),
     )

@@ -1,6 +1,7 @@
 """The worker: makes provider calls under leases, outside the consumer and any transaction.
 
-    claim    many operations at once, each under a lease; that commits
+    claim    many operations at once, each under a lease; that commits. Each provider has room for
+             so many calls of its own, so that one that hangs stops no other
     call     all of them at the same time, each bounded by a hard timeout; before money can move,
              the provider's name of the payment is committed
     record   whatever has come in, many results at once, each fenced by its lease's token; what is
@@ -12,12 +13,14 @@ called again, until the provider says that it does not have it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import assert_never
 
+import prometheus_client
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge, Histogram
 
 from contracts.values import replace
 from messaging.clock import utc_now
@@ -47,7 +50,7 @@ log = structlog.get_logger()
 SOURCE = "payment"
 RETRY_SECONDS = 0.2
 
-CALLS = Counter(
+CALLS = prometheus_client.Counter(
     "trolley_provider_calls",
     "Provider calls that ended, by what was called and what came of it.",
     ["provider", "operation", "call", "outcome"],
@@ -117,14 +120,14 @@ class ProviderWorker:
 
     async def _claim(self, database: Database) -> bool:
         """Lease what is due and start its calls; whether there may be more."""
-        room = self._settings.calls_in_flight - len(self._in_flight)
-        if room <= 0:
+        rooms = self._rooms()
+        if not rooms:
             return False
         async with database.transaction() as connection:
             calls = await store.claim(
                 connection,
                 instance=self._instance,
-                most=room,
+                rooms=rooms,
                 lease=timedelta(seconds=self._settings.lease_seconds),
                 now=utc_now(),
             )
@@ -137,7 +140,14 @@ class ProviderWorker:
             self._in_flight[task] = call
             task.add_done_callback(self._ended)
         IN_FLIGHT.set(len(self._in_flight))
-        return len(calls) == room
+        claimed = Counter(call.provider for call in calls)
+        return any(claimed[provider] == room for provider, room in rooms.items())
+
+    def _rooms(self) -> dict[str, int]:
+        """How many calls each provider may still have: a slow one leaves the others theirs."""
+        running = Counter(call.provider for call in self._in_flight.values())
+        most = self._settings.calls_in_flight
+        return {name: most - running[name] for name in self._providers if running[name] < most}
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         del self._in_flight[task]

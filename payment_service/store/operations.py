@@ -4,7 +4,7 @@ A lease is fenced by its token: what a worker records after another took the ope
 dropped. Every statement serves many operations at once.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,10 +23,14 @@ from payment_service.store.columns import Columns, arrays, names, unnested
 # reported before a call says nothing about what it did, and is forgotten.
 _CLAIM = sql("""
     WITH taken AS (
-        SELECT operation_id, next_call FROM operations
-        WHERE status IN ('due', 'leased') AND claimable_at <= :now
-        ORDER BY claimable_at LIMIT :most
-        FOR UPDATE SKIP LOCKED
+        SELECT due.operation_id, due.next_call
+        FROM unnest(CAST(:providers AS text[]), CAST(:rooms AS int[])) AS r (provider, room)
+        CROSS JOIN LATERAL (
+            SELECT operation_id, next_call FROM operations
+            WHERE provider = r.provider AND status IN ('due', 'leased') AND claimable_at <= :now
+            ORDER BY claimable_at LIMIT r.room
+            FOR UPDATE SKIP LOCKED
+        ) AS due
     )
     UPDATE operations o SET
         status = 'leased', lease_token = :token, lease_instance = :instance,
@@ -47,14 +51,23 @@ _CLAIM = sql("""
 
 
 async def claim(
-    connection: Connection, *, instance: str, most: int, lease: timedelta, now: datetime
+    connection: Connection,
+    *,
+    instance: str,
+    rooms: Mapping[str, int],
+    lease: timedelta,
+    now: datetime,
 ) -> list[LeasedCall]:
-    """Lease at most `most` operations that are due, or whose lease has run out."""
+    """Lease operations that are due, or whose lease has run out; of each provider at most so many.
+
+    Nothing of other providers than those of `rooms` is taken.
+    """
     claimed = await connection.fetch(
         _CLAIM,
         {
             "now": now,
-            "most": most,
+            "providers": list(rooms),
+            "rooms": list(rooms.values()),
             "token": uuid4(),
             "instance": instance,
             "lease_ends_at": now + lease,

@@ -7,6 +7,7 @@ everything but Kafka itself. Workers are started, stopped and killed one by one.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -178,7 +179,7 @@ class CashDesk:
         )
         self.service = build(self.settings)
         self.database = self.service.database
-        self.providers: dict[str, Provider] = self.service.app.state.providers
+        self.providers: dict[str, Provider] = dict(self.service.app.state.providers)
         self.rules = Rules(
             frozenset(self.providers), self.settings.ask_first, self.settings.ask_longest
         )
@@ -196,6 +197,12 @@ class CashDesk:
         self.statements: list[str] = []
         self.database.watch(self.statements.append)
 
+    def offer(self, name: str, provider: Provider) -> None:
+        """One more provider, for charges and workers from now on."""
+        self.providers[name] = provider
+        self.rules = replace(self.rules, providers=frozenset(self.providers))
+        self.processor = self.new_processor()
+
     def new_processor(self) -> BatchProcessor:
         """A consumer's batch processor; its handler wakes all workers of this desk."""
         (subscription,) = subscriptions(PaymentHandler(self.rules, self._wake))
@@ -212,7 +219,7 @@ class CashDesk:
         for worker in self.workers:
             await worker.end()
         await self.http.aclose()
-        for provider in self.providers.values():
+        for provider in set(self.providers.values()):
             await provider.close_connections()
         await self.service.database.close()
         await self.service.api_database.close()

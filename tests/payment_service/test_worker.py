@@ -196,6 +196,43 @@ async def test_calls_in_flight_are_bounded(desk: CashDesk, wait_until: WaitUntil
     await wait_until(lambda: reported(desk), what="all ten")
 
 
+async def test_a_provider_that_hangs_does_not_stop_another(
+    desk: CashDesk, wait_until: WaitUntil
+) -> None:
+    desk.offer("other", desk.provider)
+    worker = desk.worker(calls_in_flight=3)
+    worker.gates["other"].before.clear()
+    worker.start()
+    await desk.tell(*(soon(new_id(), provider="other") for _ in range(10)))
+
+    async def full() -> bool:
+        return (await desk.statuses()).count("leased") == 3
+
+    await wait_until(full, what="all that the provider may have")
+    await desk.tell(*(soon(new_id()) for _ in range(10)))
+
+    async def others_are_done() -> bool:
+        return (await desk.statuses()).count("reported") == 10
+
+    await wait_until(others_are_done, what="the other provider's charges")
+    assert (await desk.statuses()).count("leased") == 3
+
+
+async def test_what_a_provider_is_to_do_that_is_not_offered_any_more_waits(
+    desk: CashDesk, wait_until: WaitUntil
+) -> None:
+    desk.offer("other", desk.provider)
+    await desk.tell(soon(new_id(), provider="other"), soon(new_id()))
+    del desk.providers["other"]
+    desk.worker().start()
+
+    async def one_is_done() -> bool:
+        return "reported" in await desk.statuses()
+
+    await wait_until(one_is_done, what="the charge of the provider that is there")
+    assert sorted(await desk.statuses()) == ["due", "reported"]
+
+
 async def test_a_call_without_an_answer_is_unknown_then_asked_about(
     desk: CashDesk, wait_until: WaitUntil
 ) -> None:

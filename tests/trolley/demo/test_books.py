@@ -94,7 +94,11 @@ class Till:
     async def lease(self) -> LeasedCall:
         async with self.payments.transaction() as connection:
             (call,) = await operations.claim(
-                connection, instance="payment-0", most=9, lease=LEASE, now=utc_now()
+                connection,
+                instance="payment-0",
+                rooms={"simulated": 9},
+                lease=LEASE,
+                now=utc_now(),
             )
             return call
 
