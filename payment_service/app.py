@@ -17,10 +17,11 @@ from payment_service.providers.port import Provider
 from payment_service.providers.simulated.api import simulated_router
 from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
+from payment_service.providers.stripe.api import stripe_router
 from payment_service.providers.stripe.client import StripeConnection
 from payment_service.providers.stripe.provider import StripeProvider
 from payment_service.settings import PaymentSettings
-from payment_service.sweeper import resend_reports
+from payment_service.sweeper import heed_webhooks, resend_reports
 from payment_service.worker import ProviderWorker
 
 
@@ -45,17 +46,25 @@ def build(settings: PaymentSettings | None = None) -> Service:
         providers[stripe.name] = stripe
     rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
     worker = ProviderWorker(providers, rules, settings)
+    routers = [api.router, simulated_router(simulated, worker.wake)]
+    if settings.stripe_api_key is not None and settings.stripe_webhook_secrets:
+        secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secrets]
+        routers.append(stripe_router(settings, secrets, worker.wake))
     service = Service(
         "payment",
         settings,
         title="Trolley payments",
         subscriptions=subscriptions(PaymentHandler(rules, worker.wake)),
-        routers=(api.router, simulated_router(simulated, worker.wake)),
+        routers=routers,
         tasks=(
             BackgroundTask("provider-worker", _working(worker, providers.values())),
             BackgroundTask(
                 "report-sweeper",
                 every(settings.report_resend_seconds / 2, resend_reports(settings)),
+            ),
+            BackgroundTask(
+                "webhook-sweeper",
+                every(settings.webhook_again_after_seconds, heed_webhooks(settings)),
             ),
         ),
     )

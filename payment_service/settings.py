@@ -34,6 +34,12 @@ class PaymentSettings(ServiceSettings):
     stripe_base_url: str | None = Field(
         None, description="What answers instead of Stripe, `stripe_sandbox` say; takes test keys."
     )
+    stripe_webhook_secrets: tuple[SecretStr, ...] = Field(
+        (),
+        max_length=2,
+        description="Signing secrets of the webhook endpoint, two while they are changed; a JSON "
+        "list in the environment. Without one webhooks are not taken, and Stripe is only asked.",
+    )
     stripe_return_url: str | None = Field(
         None,
         description="Where the shopper's bank sends the browser back to. Without it, a page of "
@@ -42,6 +48,16 @@ class PaymentSettings(ServiceSettings):
     stripe_call_seconds: float = Field(
         8, gt=0, description="Longest a call to Stripe takes; shorter than `call_timeout_seconds`."
     )
+    webhook_again_after_seconds: float = Field(
+        5, gt=0, description="A webhook whose payment is not here is looked at again then."
+    )
+    webhook_give_up_seconds: float = Field(
+        3 * 24 * 3600, gt=0, description="And given up then: Stripe has stopped sending it, too."
+    )
+    webhook_kept_seconds: float = Field(
+        30 * 24 * 3600, gt=0, description="How long it is known that a webhook came before."
+    )
+    webhook_rows: int = Field(500, ge=1, description="Most webhooks looked at again at once.")
     production: bool = Field(
         False, description="Whether money is meant: a test key of Stripe is refused then."
     )
@@ -86,6 +102,11 @@ class PaymentSettings(ServiceSettings):
     def link_base_url(self) -> str:
         """What links for shoppers begin with."""
         return self.public_base_url or f"http://{self.http_host}:{self.http_port}"
+
+    @property
+    def webhook_again_after(self) -> timedelta:
+        """`webhook_again_after_seconds` as a duration."""
+        return timedelta(seconds=self.webhook_again_after_seconds)
 
     @property
     def ask_first(self) -> timedelta:

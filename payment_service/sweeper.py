@@ -1,4 +1,6 @@
-"""The sweeper: sends reports again that nobody has decided upon, whatever became of the first."""
+"""The sweepers: reports that nobody has decided upon are sent again, webhooks that came too early
+are looked at again, and those that cannot come again are forgotten.
+"""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -8,6 +10,7 @@ from messaging.database import Database
 from messaging.outbox import emit
 from payment_service.settings import PaymentSettings
 from payment_service.store import operations as store
+from payment_service.store import webhooks
 
 SOURCE = "payment"
 
@@ -29,3 +32,23 @@ def resend_reports(settings: PaymentSettings) -> Callable[[Database], Awaitable[
         return len(reports)
 
     return resend
+
+
+def heed_webhooks(settings: PaymentSettings) -> Callable[[Database], Awaitable[int]]:
+    """An action for `messaging.periodic.every`; returns how many webhooks it looked at."""
+
+    async def heed(database: Database) -> int:
+        now = utc_now()
+        async with database.transaction() as connection:
+            looked_at = await webhooks.take_again(
+                connection,
+                most=settings.webhook_rows,
+                first=settings.webhook_again_after,
+                give_up=timedelta(seconds=settings.webhook_give_up_seconds),
+                now=now,
+            )
+            kept = timedelta(seconds=settings.webhook_kept_seconds)
+            await webhooks.forget(connection, now - kept, settings.webhook_rows)
+        return looked_at
+
+    return heed

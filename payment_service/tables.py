@@ -117,6 +117,12 @@ class AttemptRow(Table, table=True):
             postgresql_where=text(f"status IN {LIVE_STATUSES}"),
         ),
         UniqueConstraint("charge_key", name="attempts_charge_key"),
+        Index(
+            "attempts_provider_payment",
+            "provider",
+            "provider_payment_id",
+            postgresql_where=text("provider_payment_id IS NOT NULL"),
+        ),
     )
 
     payment_id: UUID = Field(sa_column=Column(ForeignKey("payments.payment_id"), primary_key=True))
@@ -279,3 +285,30 @@ class LedgerRow(Table, table=True):
     provider: str = _text()
     provider_reference: str | None = _text(nullable=True)
     recorded_at: datetime = _time()
+
+
+class WebhookRow(Table, table=True):
+    """A webhook of a provider, by its id there; what it says is not kept, only what it is about.
+
+    `state`: heeded (about an attempt here, of which whatever is open was made due), waiting (it
+    bears our `charge_key` of a payment that is not here yet; looked at again from `due_at` on),
+    foreign (about nothing of ours), given_up (its payment never came).
+    """
+
+    __tablename__ = "webhooks"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('heeded', 'waiting', 'foreign', 'given_up')", name="webhooks_state"
+        ),
+        Index("webhooks_waiting", "due_at", postgresql_where=text("state = 'waiting'")),
+        Index("webhooks_received", "received_at"),
+    )
+
+    provider: str = Field(sa_column=Column(Text, primary_key=True))
+    event_id: str = Field(sa_column=Column(Text, primary_key=True))
+    type: str = _text()
+    provider_payment_id: str | None = _text(nullable=True)
+    charge_key: str | None = _text(nullable=True)
+    state: str = _text()
+    received_at: datetime = _time()
+    due_at: datetime = _time()

@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from messaging.clock import utc_now
 from messaging.database import Connection, sql
+from messaging.http.bodies import read_bounded
 from messaging.http.card_fields import card_number_in_body
 from messaging.http.card_numbers import has_card_number
 from messaging.http.declared import Declared, RequestHeader
@@ -114,7 +115,7 @@ class CommandRoute(APIRoute):
         run: Callable[[StarletteRequest], Coroutine[Any, Any, Response]],
     ) -> Response:
         key = _key_of(request)
-        await request.read_bounded(
+        await request.read(
             self._largest_body(request), request.app.state.settings.http.body_seconds
         )
         media_type = self._media_type_of(request)
@@ -186,35 +187,9 @@ class _CommandRequest(Request):
     def has_body(self) -> bool:
         return len(self._body) > 0
 
-    async def read_bounded(self, largest_bytes: int, longest_seconds: float) -> None:
-        """Read the body within its bounds.
-
-        Raises a 413 problem before more than `largest_bytes` are kept, and a 408 problem when it
-        takes longer than `longest_seconds` to arrive (RFC 9110, section 15.5.9).
-        """
-        too_large = Problem(
-            413, "body-too-large", "The body is too large", largest_bytes=largest_bytes
-        )
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:18]) > largest_bytes:
-            raise too_large
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(longest_seconds):
-                async for chunk in self.stream():
-                    size += len(chunk)
-                    if size > largest_bytes:
-                        raise too_large
-                    chunks.append(chunk)
-        except TimeoutError:
-            raise Problem(
-                408,
-                "body-too-slow",
-                "The body took too long to arrive",
-                headers={"Connection": "close"},
-            ) from None
-        self._body = b"".join(chunks)
+    async def read(self, largest_bytes: int, longest_seconds: float) -> None:
+        """Read the body within its bounds. Raises 413 and 408 problems."""
+        self._body = await read_bounded(self, largest_bytes, longest_seconds)
 
     def parse(self) -> None:
         """Parse the JSON body: UTF-8, no NaN, no lone surrogates, bounded depth, no NUL.

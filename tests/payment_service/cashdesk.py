@@ -59,6 +59,7 @@ TABLES = (
     "payments",
     "inbox",
     "outbox",
+    "webhooks",
     "recorded_replies",
     "dead_letters",
     "dead_letter_history",

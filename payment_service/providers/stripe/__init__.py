@@ -4,6 +4,8 @@
     client     the SDK's client: one API version, our timeouts, no hidden retries
     reading    what Stripe's objects and errors say, as outcomes
     provider   the adapter to the port: which calls are made, under which keys
+    webhooks   whether one is genuine, and which payment it is about
+    api        where they come in
 
 An attempt is one payment intent, made without money moving, then confirmed by its id. What Stripe
 declines is cancelled there, so that no other page can still pay it: the next attempt has its own.

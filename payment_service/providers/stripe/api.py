@@ -1,0 +1,73 @@
+"""Where Stripe tells what happened: `POST /webhooks/stripe`. Mounted only where Stripe is offered.
+
+A webhook is verified, kept under its id and heeded in one short transaction, then acknowledged; the
+payment is asked about afterwards, by the worker. Nothing of it is under an idempotency key: its own
+id is one.
+"""
+
+from collections.abc import Callable, Collection
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from prometheus_client import Counter
+
+from messaging.clock import utc_now
+from messaging.http.bodies import read_bounded
+from messaging.http.problems import Problem
+from payment_service.providers.stripe.webhooks import (
+    NotAnEvent,
+    WebhookRefused,
+    WronglySigned,
+    WrongMode,
+    notice_of,
+)
+from payment_service.settings import PaymentSettings
+from payment_service.store.webhooks import Webhook, take
+
+log = structlog.get_logger()
+
+LARGEST_BYTES = 512 * 1024
+"""Several times the largest of Stripe's events."""
+SECONDS = 10.0
+
+WEBHOOKS = Counter("trolley_webhooks", "Webhooks of payment providers.", ["provider", "state"])
+
+_SLUGS: dict[type[WebhookRefused], tuple[str, str]] = {
+    WronglySigned: ("webhook-signature", "The signature is not one of ours, or too old"),
+    NotAnEvent: ("webhook-malformed", "This is no event of Stripe's"),
+    WrongMode: ("webhook-mode", "This is about the other mode's money"),
+}
+
+
+def stripe_router(
+    settings: PaymentSettings, secrets: Collection[str], wake: Callable[[], None]
+) -> APIRouter:
+    """The endpoint; `wake` tells the worker that there is something to ask."""
+    router = APIRouter(tags=["webhooks"])
+
+    @router.post("/webhooks/stripe", include_in_schema=False)
+    async def told(request: Request) -> Response:
+        """Something happened at Stripe."""
+        body = await read_bounded(request, LARGEST_BYTES, SECONDS)
+        signature = request.headers.get("stripe-signature")
+        try:
+            notice = notice_of(body, signature, secrets, production=settings.production)
+        except WebhookRefused as refused:
+            slug, title = _SLUGS[type(refused)]
+            WEBHOOKS.labels("stripe", slug).inc()
+            log.warning("webhook refused", reason=slug)
+            raise Problem(400, slug, title) from None
+        webhook = Webhook(
+            "stripe",
+            notice.event_id,
+            notice.type,
+            notice.provider_payment_id,
+            notice.charge_key,
+        )
+        async with request.app.state.api_database.transaction() as connection:
+            state = await take(connection, webhook, settings.webhook_again_after, utc_now())
+            connection.after_commit(wake)
+        WEBHOOKS.labels("stripe", state or "repeated").inc()
+        return Response(status_code=200)
+
+    return router

@@ -1,0 +1,96 @@
+"""Webhooks of Stripe: whether one is genuine, and what it is about. What it says is not believed.
+
+A webhook is a hint: the object is asked for, and only that is applied. So nothing is read of it
+but its own id and the payment that it is about.
+
+Source: Stripe guide "Receive Stripe events in your webhook endpoint".
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import stripe
+
+TOLERANCE_SECONDS = 300
+"""How old a signature may be, and how far ahead: clocks disagree, and replays do not count."""
+
+
+class WebhookRefused(Exception):
+    """The root of why a webhook is not taken."""
+
+
+class WronglySigned(WebhookRefused):
+    """No secret of ours signed it, or it is too old."""
+
+
+class NotAnEvent(WebhookRefused):
+    """It is signed, and none of Stripe's events."""
+
+
+class WrongMode(WebhookRefused):
+    """It is about test money where real money is meant, or the other way round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something happened to a payment, or to something that is none of ours (then both are None).
+
+    `charge_key` is our own name of the payment, which Stripe keeps with it.
+    """
+
+    event_id: str
+    type: str
+    provider_payment_id: str | None
+    charge_key: str | None
+
+
+def notice_of(
+    body: bytes, signature: str | None, secrets: Collection[str], *, production: bool
+) -> Notice:
+    """What a webhook is about. Two secrets are good while they are changed.
+
+    Raises WronglySigned, NotAnEvent and WrongMode.
+    """
+    _verify(body, signature, secrets)
+    try:
+        event = orjson.loads(body)
+        about = event["data"]["object"]
+        event_id, kind, is_live = event["id"], event["type"], event["livemode"]
+        known = all(isinstance(one, str) for one in (event_id, kind)) and isinstance(about, dict)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise NotAnEvent
+    if is_live is not production:
+        raise WrongMode
+    if event.get("account") is not None:  # of an account that is connected to ours
+        return Notice(event_id, kind, None, None)
+    return Notice(event_id, kind, _payment_of(about), _charge_key_of(about))
+
+
+def _verify(body: bytes, signature: str | None, secrets: Collection[str]) -> None:
+    verify = stripe.WebhookSignature.verify_header
+    for secret in secrets:
+        try:
+            verify(body, signature, secret, TOLERANCE_SECONDS)
+        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            continue
+        return
+    raise WronglySigned
+
+
+def _payment_of(about: dict[str, Any]) -> str | None:
+    """The payment intent that an object is, or belongs to."""
+    named = about.get("id") if about.get("object") == "payment_intent" else None
+    named = named or about.get("payment_intent")
+    if isinstance(named, dict):
+        named = named.get("id")
+    return named if isinstance(named, str) else None
+
+
+def _charge_key_of(about: dict[str, Any]) -> str | None:
+    labels = about.get("metadata")
+    key = labels.get("charge_key") if isinstance(labels, dict) else None
+    return key if isinstance(key, str) else None

@@ -1,0 +1,280 @@
+"""Webhooks of Stripe: only genuine ones are taken, each once, and they are believed nothing."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import orjson
+import pytest
+
+from contracts.ids import derived_id, new_id
+from messaging.clock import utc_now
+from payment_service.providers.stripe.webhooks import (
+    NotAnEvent,
+    Notice,
+    WebhookRefused,
+    WronglySigned,
+    WrongMode,
+    notice_of,
+)
+from payment_service.sweeper import heed_webhooks
+from stripe_sandbox.app import Running, running
+from stripe_sandbox.database import Object
+from stripe_sandbox.settings import SandboxSettings
+from stripe_sandbox.webhooks import signature
+from tests.payment_service.cashdesk import CashDesk, soon
+from tests.payment_service.test_worker import settled
+
+WaitUntil = Callable[..., Awaitable[None]]
+SECRET, OLD_SECRET = "whsec_new", "whsec_old"
+INTENT = {"id": "pi_1", "object": "payment_intent", "metadata": {"charge_key": "p:1:charge"}}
+
+
+def event(about: Any = INTENT, **other: Any) -> bytes:
+    """An event, as Stripe sends it."""
+    return orjson.dumps(
+        {
+            "id": "evt_1",
+            "object": "event",
+            "type": "payment_intent.succeeded",
+            "livemode": False,
+            "data": {"object": about},
+            **other,
+        }
+    )
+
+
+def signed(body: bytes, secret: str = SECRET, age_seconds: int = 0) -> str:
+    """Its signature."""
+    return signature(secret, body, int(time.time()) - age_seconds)
+
+
+def read(body: bytes, header: str | None, *, production: bool = False) -> Notice:
+    """As the endpoint reads it, while the secret is changed."""
+    return notice_of(body, header, (SECRET, OLD_SECRET), production=production)
+
+
+@pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
+def test_while_the_secret_is_changed_both_are_good(secret: str) -> None:
+    body = event()
+
+    notice = read(body, signed(body, secret))
+
+    assert notice == Notice("evt_1", "payment_intent.succeeded", "pi_1", "p:1:charge")
+
+
+@pytest.mark.parametrize(
+    ("about", "payment", "key"),
+    [
+        ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1"}, "pi_1", None),
+        ({"object": "refund", "id": "re_1", "payment_intent": {"id": "pi_1"}}, "pi_1", None),
+        ({"object": "payment_intent", "id": "pi_1", "metadata": {}}, "pi_1", None),
+        ({"object": "charge", "id": "ch_1", "payment_intent": None}, None, None),
+        ({"object": "customer", "id": "cus_1", "metadata": {"charge_key": 7}}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_it_is_about_the_payment_that_its_object_belongs_to(
+    about: Object, payment: str | None, key: str | None
+) -> None:
+    body = event(about)
+
+    notice = read(body, signed(body))
+
+    assert (notice.provider_payment_id, notice.charge_key) == (payment, key)
+
+
+def test_what_happens_to_a_connected_account_is_none_of_ours() -> None:
+    body = event(account="acct_of_another")
+
+    notice = read(body, signed(body))
+
+    assert (notice.provider_payment_id, notice.charge_key) == (None, None)
+
+
+GENUINE = event()
+
+
+@pytest.mark.parametrize(
+    ("body", "header", "refusal"),
+    [
+        (GENUINE, None, WronglySigned),
+        (GENUINE, "", WronglySigned),
+        (GENUINE, "t=1,v1=", WronglySigned),
+        (GENUINE, "t=x,v1=y", WronglySigned),
+        (GENUINE, signed(GENUINE, "whsec_of_another"), WronglySigned),
+        (GENUINE, signed(GENUINE, age_seconds=301), WronglySigned),
+        (GENUINE.replace(b"pi_1", b"pi_2"), signed(GENUINE), WronglySigned),
+        (b"\xff", "t=1,v1=00", WronglySigned),
+        (b"", signed(b""), NotAnEvent),
+        (b"[]", signed(b"[]"), NotAnEvent),
+        (b"{}", signed(b"{}"), NotAnEvent),
+        (event("text"), signed(event("text")), NotAnEvent),
+        (event(type=7), signed(event(type=7)), NotAnEvent),
+        (event(livemode=True), signed(event(livemode=True)), WrongMode),
+        (event(livemode=None), signed(event(livemode=None)), WrongMode),
+    ],
+)
+def test_what_is_not_genuine_is_refused(
+    body: bytes, header: str | None, refusal: type[WebhookRefused]
+) -> None:
+    with pytest.raises(refusal):
+        read(body, header)
+
+
+def test_test_money_is_refused_in_production() -> None:
+    with pytest.raises(WrongMode):
+        read(GENUINE, signed(GENUINE), production=True)
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
+    settings = SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")
+    async with running(settings) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def desk(payment_databases: tuple[str, str], sandbox: Running) -> AsyncIterator[CashDesk]:
+    """Asks of itself only once an hour: only a webhook can make it ask sooner."""
+    desk = CashDesk(
+        *payment_databases,
+        stripe_api_key="sk_test_sandbox",
+        stripe_base_url=sandbox.url,
+        stripe_webhook_secrets=[SECRET],
+        ask_first_seconds=3600,
+        ask_longest_seconds=3600,
+    )
+    await desk.empty()
+    yield desk
+    await desk.close()
+
+
+async def tell(desk: CashDesk, body: bytes, header: str | None = None) -> httpx.Response:
+    """Send a webhook."""
+    headers = {"Stripe-Signature": header or signed(body)}
+    return await desk.http.post("/webhooks/stripe", content=body, headers=headers)
+
+
+async def states(desk: CashDesk) -> list[tuple[str, str]]:
+    """What was kept, and what became of it."""
+    rows = await desk.query("SELECT event_id, state FROM webhooks ORDER BY event_id")
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.integration
+async def test_after_the_shopper_has_acted_a_webhook_brings_the_money_at_once(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    checkout = new_id()
+    desk.worker().start()
+    async with desk.pumping():
+        await desk.tell(soon(checkout, method="pm_card_threeDSecure2Required", provider="stripe"))
+
+        async def asked_to_act() -> bool:
+            return [name for name, _, _ in await desk.replies()] == ["PaymentActionRequired"]
+
+        await wait_until(asked_to_act, what="the bank's question")
+        with sandbox.database.transaction() as transaction:
+            (intent,) = transaction.all_of("payment_intent")
+        async with aiohttp.ClientSession() as browser:
+            url = f"{sandbox.url}/authenticate/{intent['client_secret']}"
+            async with browser.post(url, data={"outcome": "complete"}, allow_redirects=False) as ok:
+                assert ok.status == 303
+        with sandbox.database.transaction() as transaction:
+            happened = orjson.dumps(transaction.all_of("event")[-1])
+        assert [(await tell(desk, happened)).status_code for _ in range(3)] == [200] * 3
+        await wait_until(lambda: settled(desk), what="the money")
+
+    assert [name for name, _, _ in await desk.replies()][-1] == "PaymentSucceeded"
+    assert (await desk.payment(derived_id(checkout, "payment"))).amounts.captured_minor == 1000
+    assert [state for _, state in await states(desk)] == ["heeded"]
+
+
+@pytest.mark.integration
+async def test_what_a_webhook_says_is_not_believed(desk: CashDesk, wait_until: WaitUntil) -> None:
+    checkout = new_id()
+    payment_id = derived_id(checkout, "payment")
+    desk.worker().start()
+    async with desk.pumping():
+        await desk.tell(soon(checkout, method="pm_card_threeDSecure2Required", provider="stripe"))
+
+        async def waits() -> bool:
+            return await desk.statuses() == ["due"] and await desk.replies() != []
+
+        await wait_until(waits, what="the bank's question")
+        about = {
+            "object": "payment_intent",
+            "status": "succeeded",
+            "amount_received": 1_000_000,
+            "metadata": {"charge_key": f"{payment_id}:1:charge"},
+        }
+        assert (await tell(desk, event(about))).status_code == 200
+
+        async def asked() -> bool:
+            rows = await desk.query("SELECT asks FROM operations")
+            return rows[0]["asks"] == 1 and await desk.statuses() == ["due"]
+
+        await wait_until(asked, what="the question")
+
+    assert (await desk.payment(payment_id)).amounts.captured_minor == 0
+
+
+@pytest.mark.integration
+async def test_one_that_is_ahead_of_its_payment_is_looked_at_again(desk: CashDesk) -> None:
+    checkout = new_id()
+    key = f"{derived_id(checkout, 'payment')}:1:charge"
+    early = event({"object": "payment_intent", "id": "pi_1", "metadata": {"charge_key": key}})
+    heed = heed_webhooks(desk.settings)
+
+    assert (await tell(desk, early)).status_code == 200
+    assert await states(desk) == [("evt_1", "waiting")]
+    assert await heed(desk.database) == 0  # not yet due
+    await desk.query("UPDATE webhooks SET due_at = now()")
+    assert await heed(desk.database) == 1
+    assert await states(desk) == [("evt_1", "waiting")]
+
+    await desk.tell(soon(checkout, method="pm_card_visa", provider="stripe"))
+    await desk.query("UPDATE webhooks SET due_at = now()")
+    await heed(desk.database)
+
+    assert await states(desk) == [("evt_1", "heeded")]
+
+
+@pytest.mark.integration
+async def test_one_whose_payment_never_comes_is_given_up_and_later_forgotten(
+    desk: CashDesk,
+) -> None:
+    heed = heed_webhooks(desk.settings)
+    await tell(desk, event())
+    await tell(desk, event({"object": "customer", "id": "cus_1"}, id="evt_2"))
+
+    await desk.query("UPDATE webhooks SET due_at = now(), received_at = $1", ago(days=3))
+    await heed(desk.database)
+    assert await states(desk) == [("evt_1", "given_up"), ("evt_2", "foreign")]
+
+    await desk.query("UPDATE webhooks SET received_at = $1", ago(days=31))
+    await heed(desk.database)
+    assert await states(desk) == []
+
+
+def ago(*, days: int) -> Any:
+    """That time."""
+    return utc_now() - timedelta(days=days)
+
+
+@pytest.mark.integration
+async def test_a_refused_webhook_leaves_nothing(desk: CashDesk) -> None:
+    forged = await tell(desk, event(), signed(event(), "whsec_of_another"))
+    huge = await tell(desk, b"x" * 600_000)
+
+    assert (forged.status_code, forged.json()["type"].rpartition("/")[2]) == (
+        400,
+        "webhook-signature",
+    )
+    assert huge.status_code == 413
+    assert await states(desk) == []
