@@ -47,9 +47,8 @@ def build(settings: PaymentSettings | None = None) -> Service:
     rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
     worker = ProviderWorker(providers, rules, settings)
     routers = [api.router, simulated_router(simulated, worker.wake)]
-    if settings.stripe_api_key is not None and settings.stripe_webhook_secrets:
-        secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secrets]
-        routers.append(stripe_router(settings, secrets, worker.wake))
+    if settings.stripe_api_key is not None:
+        routers.append(stripe_router(settings, worker.wake))
     service = Service(
         "payment",
         settings,

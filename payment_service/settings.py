@@ -121,7 +121,7 @@ class PaymentSettings(ServiceSettings):
     @property
     def stripe_returns_to(self) -> str:
         """Where the shopper's bank sends the browser back to."""
-        return self.stripe_return_url or f"{self.link_base_url}/payments/returned"
+        return self.stripe_return_url or f"{self.link_base_url}/returned"
 
     @model_validator(mode="after")
     def _stripe_key_fits(self) -> Self:

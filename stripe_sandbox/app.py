@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stripe_sandbox import agenda, pages
 from stripe_sandbox.database import Database
 from stripe_sandbox.faults import MOST_RULES, Faults, Rule, TooManyRules
+from stripe_sandbox.resources.webhook_endpoints import keep_endpoint
 from stripe_sandbox.server import Api
 from stripe_sandbox.settings import API_VERSION, SandboxSettings
 from stripe_sandbox.webhooks import Deliveries
@@ -52,6 +53,10 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
     """
     database = Database(settings.state, settings.search_lag_seconds)
     faults = Faults(database)
+    if settings.webhook_base_url is not None:
+        url = f"{settings.webhook_base_url.rstrip('/')}{settings.webhook_path}"
+        with database.transaction() as transaction:
+            keep_endpoint(transaction, url, settings.webhook_secret.get_secret_value())
     deliveries = Deliveries(database, faults, settings)
     api = Api(database, faults, settings, deliveries.wake)
     application = web.Application(client_max_size=settings.largest_body_bytes)

@@ -35,6 +35,13 @@ class SandboxSettings(BaseSettings):
     search_lag_seconds: int = Field(
         2, ge=0, description="How long search does not know what has changed."
     )
+    webhook_base_url: str | None = Field(
+        None, description="A program that is told of every event, at `webhook_path`."
+    )
+    webhook_path: str = Field("/webhooks/stripe", description="Where that program takes them.")
+    webhook_secret: SecretStr = Field(
+        SecretStr("whsec_sandbox"), description="What its webhooks are signed with."
+    )
     webhook_timeout_seconds: float = Field(
         10, gt=0, description="An endpoint that has not answered by then gets the event again."
     )

@@ -84,9 +84,14 @@ STRIPE_SANDBOX = Service(
     "STRIPE_SANDBOX_",
     databases=(),
     replicated=False,
-    links=(("PAYMENT_STRIPE_BASE_URL", "stripe"), ("STRIPE_SANDBOX_PUBLIC_URL", "stripe")),
+    links=(
+        ("PAYMENT_STRIPE_BASE_URL", "stripe"),
+        ("STRIPE_SANDBOX_PUBLIC_URL", "stripe"),
+        ("STRIPE_SANDBOX_WEBHOOK_BASE_URL", "payment"),
+    ),
     gives=(
         ("PAYMENT_STRIPE_API_KEY", SANDBOX_KEY),
+        ("PAYMENT_STRIPE_WEBHOOK_SECRETS", '["whsec_sandbox"]'),
         ("TROLLEY_PAYMENT_PROVIDERS", '["simulated", "stripe"]'),
     ),
 )

@@ -10,6 +10,8 @@ from stripe_sandbox.operations import LISTED, Ids, Params, heeding, merged_metad
 from stripe_sandbox.settings import API_VERSION
 from stripe_sandbox.urls import checked_url
 
+FROM_SETTINGS = "we_from_the_settings"
+
 MOST = 16
 """Endpoints of an account in test mode; every event is held against all of them."""
 
@@ -20,10 +22,19 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
         raise InvalidRequest(f"The sandbox speaks {API_VERSION} only", param="api_version")
     if len(transaction.all_of("webhook_endpoint")) >= MOST:
         raise InvalidRequest(f"There are {MOST} webhook endpoints already")
-    endpoint = {
-        "id": transaction.new_id("we"),
+    name, secret = transaction.new_id("we"), transaction.new_id("whsec", 32)
+    endpoint = _endpoint(transaction, name, params)
+    transaction.save(endpoint)
+    transaction.keep_private(name, {"secret": secret})
+    # It is told once, here, and never again.
+    return endpoint | {"secret": secret}
+
+
+def _endpoint(transaction: Transaction, name: str, params: Params) -> Object:
+    return {
+        "id": name,
         "object": "webhook_endpoint",
-        "api_version": version,
+        "api_version": params.get("api_version"),
         "application": None,
         "created": transaction.now,
         "description": params.get("description"),
@@ -33,11 +44,15 @@ def _create(transaction: Transaction, ids: Ids, params: Params) -> Object:
         "status": "enabled",
         "url": checked_url(params["url"], "url"),
     }
-    transaction.save(endpoint)
-    secret = transaction.new_id("whsec", 32)
-    transaction.keep_private(endpoint["id"], {"secret": secret})
-    # It is told once, here, and never again.
-    return endpoint | {"secret": secret}
+
+
+def keep_endpoint(transaction: Transaction, url: str, secret: str) -> None:
+    """Have an endpoint that the settings name, which is told everything. Raises InvalidRequest."""
+    found = transaction.find(FROM_SETTINGS)
+    params = {"url": url, "enabled_events": ["*"], "description": "From the settings"}
+    endpoint = _endpoint(transaction, FROM_SETTINGS, params)
+    transaction.save(endpoint if found is None else found | {"url": endpoint["url"]})
+    transaction.keep_private(FROM_SETTINGS, {"secret": secret})
 
 
 def _update(transaction: Transaction, ids: Ids, params: Params) -> Object:

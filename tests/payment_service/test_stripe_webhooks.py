@@ -268,6 +268,20 @@ def ago(*, days: int) -> Any:
 
 
 @pytest.mark.integration
+async def test_a_shopper_who_comes_back_is_thanked_whatever_the_address_says(
+    desk: CashDesk,
+) -> None:
+    page = await desk.http.get(
+        desk.settings.stripe_returns_to.removeprefix("http://shop.example"),
+        params={"payment_intent": "pi_1", "redirect_status": "succeeded"},
+    )
+
+    assert page.status_code == 200
+    assert "Thank you" in page.text
+    assert await states(desk) == []
+
+
+@pytest.mark.integration
 async def test_a_refused_webhook_leaves_nothing(desk: CashDesk) -> None:
     forged = await tell(desk, event(), signed(event(), "whsec_of_another"))
     huge = await tell(desk, b"x" * 600_000)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import stripe
 
+from stripe_sandbox.app import running
 from stripe_sandbox.resources.webhook_endpoints import MOST
-from tests.stripe_sandbox.conftest import Receiver, Sandbox
+from stripe_sandbox.settings import SandboxSettings
+from tests.stripe_sandbox.conftest import Receiver, Sandbox, client_of
 from tests.stripe_sandbox.shapes import assert_shape
 
 Wait = Callable[..., Awaitable[None]]
@@ -384,3 +386,20 @@ async def test_an_endpoint_that_cannot_be_is_refused(
 async def test_an_unknown_event_is_not_sent_again(sandbox: Sandbox) -> None:
     answer = await sandbox.post_control("events/evt_none/resend", b"")
     assert answer.status_code == 404
+
+
+async def test_an_endpoint_of_the_settings_is_told_everything_also_after_it_has_moved(
+    settings: SandboxSettings, receiver: Receiver
+) -> None:
+    here = receiver.url.removesuffix("/hook")
+    for base_url, told in (("http://127.0.0.1:9", 0), (here, 1), (here, 2)):
+        given = settings.model_copy(update={"webhook_base_url": base_url})
+        async with running(given) as started, client_of(started.url) as client:
+            await create(client)
+            await receiver.received(told)
+            endpoints = await client.v1.webhook_endpoints.list_async()
+            assert [one.url for one in endpoints.data] == [f"{base_url}/webhooks/stripe"]
+            if told:
+                body, headers = receiver.told[-1]
+                construct: Any = stripe.Webhook.construct_event
+                assert construct(body, headers["Stripe-Signature"], "whsec_sandbox")

@@ -1,14 +1,15 @@
-"""Where Stripe tells what happened: `POST /webhooks/stripe`. Mounted only where Stripe is offered.
+"""Where Stripe tells what happened, and sends shoppers back to. Mounted only where it is offered.
 
 A webhook is verified, kept under its id and heeded in one short transaction, then acknowledged; the
 payment is asked about afterwards, by the worker. Nothing of it is under an idempotency key: its own
-id is one.
+id is one. That a shopper comes back proves nothing, and changes nothing.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import Counter
 
 from messaging.clock import utc_now
@@ -39,11 +40,22 @@ _SLUGS: dict[type[WebhookRefused], tuple[str, str]] = {
 }
 
 
-def stripe_router(
-    settings: PaymentSettings, secrets: Collection[str], wake: Callable[[], None]
-) -> APIRouter:
-    """The endpoint; `wake` tells the worker that there is something to ask."""
-    router = APIRouter(tags=["webhooks"])
+_RETURNED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Thank you</title>
+<meta name="viewport" content="width=device-width"><style>:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 26rem; padding: 2rem 1rem; }
+</style><h1>Thank you</h1><p>You can close this page; your order shows whether it is paid.</p>
+"""
+
+
+def stripe_router(settings: PaymentSettings, wake: Callable[[], None]) -> APIRouter:
+    """The endpoints; `wake` tells the worker that there is something to ask."""
+    router = APIRouter(tags=["stripe"])
+    secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secrets]
+
+    @router.get("/returned", include_in_schema=False)
+    async def returned() -> HTMLResponse:
+        """The shopper comes back from their bank, where the shop has no page of its own."""
+        return HTMLResponse(_RETURNED)
 
     @router.post("/webhooks/stripe", include_in_schema=False)
     async def told(request: Request) -> Response:
