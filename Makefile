@@ -25,7 +25,8 @@ test: env ## the whole suite on real Kafka and PostgreSQL (ARGS="tests/trolley -
 	@$(python) -m pytest $(ARGS)
 
 torture: env ## every fault at every point between two effects: hours (ARGS="--part 1/10")
-	@$(python) -m pytest --torture tests/torture tests/messaging/test_transactional_relay.py $(ARGS)
+	@$(python) -m pytest --torture tests/torture tests/messaging/test_transactional_relay.py \
+		tests/payment_service/test_fault_matrix.py $(ARGS)
 
 up: env ## start everything and watch it; Ctrl-C stops it (ARGS="--detach")
 	@$(python) -m trolley up $(ARGS)

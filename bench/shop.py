@@ -65,6 +65,8 @@ CHARGE, REFUND = _derived("charge"), _derived("refund")
 CHARGE_KEY, REFUND_KEY = f"({PAYMENT} || ':1:charge')", f"({PAYMENT} || ':refund')"
 
 DECLINED, REFUNDED, SOLD = "n % 10 = 0", "n % 10 = 1", "n % 10 > 1"
+INVOICE, CREDIT_NOTE = "n - n / 10", "(n + 9) / 10"
+"""The number of the last invoice, and credit note, up to order `n`."""
 ORDERS = "generate_series($1::bigint, $2::bigint) AS n"
 AT = "statement_timestamp() - ($2 - n) * interval '30 milliseconds'"
 """When everything happened to order `n`: a million of them in eight hours."""
@@ -317,6 +319,26 @@ MADE: Mapping[Source, tuple[str, ...]] = {
         SELECT {ORDER}, 3, 'post', 'By post', 1, {POSTAGE}, {POSTAGE - 40}, {POSTAGE},
             '[]', '[{{"rate": "0.2", "inclusive": true, "amount_minor": 40}}]'
         FROM {ORDERS}
+        """,
+        f"""
+        INSERT INTO documents (document_id, shop_id, order_id, kind, attempt, refund, invoice_id,
+            series, year, sequence, currency, net_minor, gross_minor, content, issued_at)
+        SELECT {_derived("' || kind || '")}, 'main', {ORDER}, kind, 1, refund,
+            CASE WHEN kind <> 'invoice' THEN {_derived("invoice")} END, series,
+            CASE WHEN series IS NOT NULL THEN 2026 END,
+            CASE kind WHEN 'invoice' THEN {INVOICE} WHEN 'credit_note' THEN {CREDIT_NOTE} END,
+            'GBP', {TOTAL - 2 * 400 - 40}, {TOTAL}, json_build_object('lines', {_padding(768)}),
+            {AT}
+        FROM {ORDERS}, (VALUES ('invoice', 'INV', 0), ('receipt', NULL, 0),
+            ('credit_note', 'CN', 1)) AS document (kind, series, refund)
+        WHERE NOT ({DECLINED}) AND (refund = 0 OR {REFUNDED})
+        """,
+        f"""
+        INSERT INTO document_series (shop_id, series, year, last)
+        SELECT 'main', series, 2026, last FROM (SELECT max(n) AS n FROM {ORDERS}) AS newest,
+            LATERAL (VALUES ('INV', {INVOICE}), ('CN', {CREDIT_NOTE})) AS s (series, last)
+        WHERE last > 0
+        ON CONFLICT (shop_id, series, year) DO UPDATE SET last = excluded.last
         """,
     ),
 }

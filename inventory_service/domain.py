@@ -23,11 +23,13 @@ from contracts.messages.inventory import (
     ReservationExtended,
     ReservationNotHeld,
     ReserveStock,
+    ReturnStock,
     StockAvailability,
     StockMoved,
     StockRejected,
     StockReleased,
     StockReserved,
+    StockReturned,
 )
 from contracts.messages.parts import Shortage, StockLine
 from contracts.values import quick, replace
@@ -41,6 +43,14 @@ class ImpossibleLevel(ValueError):
         self.warehouse = warehouse
         self.on_hand = on_hand
         self.reserved = reserved
+
+
+class NotSold(ValueError):
+    """Pieces are said to have come back that this round of the checkout has not sold."""
+
+    def __init__(self, checkout_id: UUID, round_: int, sku: str | None = None) -> None:
+        super().__init__(f"round {round_} of {checkout_id} has not sold {sku or 'anything'}")
+        self.sku = sku
 
 
 class UnknownLevel(KeyError):
@@ -547,6 +557,49 @@ def _released(command: ReleaseStock, ended: Reservation) -> StockReleased:
         round=command.round,
         outcome="booked_back" if booked_back else "released" if ended.lines else "nothing_held",
     )
+
+
+def take_back(
+    command: ReturnStock,
+    reservation: Reservation,
+    stock: Mapping[str, Stock],
+    now: datetime,
+) -> Outcome:
+    """Book sold pieces in where they came from, and what is written off out again.
+
+    How many of a line may come back is the saga's to know. Raises `NotSold`.
+    """
+    if reservation.status is not Status.COMMITTED:
+        raise NotSold(command.checkout_id, command.reservation_round)
+    warehouses: dict[str, str] = {}
+    for sold in reservation.lines:
+        warehouses.setdefault(sold.sku, sold.warehouse)
+    for line in (*command.lines, *command.written_off):
+        if line.sku not in warehouses:
+            raise NotSold(command.checkout_id, command.reservation_round, line.sku)
+    came = _move(
+        stock,
+        [(line.sku, warehouses[line.sku], line.quantity, 0) for line in command.lines],
+        MovementKind.RETURN,
+        operation_id=command.checkout_id,
+        round_=command.round,
+        moved_at=now,
+        reason=command.reason,
+    )
+    after = {**stock, **{one.sku: one for one in came.changed if isinstance(one, Stock)}}
+    gone = _move(
+        after,
+        [(line.sku, warehouses[line.sku], -line.quantity, 0) for line in command.written_off],
+        MovementKind.ADJUSTMENT,
+        operation_id=command.checkout_id,
+        round_=command.round,
+        moved_at=now,
+        reason=f"written off: {command.reason}",
+    )
+    returned = StockReturned(
+        shop_id=command.shop_id, checkout_id=command.checkout_id, round=command.round
+    )
+    return Outcome((*came.changed, *gone.changed), (returned, *came.messages, *gone.messages))
 
 
 def extend(command: ExtendReservation, reservation: Reservation, now: datetime) -> Outcome:

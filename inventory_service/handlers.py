@@ -10,6 +10,7 @@ from contracts.messages.inventory import (
     ExtendReservation,
     ReleaseStock,
     ReserveStock,
+    ReturnStock,
 )
 from inventory_service import domain
 from inventory_service.domain import (
@@ -30,7 +31,7 @@ from messaging.fold import Decision, Handler, Row, Rows
 
 SERVICE = "inventory"
 
-SagaStockCommand = ReserveStock | CommitReservation | ReleaseStock | ExtendReservation
+SagaStockCommand = ReserveStock | CommitReservation | ReleaseStock | ExtendReservation | ReturnStock
 StockBooking = ReceiveStock | AdjustStock
 StockCommand = SagaStockCommand | StockBooking
 
@@ -53,7 +54,7 @@ class StockHandler(Handler[StockCommand]):
             missing={
                 _reservation_key(message)
                 for message in saga
-                if not isinstance(message, ExtendReservation)
+                if not isinstance(message, ExtendReservation | ReturnStock)
             },
         )
         await store.lock_stock(
@@ -136,12 +137,16 @@ def _decide(
             return domain.release(message, reservation, stock, now)
         case ExtendReservation():
             return domain.extend(message, reservation, now)
+        case ReturnStock():
+            return domain.take_back(message, reservation, stock, now)
         case unreachable:
             assert_never(unreachable)
 
 
 def _reservation_key(message: SagaStockCommand) -> ReservationKey:
-    round_ = message.reservation_round if isinstance(message, ExtendReservation) else message.round
+    round_ = message.round
+    if isinstance(message, ExtendReservation | ReturnStock):
+        round_ = message.reservation_round
     return message.shop_id, message.checkout_id, round_
 
 

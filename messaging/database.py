@@ -83,6 +83,7 @@ class Connection:
         self._lanes: set[Lane] = set()
         self._failed = False
         self._wakes: dict[Callable[[], None], None] = {}
+        self._last: list[Callable[[], Awaitable[None]]] = []
 
     def note_emitted(self, lanes: Collection[Lane]) -> None:
         """This transaction wrote to these lanes of the outbox: its commit wakes their relays."""
@@ -91,6 +92,14 @@ class Connection:
     def after_commit(self, wake: Callable[[], None]) -> None:
         """Call `wake` once when this transaction has committed, never when it rolls back."""
         self._wakes[wake] = None
+
+    def before_commit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have this done behind everything else of this transaction, just before it commits.
+
+        It is for rows that everybody waits for: what is locked last is held shortest. What `work`
+        raises rolls the transaction back.
+        """
+        self._last.append(work)
 
     async def execute(self, statement: Statement, values: Values | None = None) -> int:
         """Run a statement; answers how many rows it touched."""
@@ -245,6 +254,8 @@ class Database:
                     yield connection
                     if connection._failed:
                         raise FailedTransaction
+                    for work in connection._last:
+                        await work()
             finally:
                 # Even when cancelled in the commit, which may have taken place; a needless
                 # wake-up costs a look.

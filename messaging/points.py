@@ -17,6 +17,7 @@ class Point(StrEnum):
     STATE_WRITTEN = "fold: state written"
     OUTBOX_WRITTEN = "fold: outbox written"
     BATCH_WRITTEN = "batch: everything written, not committed"
+    NUMBERS_DRAWN = "documents: numbers drawn, not committed"
     BATCH_COMMITTED = "batch: committed"
     OFFSETS_DUE = "consumer: offsets about to be committed"
     OFFSETS_COMMITTED = "consumer: offsets committed"

@@ -75,6 +75,7 @@ SHORT_POLICY = Policy(
     attempt_grace_seconds=60,
     refund_patience_seconds=86_400,
     attempts_limit=2,
+    claims_limit=12,
     refunds_limit=2,
     reservation_rounds_limit=2,
     success_at_window_close=LateSuccess.KEEP,

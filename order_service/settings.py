@@ -1,5 +1,6 @@
 """Settings of the order service; environment prefix `ORDER_`."""
 
+from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,7 @@ from contracts.messages.base import Step
 from contracts.money import PROVIDER_LIMITS
 from messaging.settings import ServiceSettings, service_settings
 from order_service.checkout import LateSuccess, Policy
+from order_service.documents.domain import Seller
 
 Provider = Annotated[str, Field(min_length=1)]
 
@@ -23,6 +25,16 @@ class OrderSettings(ServiceSettings):
         validation_alias="TROLLEY_PAYMENT_PROVIDERS",
         description="Providers that an order may be paid through, the usual one first; a JSON list "
         "in the environment, the one that the cart reads too: prices are rounded for those.",
+    )
+    public_base_url: str | None = Field(
+        None,
+        description="Where shoppers reach this service; begins the links to pay by. "
+        "Without it, host and port it listens on.",
+    )
+    payment_link_told_seconds: float = Field(
+        30 * 24 * 3600,
+        ge=0,
+        description="How long after the payment window a link to pay still says what came of it.",
     )
     resend_first_seconds: float = Field(
         10,
@@ -78,7 +90,12 @@ class OrderSettings(ServiceSettings):
         description="How long a refund may be pending at the provider before somebody must look.",
     )
     attempts_per_order: int = Field(20, ge=1, description="Most attempts to pay one order.")
-    refunds_per_order: int = Field(20, ge=1, description="Most refunds asked for one order.")
+    refunds_per_order: int = Field(
+        20, ge=1, le=1_000, description="Most refunds of a whole attempt asked for one order."
+    )
+    claims_per_order: int = Field(
+        200, ge=1, description="Most refunds in part and returns of one order."
+    )
     reservation_rounds: int = Field(
         5, ge=1, description="Most reservation rounds of one checkout (late money reserves again)."
     )
@@ -90,6 +107,19 @@ class OrderSettings(ServiceSettings):
     )
     success_after_release: LateSuccess = Field(
         LateSuccess.REFUND, description="Money that comes when the stock was given back."
+    )
+
+    sellers: dict[str, Seller] = Field(
+        default_factory=dict,
+        description="Who sells, by shop, as invoices say it: name, address (a list of lines), "
+        "tax_id, email; time_zone (IANA, of the year and day of a document), invoice_series and "
+        "credit_note_series (the beginnings of their numbers). JSON in the environment. Documents "
+        "keep what stood here when they were issued.",
+    )
+    pdf_renders_at_once: int = Field(
+        1,
+        ge=1,
+        description="PDFs in the making; more wait. Each takes a thread and most of a processor.",
     )
 
     sweep_interval_seconds: float = Field(
@@ -113,6 +143,16 @@ class OrderSettings(ServiceSettings):
     history_entries: int = Field(
         500, ge=1, description="Most entries of a checkout's history that are shown: the newest."
     )
+
+    @property
+    def link_base_url(self) -> str:
+        """What links for shoppers begin with."""
+        return self.public_base_url or f"http://{self.http_host}:{self.http_port}"
+
+    @property
+    def payment_link_told(self) -> timedelta:
+        """`payment_link_told_seconds` as a duration."""
+        return timedelta(seconds=self.payment_link_told_seconds)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -144,6 +184,7 @@ class OrderSettings(ServiceSettings):
             refund_patience_seconds=self.refund_patience_seconds,
             attempts_limit=self.attempts_per_order,
             refunds_limit=self.refunds_per_order,
+            claims_limit=self.claims_per_order,
             reservation_rounds_limit=self.reservation_rounds,
             success_at_window_close=self.success_at_window_close,
             success_at_cancel=self.success_at_cancel,

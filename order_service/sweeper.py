@@ -1,7 +1,8 @@
 """Deadlines: what is due on a checkout's row becomes messages to the saga itself."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from prometheus_client import Gauge
 
@@ -11,8 +12,10 @@ from messaging.clock import utc_now
 from messaging.database import Database, sql
 from messaging.outbox import emit
 from order_service.checkout import Checkout, State
+from order_service.checkout.facts import Wait
 from order_service.handlers import SERVICE
 from order_service.settings import OrderSettings
+from order_service.store import after_sales
 from order_service.store.checkouts import take_due
 from order_service.store.placeholders import UNSEEN
 
@@ -37,28 +40,38 @@ def note_deadlines(settings: OrderSettings) -> Callable[[Database], Awaitable[in
         async with database.transaction() as connection:
             due = await take_due(connection, now, settings.sweep_rows, repeat_after)
             notes = [note for checkout in due for note in passed_deadlines(checkout, now)]
+            sold = await after_sales.take_due(connection, now, settings.sweep_rows, repeat_after)
+            notes += [
+                note for shop, after in sold for note in _passed(shop, after.id, after.waits, now)
+            ]
             await emit(connection, notes, source=SERVICE, now=now)
-        return len(due)
+        return len(due) + len(sold)
 
     return sweep
 
 
 def passed_deadlines(checkout: Checkout, now: datetime) -> Iterator[Message]:
     """The messages that tell a checkout which of its deadlines have passed."""
-    for wait in checkout.waits:
-        if wait.hold is None and wait.due_at <= now:
-            yield DeadlinePassed(
-                shop_id=checkout.request.shop_id,
-                checkout_id=checkout.id,
-                step=wait.step,
-                round=wait.round,
-                due_at=wait.due_at,
-            )
+    yield from _passed(checkout.request.shop_id, checkout.id, checkout.waits, now)
     window = checkout.window_closes_at
     if window is not None and window <= now:
         yield PaymentWindowClosed(
             shop_id=checkout.request.shop_id, checkout_id=checkout.id, closed_at=window
         )
+
+
+def _passed(
+    shop_id: str, checkout_id: UUID, waits: Iterable[Wait], now: datetime
+) -> Iterator[DeadlinePassed]:
+    for wait in waits:
+        if wait.hold is None and wait.due_at <= now:
+            yield DeadlinePassed(
+                shop_id=shop_id,
+                checkout_id=checkout_id,
+                step=wait.step,
+                round=wait.round,
+                due_at=wait.due_at,
+            )
 
 
 async def count_states(database: Database) -> int:

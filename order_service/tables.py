@@ -40,6 +40,7 @@ from order_service.checkout.facts import (
     Returned,
     State,
 )
+from order_service.documents.domain import Kind
 from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 if TYPE_CHECKING:
@@ -232,6 +233,41 @@ class OrderRow(Table, table=True):
     changed_at: datetime = Field(sa_column=Column(_MOMENT, nullable=False))
 
 
+class AfterSaleRow(Table, table=True):
+    """What happened to an order after it was paid for: refunds, returns and disputes in `facts`.
+
+    The amounts are sums of those. `deadline_at`: when an open question is to be asked again, or
+    that is to be noted again.
+    """
+
+    __tablename__ = "after_sales"
+    __table_args__ = (
+        CheckConstraint(
+            "least(refunded_minor, refund_pending_minor, disputed_minor, dispute_lost_minor) >= 0",
+            name="after_sales_amounts",
+        ),
+        Index(
+            "after_sales_deadline", "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")
+        ),
+        Index("after_sales_attention", "changed_at", postgresql_where=text("needs_attention")),
+        changed_index("after_sales_changed", "changed_at"),
+    )
+
+    checkout_id: UUID = Field(
+        sa_column=Column(Uuid, ForeignKey("checkouts.checkout_id"), primary_key=True)
+    )
+    facts: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    refunded_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    credited_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    refund_pending_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    disputed_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    dispute_lost_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    blocked: bool = Field(sa_column=Column(Boolean, nullable=False))
+    needs_attention: bool = Field(sa_column=Column(Boolean, nullable=False))
+    deadline_at: datetime | None = Field(sa_column=Column(_MOMENT))
+    changed_at: datetime = Field(sa_column=Column(_MOMENT, nullable=False))
+
+
 class OrderLineRow(Table, table=True):
     """A line of an order, or a shipping cost of it (`sku` is null then); never changed."""
 
@@ -255,3 +291,60 @@ class OrderLineRow(Table, table=True):
     gross_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
     discounts: list[Any] = Field(sa_column=Column(JSONB, nullable=False))
     taxes: list[Any] = Field(sa_column=Column(JSONB, nullable=False))
+
+
+class DocumentSeriesRow(Table, table=True):
+    """How far a series of a shop is numbered in a year: 1 to `last`, without a gap."""
+
+    __tablename__ = "document_series"
+    __table_args__ = (
+        PrimaryKeyConstraint("shop_id", "series", "year"),
+        CheckConstraint("last >= 1", name="document_series_last"),
+    )
+
+    shop_id: str = Field(sa_column=Column(Text, nullable=False))
+    series: str = Field(sa_column=Column(Text, nullable=False))
+    year: int = Field(sa_column=Column(Integer, nullable=False))
+    last: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class DocumentRow(Table, table=True):
+    """A document as it was issued; a trigger refuses every change.
+
+    Of capture or payment `attempt` (0: nothing was due), or of refund `refund` of that attempt's
+    money. `invoice_id` is the invoice that a receipt or a credit note belongs to.
+    """
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        UniqueConstraint("shop_id", "series", "year", "sequence", name="documents_number"),
+        UniqueConstraint("order_id", "kind", "attempt", "refund", name="documents_of_order"),
+        CheckConstraint(one_of("kind", *Kind), name="documents_kind"),
+        CheckConstraint("net_minor >= 0 AND gross_minor >= net_minor", name="documents_amounts"),
+        CheckConstraint(
+            "attempt >= 0 AND refund >= 0 AND (kind = 'credit_note') = (refund > 0)"
+            " AND (kind = 'invoice') = (invoice_id IS NULL)",
+            name="documents_about",
+        ),
+        CheckConstraint(
+            "num_nonnulls(series, year, sequence) = CASE kind WHEN 'receipt' THEN 0 ELSE 3 END"
+            " AND sequence >= 1",
+            name="documents_numbered",
+        ),
+    )
+
+    document_id: UUID = Field(sa_column=Column(Uuid, primary_key=True))
+    shop_id: str = Field(sa_column=Column(Text, nullable=False))
+    order_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("orders.order_id"), nullable=False))
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    attempt: int = Field(sa_column=Column(Integer, nullable=False))
+    refund: int = Field(sa_column=Column(Integer, nullable=False))
+    invoice_id: UUID | None = Field(sa_column=Column(Uuid, ForeignKey("documents.document_id")))
+    series: str | None = Field(sa_column=Column(Text))
+    year: int | None = Field(sa_column=Column(Integer))
+    sequence: int | None = Field(sa_column=Column(BigInteger))
+    currency: str = Field(sa_column=Column(Text, nullable=False))
+    net_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    gross_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    content: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    issued_at: datetime = Field(sa_column=Column(_MOMENT, nullable=False))

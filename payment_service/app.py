@@ -9,7 +9,7 @@ from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.periodic import BackgroundTask, Run, every
 from messaging.service import Service
-from payment_service import api
+from payment_service.api import payments, reconciliations, saved_methods
 from payment_service.consumers import subscriptions
 from payment_service.domain.decisions import Rules
 from payment_service.handlers import PaymentHandler
@@ -20,8 +20,9 @@ from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.providers.stripe.api import stripe_router
 from payment_service.providers.stripe.client import StripeConnection
 from payment_service.providers.stripe.provider import StripeProvider
+from payment_service.reconciliation import reconcile
 from payment_service.settings import PaymentSettings
-from payment_service.sweeper import heed_webhooks, resend_reports
+from payment_service.sweeper import forget_methods, heed_webhooks, resend_reports
 from payment_service.worker import ProviderWorker
 
 
@@ -44,9 +45,17 @@ def build(settings: PaymentSettings | None = None) -> Service:
     if settings.stripe_api_key is not None:
         stripe = _stripe(settings, settings.stripe_api_key)
         providers[stripe.name] = stripe
-    rules = Rules(frozenset(providers), settings.ask_first, settings.ask_longest)
+    rules = Rules(
+        frozenset(providers), settings.ask_first, settings.ask_longest, settings.ask_bank_longest
+    )
     worker = ProviderWorker(providers, rules, settings)
-    routers = [api.router, simulated_router(simulated, worker.wake)]
+    routers = [
+        payments.providers_router(worker.lanes),
+        reconciliations.reconciliations_router(tuple(providers)),
+        payments.router,
+        saved_methods.router,
+        simulated_router(simulated, worker.wake),
+    ]
     if settings.stripe_api_key is not None:
         routers.append(stripe_router(settings, worker.wake))
     service = Service(
@@ -64,6 +73,14 @@ def build(settings: PaymentSettings | None = None) -> Service:
             BackgroundTask(
                 "webhook-sweeper",
                 every(settings.webhook_again_after_seconds, heed_webhooks(settings)),
+            ),
+            BackgroundTask(
+                "saved-methods",
+                every(settings.forget_method_seconds, forget_methods(settings, providers)),
+            ),
+            BackgroundTask(
+                "reconciliation",
+                every(settings.reconcile_poll_seconds, reconcile(settings, providers)),
             ),
         ),
     )

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from contracts.messages.payment import ChargePayment, ClosePayment
+from contracts.messages.payment import ChargePayment, ClosePayment, ProviderReported
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 from payment_service.domain.decisions import PaymentMessage, Rules, decide
 from payment_service.domain.ledger import Fact
 from payment_service.domain.payment import Attempt, Operation, OperationStatus, Payment, Refund
+from payment_service.domain.saved_methods import SavedMethod, saved_by
 from payment_service.store import payments as store
+from payment_service.store import saved_methods
 
 
 class PaymentHandler(Handler[PaymentMessage]):
@@ -46,7 +48,10 @@ class PaymentHandler(Handler[PaymentMessage]):
         decided = decide(before, message, now, self._rules)
         if decided.payment is None:
             return Decision(messages=decided.messages)
-        changed = tuple(decided.payment.changes_since(before))
+        changed: tuple[Row, ...] = tuple(decided.payment.changes_since(before))
+        if isinstance(message, ProviderReported):
+            saved = saved_by(decided.payment, message)
+            changed += () if saved is None else (saved,)
         return Decision(changed, decided.messages, result=decided.payment)
 
     def overtaken(self, message: PaymentMessage, later: PaymentMessage) -> bool:
@@ -66,5 +71,7 @@ class PaymentHandler(Handler[PaymentMessage]):
         await store.save_refunds(connection, [row for row in changed if isinstance(row, Refund)])
         await store.save_operations(connection, operations)
         await store.save_facts(connection, [row for row in changed if isinstance(row, Fact)])
+        saved = [row for row in changed if isinstance(row, SavedMethod)]
+        await saved_methods.save_methods(connection, saved)
         if any(operation.status is OperationStatus.DUE for operation in operations):
             connection.after_commit(self._wake)

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from messaging.settings import ServiceSettings, service_settings
+from payment_service.domain.breaker import BreakerRules
 from payment_service.providers.stripe.keys import checked_key
 
 LEASE_MARGIN_SECONDS = 5.0
@@ -58,6 +59,36 @@ class PaymentSettings(ServiceSettings):
         30 * 24 * 3600, gt=0, description="How long it is known that a webhook came before."
     )
     webhook_rows: int = Field(500, ge=1, description="Most webhooks looked at again at once.")
+    forget_method_seconds: float = Field(
+        5, gt=0, description="How often providers are told of saved methods that were deleted."
+    )
+    forget_method_rows: int = Field(
+        50, ge=1, description="Most of them at once, one after the other."
+    )
+    reconcile_interval_seconds: float = Field(
+        3600, gt=0, description="How often our ledger is compared with each provider's books."
+    )
+    reconcile_overlap_seconds: float = Field(
+        900, gt=0, description="By how much a run reaches back into the time of the one before."
+    )
+    reconcile_margin_seconds: float = Field(
+        60,
+        ge=0,
+        description="What moved here so lately may not stand in the provider's lists yet.",
+    )
+    reconcile_settle_seconds: float = Field(
+        15, ge=0, description="How long a run waits for reviews to repair what it found."
+    )
+    reconcile_lease_seconds: float = Field(
+        120, gt=0, description="A run whose process was not heard of for so long begins anew."
+    )
+    reconcile_poll_seconds: float = Field(
+        2, gt=0, description="How often is looked for a run that was asked for."
+    )
+    reconcile_rows: int = Field(100, ge=1, description="Most payments compared in one transaction.")
+    reconciliation_kept_seconds: float = Field(
+        30 * 24 * 3600, gt=0, description="How long runs and their differences are kept."
+    )
     production: bool = Field(
         False, description="Whether money is meant: a test key of Stripe is refused then."
     )
@@ -84,11 +115,56 @@ class PaymentSettings(ServiceSettings):
     worker_drain_seconds: float = Field(
         4, gt=0, lt=7, description="How long calls in flight may finish at stop; the rest is asked."
     )
+    stripe_requests_per_second: float = Field(
+        25,
+        gt=0,
+        description="Requests that Stripe takes from the account: 25 in test mode, and of each "
+        "endpoint; 100 in live mode, of which a charge has two endpoints at 25 each.",
+    )
+    provider_rate_share: float = Field(
+        1,
+        gt=0,
+        le=1,
+        description="What part of a provider's rate this replica may use: 0.5 with two of them.",
+    )
+    breaker_window_seconds: float = Field(
+        30, gt=0, description="How far back calls count that a provider did not answer."
+    )
+    breaker_least_calls: int = Field(
+        10,
+        ge=1,
+        description="Fewer calls in the window show nothing: one payment alone is asked about "
+        "seven times in it.",
+    )
+    breaker_failure_share: float = Field(
+        0.5, gt=0, le=1, description="Part of them, unanswered, at which it is not called any more."
+    )
+    breaker_cool_down_seconds: float = Field(
+        2, gt=0, description="It is tried again then; doubles while it does not answer."
+    )
+    breaker_longest_cool_down_seconds: float = Field(
+        30, gt=0, description="Longest wait before it is tried; bounds how late its return is seen."
+    )
+    breaker_probes: int = Field(
+        3, ge=1, description="Calls it is tried with; so many answers, and it is called as ever."
+    )
+    breaker_answer_seconds: float = Field(
+        5,
+        ge=0,
+        description="A charge that nobody has called is not left to wait longer for a provider "
+        "that is away: the shopper is told, and may pay later or otherwise.",
+    )
+    breaker_answer_rows: int = Field(500, ge=1, description="Most charges answered so at once.")
     ask_first_seconds: float = Field(
         0.5, gt=0, description="Wait before a provider is asked (again); doubles each time."
     )
     ask_longest_seconds: float = Field(
         60, gt=0, description="Longest wait between questions; asked until known."
+    )
+    ask_bank_longest_seconds: float = Field(
+        3600,
+        gt=0,
+        description="The same about what takes a bank days: a debit or a refund on its way.",
     )
     report_resend_seconds: float = Field(
         30, gt=0, description="A report not decided upon for so long is sent again."
@@ -117,6 +193,29 @@ class PaymentSettings(ServiceSettings):
     def ask_longest(self) -> timedelta:
         """`ask_longest_seconds` as a duration."""
         return timedelta(seconds=self.ask_longest_seconds)
+
+    @property
+    def ask_bank_longest(self) -> timedelta:
+        """`ask_bank_longest_seconds` as a duration."""
+        return timedelta(seconds=self.ask_bank_longest_seconds)
+
+    @property
+    def breaker_rules(self) -> BreakerRules:
+        """When a provider is not called any more, and when again."""
+        return BreakerRules(
+            window=timedelta(seconds=self.breaker_window_seconds),
+            least_calls=self.breaker_least_calls,
+            share=self.breaker_failure_share,
+            cool_down=timedelta(seconds=self.breaker_cool_down_seconds),
+            longest_cool_down=timedelta(seconds=self.breaker_longest_cool_down_seconds),
+            probes=self.breaker_probes,
+        )
+
+    def most_per_second(self, provider: str) -> float | None:
+        """Requests that this replica may send a provider; None where there is no limit."""
+        if provider != "stripe":
+            return None
+        return self.stripe_requests_per_second * self.provider_rate_share
 
     @property
     def stripe_returns_to(self) -> str:

@@ -4,6 +4,7 @@ It is a program of its own, which knows nothing of Trolley, and is for developme
 demonstration: it binds to loopback, takes test keys only and moves no money.
 
     server        takes a request, makes it fail where that was asked for, and sends what came of it
+    limit         refuses what comes too often, where it is told a rate
     routes        find the operation that a method and a path name
     parameters    decode and check what came with it, by Stripe's own description of the operation
     idempotency   knows whether the same was asked before under the same key

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stripe_sandbox import agenda, pages
 from stripe_sandbox.database import Database
 from stripe_sandbox.faults import MOST_RULES, Faults, Rule, TooManyRules
+from stripe_sandbox.limit import Limit
 from stripe_sandbox.resources.webhook_endpoints import keep_endpoint
 from stripe_sandbox.server import Api
 from stripe_sandbox.settings import API_VERSION, SandboxSettings
@@ -43,6 +44,7 @@ class Running:
     url: str
     database: Database
     faults: Faults
+    limit: Limit
 
 
 @asynccontextmanager
@@ -58,7 +60,8 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
         with database.transaction() as transaction:
             keep_endpoint(transaction, url, settings.webhook_secret.get_secret_value())
     deliveries = Deliveries(database, faults, settings)
-    api = Api(database, faults, settings, deliveries.wake)
+    limit = Limit(settings.requests_per_second)
+    api = Api(database, faults, limit, settings, deliveries.wake)
     application = web.Application(client_max_size=settings.largest_body_bytes)
     application.add_routes(_controls(database, faults, deliveries))
     pages.add_to(application, database, deliveries.wake)
@@ -80,7 +83,7 @@ async def running(settings: SandboxSettings) -> AsyncIterator[Running]:
         await site.start()
         url = f"http://{host}:{runner.addresses[0][1]}"
         database.public_url = settings.public_url or url
-        yield Running(url, database, faults)
+        yield Running(url, database, faults, limit)
     finally:
         for task in tasks:
             task.cancel()

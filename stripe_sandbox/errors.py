@@ -44,20 +44,21 @@ class InvalidRequest(ApiError):
     """The request cannot be carried out as it is."""
 
 
-class ResourceMissing(ApiError):
+class _Missing(ApiError):
+    """An object that is named and not there."""
+
+    def __init__(self, kind: str, name: str, param: str) -> None:
+        super().__init__(f"No such {kind}: {name!r}", code="resource_missing", param=param)
+
+
+class ResourceMissing(_Missing):
     """There is no such object."""
 
     status = 404
 
-    def __init__(self, kind: str, name: str, param: str) -> None:
-        super().__init__(f"No such {kind}: {name!r}", code="resource_missing", param=param)
 
-
-class ReferenceMissing(ApiError):
+class ReferenceMissing(_Missing):
     """There is no such object as a parameter refers to."""
-
-    def __init__(self, kind: str, name: str, param: str) -> None:
-        super().__init__(f"No such {kind}: {name!r}", code="resource_missing", param=param)
 
 
 class UnknownUrl(ApiError):

@@ -29,6 +29,7 @@ from stripe_sandbox.errors import (
 from stripe_sandbox.expansion import Expansion
 from stripe_sandbox.faults import HEADER, Faults, RequestFault, Trouble, asked_for
 from stripe_sandbox.idempotency import Keys, Stored
+from stripe_sandbox.limit import Limit
 from stripe_sandbox.parameters import InvalidParameter, checked, decode_form
 from stripe_sandbox.resources import INCLUDES
 from stripe_sandbox.routes import Route, route_of
@@ -64,11 +65,13 @@ class Api:
         self,
         database: Database,
         faults: Faults,
+        limit: Limit,
         settings: SandboxSettings,
         happened: Callable[[], None],
     ) -> None:
         self._database = database
         self._faults = faults
+        self._limit = limit
         self._settings = settings
         self._happened = happened
         self._keys = Keys(database)
@@ -83,6 +86,8 @@ class Api:
         }
         try:
             call = self._call(request, await self._body(request))
+            if not self._limit.takes_one_more():
+                raise TooManyRequests
             return await self._carried_out(request, call, headers)
         except ApiError as error:
             if isinstance(error, NotAuthenticated):

@@ -52,6 +52,12 @@ class SandboxSettings(BaseSettings):
         12, ge=1, le=100, description="An event is sent so often at most."
     )
     webhooks_in_flight: int = Field(32, ge=1, description="Deliveries at a time.")
+    requests_per_second: int | None = Field(
+        None,
+        ge=1,
+        description="More requests within a second are refused (429). Without it, none are; "
+        "Stripe takes 25 in test mode.",
+    )
     timeout_seconds: float = Field(
         60, gt=0, description="How long a request hangs that is made to time out."
     )

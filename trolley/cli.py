@@ -55,6 +55,9 @@ COMMANDS = {
         "trolley.checkouts.command:checkout", "Show one checkout or the stuck ones; decide of them."
     ),
     "dlq": Listed("trolley.dlq.command:dlq", "List, try, mend, replay and discard dead letters."),
+    "payments": Listed(
+        "trolley.commands.payments:payments", "Compare our ledger with the providers' books."
+    ),
     "token": Listed("trolley.commands.token:token", "Print a signed customer token."),
     "topics": Listed("trolley.commands.topics:topics", "Create, alter and list the topics."),
     "retire": Listed(

@@ -56,7 +56,7 @@ SERVICES: tuple[Service, ...] = (
     _service("catalog"),
     _service("cart", links=(("CART_ORDER_BASE_URL", "order"),)),
     _service("inventory"),
-    _service("order"),
+    _service("order", links=(("ORDER_PUBLIC_BASE_URL", "order"),)),
     # The simulated provider must outlive a killed payment service: a database of its own.
     _service(
         "payment",
@@ -92,6 +92,8 @@ STRIPE_SANDBOX = Service(
     gives=(
         ("PAYMENT_STRIPE_API_KEY", SANDBOX_KEY),
         ("PAYMENT_STRIPE_WEBHOOK_SECRETS", '["whsec_sandbox"]'),
+        # It refuses nobody; Stripe's own limit would only hold the demo up.
+        ("PAYMENT_STRIPE_REQUESTS_PER_SECOND", "1000"),
         ("TROLLEY_PAYMENT_PROVIDERS", '["simulated", "stripe"]'),
     ),
 )

@@ -1,10 +1,11 @@
 """What requests may say, strictly: shapes and bounds that need no look at any cart."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from contracts.messages.parts import Address, PaymentMethod
+from contracts.messages.parts import ON_FILE, ON_PAGE, Address, PaymentMethod
 from messaging.http.bodies import RequestBody, ShortText, WholeNumber
 
 LONGEST_ACCEPT_TOKEN = 32 * 1024
@@ -69,16 +70,37 @@ class AddressBody(RequestBody):
 
 
 class PaymentBody(RequestBody):
-    """How the first attempt is to be paid; by default through the shop's usual provider."""
+    """How the first attempt is to be paid: by the provider's token of a method, or on its page.
 
+    By default through the shop's usual provider.
+    """
+
+    token: ShortText | None = None
     provider: ShortText | None = None
-    token: ShortText
     flow: Literal["automatic", "authorize"] = "automatic"
+    hosted: Annotated[bool, Field(strict=True)] = False
+    save: Annotated[
+        bool, Field(strict=True, description="The customer agrees that it is kept for later.")
+    ] = False
+    saved_method_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_pay(self) -> Self:
+        if [self.token is not None, self.hosted, self.saved_method_id is not None].count(True) != 1:
+            raise ValueError("one of: a token, `hosted`, `saved_method_id`")
+        if self.save and self.saved_method_id is not None:
+            raise ValueError("it is saved already")
+        return self
 
     def method(self, usual_provider: str) -> PaymentMethod:
         """The method as messages carry it."""
         return PaymentMethod(
-            provider=self.provider or usual_provider, token=self.token, flow=self.flow
+            provider=self.provider or usual_provider,
+            token=self.token or (ON_PAGE if self.hosted else ON_FILE),
+            flow=self.flow,
+            hosted=self.hosted,
+            save=self.save,
+            saved_method_id=self.saved_method_id,
         )
 
 

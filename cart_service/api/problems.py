@@ -87,6 +87,8 @@ def problem_of(error: errors.CartError, settings: CartSettings) -> Problem:
                 "The shop takes no payments through this provider",
                 providers=offered,
             )
+        case errors.GuestsSaveNothing():
+            return Problem(422, "guests-save-nothing", "Only a customer saves payment methods")
         case errors.PaymentWindowOutOfBounds(least, most):
             return Problem(
                 422,

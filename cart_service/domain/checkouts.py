@@ -191,8 +191,8 @@ def check_out(
 
     A repetition of the request that the cart is locked or closed by is answered with its
     checkout. Raises `CheckoutInProgress`, `CartClosed`, `StaleCart`, `EmptyCart`,
-    `ProviderNotOffered`, `PaymentWindowOutOfBounds`, `NotForSale`, `AmountTooLarge`,
-    `TotalBelowMinimum`, `QuoteChanged`.
+    `ProviderNotOffered`, `PaymentWindowOutOfBounds`, `GuestsSaveNothing`, `NotForSale`,
+    `AmountTooLarge`, `TotalBelowMinimum`, `QuoteChanged`.
     """
     match cart.state:
         case Locked(running, fingerprint) | Bought(running, fingerprint):
@@ -204,6 +204,8 @@ def check_out(
             assert_never(cart.state)
     require_changeable(cart, versions)
     _require_terms(request, terms)
+    if isinstance(cart.owner, GuestOwner) and _is_for_customers(request.payment):
+        raise errors.GuestsSaveNothing
     if not lines:
         raise errors.EmptyCart
     prices = _current_prices(lines, offers)
@@ -231,6 +233,11 @@ def _require_terms(request: CheckoutRequest, terms: Terms) -> None:
     least, most = terms.shortest_window_seconds, terms.longest_window_seconds
     if not least <= request.payment_window_seconds <= most:
         raise errors.PaymentWindowOutOfBounds(least, most)
+
+
+def _is_for_customers(method: PaymentMethod | None) -> bool:
+    """Whether it is to be saved, or was: a guest could neither use it again nor delete it."""
+    return method is not None and (method.save or method.saved_method_id is not None)
 
 
 def _current_prices(lines: Lines, offers: Offers) -> dict[str, int]:

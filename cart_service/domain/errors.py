@@ -106,6 +106,11 @@ class ProviderNotOffered(CartError):
 
 
 @dataclass(eq=False)
+class GuestsSaveNothing(CartError):
+    """A payment method is saved for a customer, and this cart is a guest's."""
+
+
+@dataclass(eq=False)
 class PaymentWindowOutOfBounds(CartError):
     """The time asked for to pay is shorter or longer than the shop grants."""
 

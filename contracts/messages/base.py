@@ -65,6 +65,16 @@ class Message(Value):
         return self.key
 
 
+class AboutCheckout(Message):
+    """A message about one checkout, by whose id it is keyed."""
+
+    checkout_id: UUID
+
+    @property
+    def key(self) -> str:
+        return str(self.checkout_id)
+
+
 class Step(StrEnum):
     """A step of the checkout saga; with its round it names one question and its answer."""
 
@@ -82,20 +92,15 @@ class Step(StrEnum):
     RESTORE_LINES = "restore_lines"
 
 
-class SagaMessage(Message):
+class SagaMessage(AboutCheckout):
     """A command or reply of one checkout. (checkout id, step, round) names its effect.
 
     A re-send is a new message with the same three; the round grows only when the same step is
     done anew, as reserving again after a release is.
     """
 
-    checkout_id: UUID
     step: Step
     round: Count = 1
-
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
 
 
 class SagaCommand(SagaMessage):

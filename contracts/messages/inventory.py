@@ -72,6 +72,33 @@ class ExtendReservation(SagaCommand):
     expires_at: AwareDatetime
 
 
+class ReturnStock(SagaCommand):
+    """Sold pieces came back: book them in, and what is written off out again.
+
+    The round counts the returns of the checkout from 1,001 on, beyond those of reservations;
+    `reservation_round` says which of these the pieces were sold under, and so where they come
+    back to.
+    """
+
+    type: ClassVar[str] = "inventory.return_stock.v1"
+    topic: ClassVar[Topic] = INVENTORY_COMMANDS
+
+    step: Literal[Step.RELEASE] = Step.RELEASE
+    reservation_round: Number
+    lines: tuple[StockLine, ...]
+    written_off: tuple[StockLine, ...] = ()
+    reason: str
+
+
+class StockReturned(SagaReply):
+    """The pieces are in the books."""
+
+    type: ClassVar[str] = "inventory.stock_returned.v1"
+    topic: ClassVar[Topic] = ORDER_REPLIES
+
+    step: Literal[Step.RELEASE] = Step.RELEASE
+
+
 class StockReserved(SagaReply):
     """All lines are held for this checkout."""
 

@@ -5,8 +5,16 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.messages.base import Event, Message, Number, SagaCommand, SagaMessage, Step
-from contracts.messages.parts import Address, OrderLine, PaymentMethod, ShippingLine
+from contracts.messages.base import AboutCheckout, Event, Number, SagaCommand, SagaMessage, Step
+from contracts.messages.parts import (
+    Address,
+    LinePieces,
+    OrderLine,
+    PaymentMethod,
+    RefundedLine,
+    ReturnedPieces,
+    ShippingLine,
+)
 from contracts.topics import ORDER_COMMANDS, ORDER_EVENTS, ORDER_REPLIES, Topic
 
 
@@ -37,7 +45,7 @@ class StartCheckout(SagaCommand):
     requested_at: AwareDatetime
 
 
-class PayOrder(Message):
+class PayOrder(AboutCheckout):
     """The shopper tries to pay: a first attempt, or another after one that failed.
 
     `replace` first closes the live attempt, if there is one, at the provider.
@@ -46,31 +54,21 @@ class PayOrder(Message):
     type: ClassVar[str] = "order.pay_order.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    checkout_id: UUID
     method: PaymentMethod
     replace: bool = False
 
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
 
-
-class CancelCheckout(Message):
+class CancelCheckout(AboutCheckout):
     """The shopper or an operator gives the order up, at any point before it is finished."""
 
     type: ClassVar[str] = "order.cancel_checkout.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    checkout_id: UUID
     reason: str
     requested_by: str
 
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
 
-
-class ResolveCheckout(Message):
+class ResolveCheckout(AboutCheckout):
     """An operator decides what a checkout that needs attention could not decide by itself.
 
     `retry` asks again what ran out and refunds anew what failed. `refunded_by_hand` says that the
@@ -80,14 +78,60 @@ class ResolveCheckout(Message):
     type: ClassVar[str] = "order.resolve_checkout.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    checkout_id: UUID
     decision: Literal["retry", "refunded_by_hand"]
     reason: str
     requested_by: str
 
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
+
+class RefundOrder(AboutCheckout):
+    """Give money of a paid order back: an amount, or pieces of lines, or all that is left."""
+
+    type: ClassVar[str] = "order.refund_order.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    amount_minor: int | None = Field(None, ge=1)
+    lines: tuple[LinePieces, ...] = ()
+    reason: str
+    requested_by: str
+
+
+class ReturnOrder(AboutCheckout):
+    """Pieces of a paid order came back; `refund` gives their money back, too."""
+
+    type: ClassVar[str] = "order.return_order.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    lines: tuple[ReturnedPieces, ...] = Field(min_length=1)
+    refund: bool = True
+    reason: str
+    requested_by: str
+
+
+class ShipOrder(AboutCheckout):
+    """The goods have left the house."""
+
+    type: ClassVar[str] = "order.ship_order.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    carrier: str = ""
+    tracking: str = ""
+    requested_by: str
+
+
+class ResolveRefund(AboutCheckout):
+    """An operator decides about a refund that failed, or whose answer never came.
+
+    `retry` asks for it again, `refunded_by_hand` says that the money went back on another way, and
+    `withdrawn` gives it up.
+    """
+
+    type: ClassVar[str] = "order.resolve_refund.v1"
+    topic: ClassVar[Topic] = ORDER_COMMANDS
+
+    claim: Number
+    decision: Literal["retry", "refunded_by_hand", "withdrawn"]
+    reason: str
+    requested_by: str
 
 
 class DeadlinePassed(SagaMessage):
@@ -99,18 +143,13 @@ class DeadlinePassed(SagaMessage):
     due_at: AwareDatetime
 
 
-class PaymentWindowClosed(Message):
+class PaymentWindowClosed(AboutCheckout):
     """The time in which the shopper may pay is over."""
 
     type: ClassVar[str] = "order.payment_window_closed.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
-    checkout_id: UUID
     closed_at: AwareDatetime
-
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
 
 
 class StepBlocked(SagaMessage):
@@ -202,3 +241,42 @@ class OrderRefunded(OrderEvent):
 
     refund_id: UUID
     amount_minor: int
+    lines: tuple[RefundedLine, ...] = ()
+
+
+class OrderRefundFailed(OrderEvent):
+    """A refund was refused, or came back weeks later: the money is with the shop."""
+
+    type: ClassVar[str] = "order.refund_failed.v1"
+
+    refund_id: UUID
+    amount_minor: int
+    code: str
+
+
+class OrderShipped(OrderEvent):
+    """The goods have left the house."""
+
+    type: ClassVar[str] = "order.shipped.v1"
+
+    carrier: str = ""
+    tracking: str = ""
+
+
+class OrderReturned(OrderEvent):
+    """Pieces came back; what goes back for them is told by OrderRefunded, when it is back."""
+
+    type: ClassVar[str] = "order.returned.v1"
+
+    return_number: Number
+    lines: tuple[ReturnedPieces, ...]
+
+
+class OrderDisputed(OrderEvent):
+    """The shopper disputes the payment with their bank, or the bank has decided."""
+
+    type: ClassVar[str] = "order.disputed.v1"
+
+    dispute_id: str
+    amount_minor: int
+    status: Literal["open", "won", "lost"]

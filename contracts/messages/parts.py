@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Literal, Self
+from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -65,6 +66,34 @@ class ShippingLine(PricedLine):
     name: str
 
 
+class RefundedLine(Value):
+    """What went back of one order line, for so many pieces or for none in particular.
+
+    Lines are counted from 1: the goods as ordered, then what shipping cost. net + taxes = gross.
+    """
+
+    line_no: int = Field(ge=1)
+    sku: str | None = None
+    name: str
+    quantity: int = Field(ge=0)
+    net_minor: int
+    taxes: tuple[Tax, ...] = ()
+    gross_minor: int = Field(ge=0)
+
+
+class LinePieces(Value):
+    """So many pieces of one order line."""
+
+    line_no: int = Field(ge=1)
+    quantity: Count
+
+
+class ReturnedPieces(LinePieces):
+    """Pieces that came back: to be sold again, or written off."""
+
+    write_off: bool = False
+
+
 class StockLine(Value):
     """So many pieces of one SKU."""
 
@@ -92,15 +121,29 @@ class Address(Value):
     country: str = Field(min_length=2, max_length=60)
 
 
+ON_PAGE = "hosted"
+"""In the place of a token where the shopper chooses the method on the provider's page."""
+
+ON_FILE = "saved"
+"""In the place of a token where the method is one that the customer saved."""
+
+
 class PaymentMethod(Value):
     """How one attempt is to be paid: a provider, its token for the method, and the flow.
 
-    A token names a method at the provider; a card number never stands here.
+    A token names a method at the provider; a card number never stands here. `hosted` has the
+    shopper pay on a page of the provider's. The token is `ON_PAGE` then: a reader that does not
+    know of pages takes it for a method that there is not, and declines. So it is `ON_FILE` where
+    `saved_method_id` names one that the customer saved, who need not be there. `save` is the
+    customer's consent to keep this method for later.
     """
 
     provider: str = "simulated"
     token: str = Field(min_length=1, max_length=255)
     flow: Literal["automatic", "authorize"] = "automatic"
+    hosted: bool = False
+    save: bool = False
+    saved_method_id: UUID | None = None
 
 
 class NextAction(Value):

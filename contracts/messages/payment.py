@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from contracts.messages.base import Event, Message, Number, SagaCommand, SagaReply, Step
+from contracts.messages.base import AboutCheckout, Event, Number, SagaCommand, SagaReply, Step
 from contracts.messages.parts import NextAction, PaymentMethod
 from contracts.topics import ORDER_REPLIES, PAYMENT_COMMANDS, PAYMENT_EVENTS, Topic
 
@@ -27,6 +27,7 @@ class ChargePayment(PaymentCommand):
 
     step: Literal[Step.CHARGE] = Step.CHARGE
     order_id: UUID
+    order_number: str | None = None
     customer_id: str | None = None
     amount_minor: int
     currency: str
@@ -200,7 +201,50 @@ class RefundFailed(RefundReply):
     code: str
 
 
-class ProviderReported(Message):
+class RefundMade(AboutCheckout):
+    """Somebody gave money back at the provider, without us; told at each of its states.
+
+    One that failed after it was `refunded` came back to us.
+    """
+
+    type: ClassVar[str] = "payment.refund_made.v1"
+    topic: ClassVar[Topic] = ORDER_REPLIES
+
+    payment_id: UUID
+    attempt: Number
+    refund_id: UUID
+    amount_minor: int
+    status: Literal["pending", "refunded", "failed"]
+
+
+class DisputeMoved(AboutCheckout):
+    """The shopper disputes the payment with their bank: money withdrawn, given back, or lost."""
+
+    type: ClassVar[str] = "payment.dispute_moved.v1"
+    topic: ClassVar[Topic] = ORDER_REPLIES
+
+    payment_id: UUID
+    attempt: Number
+    dispute_id: str
+    amount_minor: int
+    status: Literal["open", "won", "lost"]
+
+
+class ReviewPayment(AboutCheckout):
+    """Look at everything the provider has of one attempt: something may have happened there.
+
+    Nothing is done to it. `reason` says who thinks so, a webhook or the reconciliation.
+    """
+
+    type: ClassVar[str] = "payment.review_payment.v1"
+    topic: ClassVar[Topic] = PAYMENT_COMMANDS
+
+    payment_id: UUID
+    attempt: Number
+    reason: str
+
+
+class ProviderReported(AboutCheckout):
     """What a provider said of one operation: a worker's result or a webhook's news.
 
     Written through the outbox by the worker, read by the same `decide` as every command.
@@ -211,7 +255,6 @@ class ProviderReported(Message):
     type: ClassVar[str] = "payment.provider_reported.v1"
     topic: ClassVar[Topic] = PAYMENT_COMMANDS
 
-    checkout_id: UUID
     payment_id: UUID
     attempt: Number
     operation_id: UUID
@@ -219,10 +262,6 @@ class ProviderReported(Message):
     outcome: str
     facts: Mapping[str, Any] = Field(default_factory=dict)
     reported_at: AwareDatetime
-
-    @property
-    def key(self) -> str:
-        return str(self.checkout_id)
 
 
 class PaymentChanged(Event):
@@ -240,6 +279,8 @@ class PaymentChanged(Event):
     captured_minor: int
     refund_pending_minor: int
     refunded_minor: int
+    disputed_minor: int = 0
+    dispute_lost_minor: int = 0
     changed_at: AwareDatetime
 
     @property

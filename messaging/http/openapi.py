@@ -22,6 +22,7 @@ PROBLEMS: Mapping[int, tuple[str, tuple[str, ...]]] = {
     401: ("No token, or one that is malformed, expired or not ours.", ("WWW-Authenticate",)),
     403: ("The caller does not have the role.", ()),
     404: ("There is no such thing, or it is somebody else's.", ()),
+    406: ("It is not given in any media type that the Accept header takes.", ()),
     408: ("The body took too long to arrive.", ()),
     409: (
         "The state of things does not allow it, or a request under the same key is still running.",

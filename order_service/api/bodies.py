@@ -1,27 +1,57 @@
 """What requests may say."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from contracts.messages.parts import PaymentMethod
+from contracts.messages.parts import ON_FILE, ON_PAGE, PaymentMethod
+from contracts.money import LARGEST_AMOUNT_MINOR
 from messaging.http.bodies import RequestBody, ShortText
+
+LARGEST_LINE_NO = 1_100
+"""A cart has at most a thousand lines; shipping costs come on top."""
+
+LARGEST_QUANTITY = 1_000_000
 
 
 class PaymentBody(RequestBody):
-    """How to pay: the provider's token of a method, never a card number.
+    """How to pay: by the provider's token of a method, never a card number; or on its page.
 
     By default through the shop's usual provider.
     """
 
-    token: ShortText
+    token: ShortText | None = None
     provider: ShortText | None = None
     flow: Literal["automatic", "authorize"] = "automatic"
+    hosted: Annotated[bool, Field(strict=True)] = False
+    save: Annotated[
+        bool, Field(strict=True, description="The customer agrees that it is kept for later.")
+    ] = False
+    saved_method_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_pay(self) -> Self:
+        if [self.token is not None, self.hosted, self.saved_method_id is not None].count(True) != 1:
+            raise ValueError("one of: a token, `hosted`, `saved_method_id`")
+        if self.save and self.saved_method_id is not None:
+            raise ValueError("it is saved already")
+        return self
+
+    @property
+    def is_for_customers(self) -> bool:
+        """Whether a guest cannot pay so, who could neither use it again nor delete it."""
+        return self.save or self.saved_method_id is not None
 
     def method(self, usual_provider: str) -> PaymentMethod:
         """The method as messages carry it."""
         return PaymentMethod(
-            provider=self.provider or usual_provider, token=self.token, flow=self.flow
+            provider=self.provider or usual_provider,
+            token=self.token or (ON_PAGE if self.hosted else ON_FILE),
+            flow=self.flow,
+            hosted=self.hosted,
+            save=self.save,
+            saved_method_id=self.saved_method_id,
         )
 
 
@@ -46,6 +76,61 @@ class NewResolution(RequestBody):
         Field(
             description="`retry` asks again what ran out and refunds anew what failed; "
             "`refunded_by_hand` books failed refunds as made on another way."
+        ),
+    ]
+    reason: ShortText
+
+
+class PiecesBody(RequestBody):
+    """So many pieces of one line of the order; lines are counted from 1, shipping costs last."""
+
+    line_no: Annotated[int, Field(ge=1, le=LARGEST_LINE_NO, strict=True)]
+    quantity: Annotated[int, Field(ge=1, le=LARGEST_QUANTITY, strict=True)]
+
+
+class ReturnedBody(PiecesBody):
+    """Pieces that came back: to be sold again, unless they are written off."""
+
+    write_off: Annotated[bool, Field(strict=True)] = False
+
+
+class NewRefund(RequestBody):
+    """Gives money back: an amount, or what pieces of lines cost; without either, all the rest."""
+
+    amount_minor: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT_MINOR, strict=True)] | None = None
+    lines: Annotated[tuple[PiecesBody, ...], Field(max_length=LARGEST_LINE_NO)] = ()
+    reason: ShortText
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.amount_minor is not None and self.lines:
+            raise ValueError("give an amount or lines, not both")
+        return self
+
+
+class NewReturn(RequestBody):
+    """Takes goods back, with their money unless `refund` is false."""
+
+    lines: Annotated[list[ReturnedBody], Field(min_length=1, max_length=LARGEST_LINE_NO)]
+    refund: Annotated[bool, Field(strict=True)] = True
+    reason: ShortText
+
+
+class NewShipment(RequestBody):
+    """The goods have left the house."""
+
+    carrier: Annotated[str, Field(max_length=100)] = ""
+    tracking: Annotated[str, Field(max_length=200)] = ""
+
+
+class NewRefundResolution(RequestBody):
+    """What an operator decides about a refund that failed, or whose answer never came."""
+
+    decision: Annotated[
+        Literal["retry", "refunded_by_hand", "withdrawn"],
+        Field(
+            description="`retry` asks for it again, `refunded_by_hand` books it as made on "
+            "another way, `withdrawn` gives it up."
         ),
     ]
     reason: ShortText

@@ -4,6 +4,17 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from messaging.http.problems import Problem
+from order_service.after_sale.outcomes import (
+    ClaimsExhausted,
+    ExceedsRest,
+    NoSuchLine,
+    NothingFailed,
+    NotPaidFor,
+    NotShippable,
+    TooManyPieces,
+    UnderDispute,
+    WhyNot,
+)
 from order_service.api.views import attempt_view
 from order_service.checkout.outcomes import (
     AttemptIsLive,
@@ -38,6 +49,11 @@ def provider_not_offered(offered: Sequence[str]) -> Problem:
     )
 
 
+def guests_save_nothing() -> Problem:
+    """422: what is saved is a customer's, who can see it and have it forgotten."""
+    return Problem(422, "guests-save-nothing", "Only a customer saves payment methods")
+
+
 def total_below_minimum(total_minor: int, minimum_minor: int, currency: str) -> Problem:
     """422: the provider would refuse to charge so little."""
     return Problem(
@@ -48,6 +64,56 @@ def total_below_minimum(total_minor: int, minimum_minor: int, currency: str) -> 
         minimum_minor=minimum_minor,
         currency=currency,
     )
+
+
+def problem_of_refusal(why: WhyNot) -> Problem:
+    """The problem document that tells why nothing is given back, or shipped."""
+    match why:
+        case NotPaidFor(state):
+            return Problem(
+                409, "nothing-to-refund", "The order has no money to give back", state=state
+            )
+        case ExceedsRest(asked_minor, rest_minor):
+            return Problem(
+                409,
+                "refund-exceeds-rest",
+                "More is asked back than is left",
+                asked_minor=asked_minor,
+                refundable_minor=rest_minor,
+            )
+        case UnderDispute(disputed_minor):
+            return Problem(
+                409,
+                "payment-disputed",
+                "The shopper disputes the payment with their bank",
+                "A refund now could give the money back twice; wait for the bank to decide.",
+                disputed_minor=disputed_minor,
+            )
+        case NoSuchLine(line_no):
+            return Problem(
+                422, "no-such-line", "The order has no such line of goods", line_no=line_no
+            )
+        case TooManyPieces(line_no, left):
+            return Problem(
+                409, "too-many-pieces", "The line has fewer pieces left", line_no=line_no, left=left
+            )
+        case ClaimsExhausted(limit):
+            return Problem(
+                409,
+                "refunds-exhausted",
+                "No more refunds and returns of this order are taken",
+                claims_limit=limit,
+            )
+        case NotShippable(state):
+            return Problem(
+                409, "not-shippable", "The order is not ready to be shipped", state=state
+            )
+        case NothingFailed(claim):
+            return Problem(
+                409, "nothing-to-resolve", "That refund waits for no decision", refund=claim
+            )
+        case _:
+            assert_never(why)
 
 
 def problem_of(why: Why) -> Problem | None:

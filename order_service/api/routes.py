@@ -19,10 +19,13 @@ from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import Customer, GuestTokenHash, OptionalCustomer, RequiredCustomer
 from messaging.signing import verify
+from order_service.after_sale import AfterSale
 from order_service.api.bodies import NO_REASON, NewCancel, NewPayment
-from order_service.api.decisions import Settings, decide, shown
+from order_service.api.decisions import Settings, decide, refusal_of, shown
+from order_service.api.payment_links import attempt_by_link, payment_link
 from order_service.api.problems import (
     checkout_not_found,
+    guests_save_nothing,
     order_not_found,
     provider_not_offered,
     total_below_minimum,
@@ -31,13 +34,14 @@ from order_service.api.views import (
     CheckoutView,
     OrderPage,
     OrderView,
+    PaymentLinkView,
     order_view,
     summary_view,
     unbegun_view,
 )
 from order_service.checkout import Checkout
 from order_service.settings import OrderSettings
-from order_service.store import listings
+from order_service.store import after_sales, listings
 from order_service.store.checkouts import Known
 from order_service.store.listings import Holder
 
@@ -166,8 +170,8 @@ async def show_order(
     order_id: UUID, asking: Asking, connection: ReadConnection, settings: Settings
 ) -> JsonResponse:
     """An order with its lines, payments and timeline."""
-    holder = await _found(connection, order_id, asking)
-    return JsonResponse(await _shown_order(connection, holder, settings))
+    holder = await found_order(connection, order_id, asking)
+    return JsonResponse(await shown_order(connection, holder, settings))
 
 
 @router.post("/orders/{order_id}/payments", status_code=202, response_model=OrderView)
@@ -180,7 +184,9 @@ async def pay_order(
     now: Now,
 ) -> JsonResponse:
     """Try to pay: a first attempt, or another one while the window is open."""
-    holder = await _found(connection, order_id, asking)
+    holder = await found_order(connection, order_id, asking)
+    if holder.customer_id is None and body.payment.is_for_customers:
+        raise guests_save_nothing()
     method = body.payment.method(settings.payment_providers[0])
     await _require_chargeable(connection, order_id, method, settings)
     command = PayOrder(
@@ -190,7 +196,35 @@ async def pay_order(
         replace=body.replace,
     )
     await decide(connection, settings, command, now)
-    return JsonResponse(await _shown_order(connection, holder, settings), 202)
+    return JsonResponse(await shown_order(connection, holder, settings), 202)
+
+
+@router.post("/orders/{order_id}/payment-link", response_model=PaymentLinkView)
+async def link_to_pay(
+    order_id: UUID,
+    asking: Asking,
+    connection: CommandConnection,
+    settings: Settings,
+    now: Now,
+) -> JsonResponse:
+    """A link by which anybody who has it can pay the order, for as long as its window is open."""
+    holder = await found_order(connection, order_id, asking)
+    checkout = listings.order_of(await listings.read_checkout(connection, holder.checkout_id))
+    if checkout is None or checkout.order is None:
+        raise order_not_found()
+    attempt = attempt_by_link(checkout, settings.payment_providers[0])
+    await _require_chargeable(connection, order_id, attempt.method, settings)
+    refused = refusal_of(checkout, settings, attempt, now)
+    if refused is not None:
+        raise refused
+    link = payment_link(
+        settings.signing_key,
+        settings.link_base_url,
+        checkout.order,
+        checkout.id,
+        settings.payment_link_told,
+    )
+    return JsonResponse(PaymentLinkView(url=link, expires_at=checkout.order.window_closes_at))
 
 
 @router.post("/orders/{order_id}/cancel", status_code=202, response_model=OrderView)
@@ -203,7 +237,7 @@ async def cancel_order(
     body: NewCancel = NO_REASON,
 ) -> JsonResponse:
     """Give an order up, at any point before it is finished; money that came goes back."""
-    holder = await _found(connection, order_id, asking)
+    holder = await found_order(connection, order_id, asking)
     command = CancelCheckout(
         shop_id=holder.shop_id,
         checkout_id=holder.checkout_id,
@@ -211,7 +245,7 @@ async def cancel_order(
         requested_by=asking.name,
     )
     await decide(connection, settings, command, now)
-    return JsonResponse(await _shown_order(connection, holder, settings), 202)
+    return JsonResponse(await shown_order(connection, holder, settings), 202)
 
 
 def _unbegun(
@@ -221,7 +255,8 @@ def _unbegun(
     return unbegun_view(checkout_id, cancelled=known is not None, late_since=late_since)
 
 
-async def _found(connection: Connection, order_id: UUID, asking: Caller) -> Holder:
+async def found_order(connection: Connection, order_id: UUID, asking: Caller) -> Holder:
+    """Whose the order is. Raises the problem of one that the caller may not see."""
     holder = await listings.find_order(connection, order_id)
     if holder is None or not asking.may_see(holder):
         raise order_not_found()
@@ -240,11 +275,13 @@ async def _require_chargeable(
         raise total_below_minimum(price.total_minor, minimum, price.currency)
 
 
-async def _shown_order(connection: Connection, holder: Holder, settings: OrderSettings) -> Any:
+async def shown_order(connection: Connection, holder: Holder, settings: OrderSettings) -> Any:
+    """The order as it is shown."""
     known = await listings.read_checkout(connection, holder.checkout_id)
     checkout = listings.order_of(known)
     if checkout is None or checkout.order is None:
         raise order_not_found()
     lines = await listings.read_lines(connection, checkout.order.id)
     history = await listings.read_history(connection, checkout.id, settings.history_entries)
-    return order_view(checkout, lines, history)
+    (after,) = await after_sales.load(connection, [checkout.id]) or [AfterSale(checkout.id)]
+    return order_view(checkout, after, lines, history)

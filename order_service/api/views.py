@@ -8,6 +8,7 @@ from uuid import UUID
 from typing_extensions import TypedDict
 
 from contracts.ids import first_id_at
+from order_service.after_sale import AfterSale
 from order_service.checkout import Checkout, State
 from order_service.checkout.facts import Attempt, Refund
 
@@ -32,7 +33,15 @@ class NextActionView(TypedDict):
 
 
 class AttemptView(TypedDict):
-    """One attempt to pay."""
+    """One attempt to pay.
+
+    `code` says why it ended without money, in the provider's words or in ours. One of ours is
+    `provider_unavailable`: the provider does not answer at present, so it was not asked and nothing
+    was charged. The order is kept, and may be paid later or otherwise until its window closes.
+    `retryable`: the same again may work. `same_method_allowed`: the method may be used again.
+    `needs_shopper`: declined because the bank wants the shopper to confirm it. Who is there can pay
+    with a token or on the provider's page; who is not, by a link.
+    """
 
     attempt: int
     status: str
@@ -40,15 +49,77 @@ class AttemptView(TypedDict):
     code: str | None
     retryable: bool
     same_method_allowed: bool
+    needs_shopper: bool
     next_action: NextActionView | None
 
 
 class RefundView(TypedDict):
-    """Money on its way back."""
+    """All the money of an attempt on its way back, because the order was given up or paid twice."""
 
     refund: int
     amount_minor: int
     status: str
+
+
+class ClaimedLineView(TypedDict):
+    """What a refund takes of one line: money, for so many pieces or for none in particular."""
+
+    line_no: int
+    pieces: int
+    amount_minor: int
+
+
+class ClaimView(TypedDict):
+    """Money of a paid order that goes back; `origin` is asked, return, or provider."""
+
+    refund: int
+    amount_minor: int
+    status: str
+    code: str | None
+    origin: str
+    reason: str
+    lines: list[ClaimedLineView]
+
+
+class ReturnedLineView(TypedDict):
+    """Pieces that came back."""
+
+    line_no: int
+    sku: str
+    pieces: int
+    write_off: bool
+
+
+class ReturnView(TypedDict):
+    """Goods that came back; `refund` is the number of the money's refund."""
+
+    return_number: int
+    lines: list[ReturnedLineView]
+    reason: str
+    refund: int | None
+    booked: bool
+
+
+class DisputeView(TypedDict):
+    """Money that the shopper's bank has withdrawn: open, won or lost."""
+
+    dispute_id: str
+    amount_minor: int
+    status: str
+
+
+class AfterSaleView(TypedDict):
+    """What happened to an order after it was paid for; amounts in minor units."""
+
+    refunded_minor: int
+    refund_pending_minor: int
+    disputed_minor: int
+    dispute_lost_minor: int
+    refundable_minor: int
+    needs_attention: bool
+    refunds: list[ClaimView]
+    returns: list[ReturnView]
+    disputes: list[DisputeView]
 
 
 class WaitView(TypedDict):
@@ -147,7 +218,15 @@ class OrderView(OrderSummaryView):
     shipping: list[ShippingView]
     attempts: list[AttemptView]
     refunds: list[RefundView]
+    after_sale: AfterSaleView
     timeline: list[EntryView]
+
+
+class PaymentLinkView(TypedDict):
+    """A link to pay an order by, for whoever has it, until `expires_at`."""
+
+    url: str
+    expires_at: datetime
 
 
 class OrderPage(TypedDict):
@@ -167,6 +246,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         code=attempt.code,
         retryable=attempt.retryable,
         same_method_allowed=attempt.same_method_allowed,
+        needs_shopper=attempt.needs_shopper,
         next_action=None
         if action is None
         else NextActionView(type=action.type, url=action.url, expires_at=action.expires_at),
@@ -264,7 +344,63 @@ def summary_view(row: Any) -> OrderSummaryView:
     )
 
 
-def order_view(checkout: Checkout, lines: Sequence[Any], history: Sequence[Any]) -> OrderView:
+def after_sale_view(after: AfterSale, checkout: Checkout) -> AfterSaleView:
+    """What happened to the order of a checkout after it was paid for."""
+    is_sold = checkout.giving_up is None
+    return AfterSaleView(
+        refunded_minor=after.refunded_minor,
+        refund_pending_minor=after.refund_pending_minor,
+        disputed_minor=after.disputed_minor,
+        dispute_lost_minor=after.dispute_lost_minor,
+        refundable_minor=after.rest_of(checkout.kept_minor) if is_sold else 0,
+        needs_attention=after.needs_attention,
+        refunds=[
+            ClaimView(
+                refund=claim.number,
+                amount_minor=claim.amount_minor,
+                status=claim.status.value,
+                code=claim.code,
+                origin=claim.origin.value,
+                reason=claim.reason,
+                lines=[
+                    ClaimedLineView(
+                        line_no=line.line_no, pieces=line.pieces, amount_minor=line.amount_minor
+                    )
+                    for line in claim.lines
+                ],
+            )
+            for claim in after.claims
+        ],
+        returns=[
+            ReturnView(
+                return_number=each.number,
+                lines=[
+                    ReturnedLineView(
+                        line_no=line.line_no,
+                        sku=line.sku,
+                        pieces=line.pieces,
+                        write_off=line.write_off,
+                    )
+                    for line in each.lines
+                ],
+                reason=each.reason,
+                refund=each.claim,
+                booked=each.booked,
+            )
+            for each in after.returns
+        ],
+        disputes=[
+            DisputeView(
+                dispute_id=dispute.id, amount_minor=dispute.amount_minor, status=dispute.status
+            )
+            for dispute in after.disputes
+        ],
+    )
+
+
+def order_view(
+    checkout: Checkout, after: AfterSale, lines: Sequence[Any], history: Sequence[Any]
+) -> OrderView:
     """The order that a checkout has become."""
     order = checkout.order
     assert order is not None  # noqa: S101 - its caller found the order
@@ -286,6 +422,7 @@ def order_view(checkout: Checkout, lines: Sequence[Any], history: Sequence[Any])
         shipping=[_shipping_view(row) for row in lines if row.method is not None],
         attempts=[attempt_view(attempt) for attempt in checkout.attempts],
         refunds=[_refund_view(refund) for refund in checkout.refunds],
+        after_sale=after_sale_view(after, checkout),
         timeline=[entry_view(row) for row in history],
     )
 

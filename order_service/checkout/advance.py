@@ -397,12 +397,23 @@ def _pay(turn: Turn, message: PayOrder) -> Refusal | None:
         closing = turn.awaits(Step.CLOSE_PAYMENT, last.number)
         if (last.live or closing) and not message.replace:
             return Stale(AttemptIsLive(last))
-        if not last.same_method_allowed and last.method == message.method:
+        if last.method == message.method and not _may_try_again(last):
             return Stale(MethodRefused(last.code))
     if len(turn.attempts) >= turn.policy.attempts_limit:
         return Stale(AttemptsExhausted(turn.policy.attempts_limit))
     turn.next_method = message.method
     return None
+
+
+def _may_try_again(last: Attempt) -> bool:
+    """Whether the very method of an attempt that came to nothing may be tried once more.
+
+    On a page it may be another card. Where the bank wants to see the customer, one who is not
+    there cannot pay: by the same card on session, or by a link, they can.
+    """
+    if last.needs_shopper and last.method.saved_method_id is not None:
+        return False
+    return last.same_method_allowed or last.method.hosted
 
 
 def _cancel(turn: Turn) -> Refusal | None:
@@ -411,6 +422,8 @@ def _cancel(turn: Turn) -> Refusal | None:
         return Stale(Finished(Fulfilment.SHIPPED))
     if turn.before.state in (State.CANCELLED, State.REJECTED):
         return Stale(Finished(turn.before.state))
+    if turn.order is not None and turn.order.claimed is not None:
+        return Stale(Finished("refunded, returned or disputed in part"))
     closing_window = turn.giving_up is Reason.PAYMENT_WINDOW_CLOSED and not turn.no_more_money
     if turn.giving_up is None or closing_window:
         turn.giving_up = Reason.CANCELLED

@@ -126,6 +126,10 @@ NO_MORE_MONEY = frozenset({AttemptStatus.SUCCEEDED, AttemptStatus.CLOSED})
 among them: a declined intent can still be confirmed with another card until it is closed."""
 
 
+AUTHENTICATION_REQUIRED = "authentication_required"
+"""The code of a decline: the bank wants the shopper to confirm that it is them."""
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -149,6 +153,11 @@ class Attempt:
     def live(self) -> bool:
         """May it still bring money by itself?"""
         return self.status in LIVE
+
+    @property
+    def needs_shopper(self) -> bool:
+        """Was it declined because the shopper was not there, or did not confirm it?"""
+        return self.code == AUTHENTICATION_REQUIRED
 
 
 class RefundStatus(StrEnum):
@@ -218,7 +227,10 @@ class PaymentStatus(StrEnum):
     PAID = "paid"
     REFUND_PENDING = "refund_pending"
     REFUND_FAILED = "refund_failed"
+    PARTLY_REFUNDED = "partly_refunded"
     REFUNDED = "refunded"
+    DISPUTED = "disputed"
+    DISPUTE_LOST = "dispute_lost"
     CANCELLED = "cancelled"
     NOT_DUE = "not_due"
 
@@ -227,12 +239,18 @@ class Returned(StrEnum):
     """The return axis of an order."""
 
     NONE = "none"
+    PARTLY = "partly"
+    WHOLLY = "wholly"
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The order that a checkout became; `event_seq` counts its public events."""
+    """The order that a checkout became; `event_seq` counts its public events.
+
+    `claimed` is its payment axis once something of it was refunded, returned or disputed; from then
+    on it is not cancelled any more.
+    """
 
     id: UUID
     number: str
@@ -241,6 +259,7 @@ class Order:
     event_seq: int = 0
     fulfilment: Fulfilment = Fulfilment.PENDING
     returned: Returned = Returned.NONE
+    claimed: PaymentStatus | None = None
 
 
 Asked: TypeAlias = tuple[Step, int]
@@ -336,6 +355,20 @@ class Checkout:
         return captured_minor
 
     @property
+    def kept_attempt(self) -> Attempt | None:
+        """The attempt whose money the order keeps."""
+        returned = {refund.attempt for refund in self.refunds}
+        for attempt in self.attempts:
+            if attempt.status is AttemptStatus.SUCCEEDED and attempt.number not in returned:
+                return attempt
+        return None
+
+    @property
+    def kept_minor(self) -> int:
+        """What the order keeps of the shopper's money, before anything of it went back."""
+        return 0 if self.kept_attempt is None else self.request.total_minor
+
+    @property
     def refunded_minor(self) -> int:
         """The money that went back."""
         return self._in_refunds(RefundStatus.REFUNDED)
@@ -348,6 +381,8 @@ class Checkout:
     @property
     def payment_status(self) -> PaymentStatus:
         """The payment axis, projected from attempts and refunds."""
+        if self.order is not None and self.order.claimed is not None and self.giving_up is None:
+            return self.order.claimed
         if self.request.total_minor == 0:
             return PaymentStatus.NOT_DUE
         if self.captured_minor > 0:

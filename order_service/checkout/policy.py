@@ -62,6 +62,9 @@ class Policy:
 
     attempts_limit: int
     refunds_limit: int
+    claims_limit: int
+    """Most refunds in part and returns of one order."""
+
     reservation_rounds_limit: int
 
     success_at_window_close: LateSuccess

@@ -5,6 +5,7 @@ command and waits for its answer), settles, forgets and announces; what to do wh
 `advance.py` (what a message tells) and `compass.py` (what comes next).
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Never, assert_never
 from uuid import UUID
@@ -319,22 +320,8 @@ class Turn:
 
     def announce(self, event: type[OrderEvent], **facts: Any) -> None:
         """Tell the world, under the order's next `event_seq`."""
-        order = replace(self.placed, event_seq=self.placed.event_seq + 1)
-        self.order = order
-        self.messages.append(
-            event(
-                shop_id=self.request.shop_id,
-                event_seq=order.event_seq,
-                order_id=order.id,
-                checkout_id=self.id,
-                number=order.number,
-                customer_id=self.request.customer_id,
-                currency=self.request.currency,
-                total_minor=self.request.total_minor,
-                occurred_at=self.now,
-                **facts,
-            )
-        )
+        self.order = replace(self.placed, event_seq=self.placed.event_seq + 1)
+        self.messages.append(event_of(event, self.request, self.order, self.now, **facts))
 
     @property
     def placed(self) -> Order:
@@ -388,6 +375,7 @@ class Turn:
                     attempt=round_,
                     payment_id=payment_id_of(self.id),
                     order_id=self.placed.id,
+                    order_number=self.placed.number,
                     customer_id=request.customer_id,
                     amount_minor=request.total_minor,
                     currency=request.currency,
@@ -457,10 +445,7 @@ class Turn:
         raise NotAsked(f"checkout {self.id} was to ask {step}")
 
     def _stock_lines(self) -> tuple[StockLine, ...]:
-        pieces: dict[str, int] = {}
-        for line in self.request.lines:
-            pieces[line.sku] = pieces.get(line.sku, 0) + line.quantity
-        return tuple(StockLine(sku=sku, quantity=quantity) for sku, quantity in pieces.items())
+        return stock_lines((line.sku, line.quantity) for line in self.request.lines)
 
     def _needed_until(self) -> datetime:
         """Until when the stock may be needed; beyond it the backstop asks."""
@@ -485,3 +470,29 @@ class Turn:
         if self.next_method is not None:
             return "replaced"
         return "paid_already" if self.unreturned else "unanswered"
+
+
+def event_of(
+    event: type[OrderEvent], request: StartCheckout, order: Order, now: datetime, **facts: Any
+) -> OrderEvent:
+    """The event under the order's present `event_seq`, with these facts of its own."""
+    return event(
+        shop_id=request.shop_id,
+        event_seq=order.event_seq,
+        order_id=order.id,
+        checkout_id=request.checkout_id,
+        number=order.number,
+        customer_id=request.customer_id,
+        currency=request.currency,
+        total_minor=request.total_minor,
+        occurred_at=now,
+        **facts,
+    )
+
+
+def stock_lines(pieces: Iterable[tuple[str, int]]) -> tuple[StockLine, ...]:
+    """Pieces by SKU: several of one SKU are its sum."""
+    sums: dict[str, int] = {}
+    for sku, quantity in pieces:
+        sums[sku] = sums.get(sku, 0) + quantity
+    return tuple(StockLine(sku=sku, quantity=quantity) for sku, quantity in sums.items())

@@ -16,6 +16,7 @@ from contracts.values import quick
 from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
+from order_service.store.columns import arrays, assigned, given
 from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 Known = Checkout | Tombstone
@@ -201,20 +202,6 @@ async def take_due(
     return due
 
 
-def _given(columns: Mapping[str, str]) -> str:
-    """The FROM item `n`: parallel arrays of these columns, as rows."""
-    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
-    return f"unnest({arrays}) AS n ({', '.join(columns)})"
-
-
-def _set(columns: Iterable[str]) -> str:
-    return ", ".join(f"{name} = n.{name}" for name in columns)
-
-
-def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]}
-
-
 _KEY = {"checkout_id": "uuid"}
 
 _BEGINS_WITH = {
@@ -246,8 +233,8 @@ _MOVES = {
 
 def _update_of(columns: dict[str, str]) -> Statement:
     return sql(f"""
-        UPDATE checkouts c SET {_set(columns)}, changed_at = now()
-        FROM {_given(_KEY | columns)} WHERE c.checkout_id = n.checkout_id
+        UPDATE checkouts c SET {assigned(columns)}, changed_at = now()
+        FROM {given(_KEY | columns)} WHERE c.checkout_id = n.checkout_id
     """)  # noqa: S608 - built from the constants above
 
 
@@ -272,10 +259,10 @@ async def save_checkouts(
     """Write checkouts; those in `begun` with what never changes."""
     beginning = [_moves(c) | _begins_with(c.request) for c in checkouts if c.id in begun]
     if beginning:
-        await connection.execute(_BEGIN, _arrays(beginning))
+        await connection.execute(_BEGIN, arrays(beginning))
     moving = [_moves(checkout) for checkout in checkouts if checkout.id not in begun]
     if moving:
-        await connection.execute(_MOVE, _arrays(moving))
+        await connection.execute(_MOVE, arrays(moving))
 
 
 def _begins_with(request: StartCheckout) -> dict[str, Any]:
@@ -350,12 +337,12 @@ _AXES = {
 
 _PLACE = sql(f"""
     INSERT INTO orders ({", ".join(_PLACED_WITH | _AXES)}, changed_at)
-    SELECT n.*, now() FROM {_given(_PLACED_WITH | _AXES)}
+    SELECT n.*, now() FROM {given(_PLACED_WITH | _AXES)}
 """)  # noqa: S608 - built from the constants above
 
 _TURN = sql(f"""
-    UPDATE orders o SET {_set(_AXES)}, changed_at = now()
-    FROM {_given(_KEY | _AXES)} WHERE o.checkout_id = n.checkout_id
+    UPDATE orders o SET {assigned(_AXES)}, changed_at = now()
+    FROM {given(_KEY | _AXES)} WHERE o.checkout_id = n.checkout_id
 """)  # noqa: S608 - built from the constants above
 
 _LINE = {
@@ -373,7 +360,7 @@ _LINE = {
 }
 
 _LIST_LINES = sql(f"""
-    INSERT INTO order_lines ({", ".join(_LINE)}) SELECT n.* FROM {_given(_LINE)}
+    INSERT INTO order_lines ({", ".join(_LINE)}) SELECT n.* FROM {given(_LINE)}
 """)  # noqa: S608 - built from the constants above
 
 
@@ -385,12 +372,12 @@ async def save_orders(
     new = [(checkout, order) for checkout, order in ordered if checkout.id in placed]
     if new:
         rows = [_placed_with(c, order) | _axes(c, order) for c, order in new]
-        await connection.execute(_PLACE, _arrays(rows))
+        await connection.execute(_PLACE, arrays(rows))
         lines = [line for c, order in new for line in _line_rows(order.id, c.request)]
-        await connection.execute(_LIST_LINES, _arrays(lines))
+        await connection.execute(_LIST_LINES, arrays(lines))
     turning = [_axes(checkout, order) for checkout, order in ordered if checkout.id not in placed]
     if turning:
-        await connection.execute(_TURN, _arrays(turning))
+        await connection.execute(_TURN, arrays(turning))
 
 
 def _placed_with(checkout: Checkout, order: Order) -> dict[str, Any]:
@@ -456,7 +443,7 @@ _ENTRY = {
 
 _NOTE = sql(f"""
     INSERT INTO checkout_history ({", ".join(_ENTRY)})
-    SELECT {", ".join(_ENTRY)} FROM {_given(_ENTRY | {"position": "int"})} ORDER BY position
+    SELECT {", ".join(_ENTRY)} FROM {given(_ENTRY | {"position": "int"})} ORDER BY position
 """)  # noqa: S608 - built from the constants above
 
 
@@ -479,7 +466,7 @@ _RESOLUTION: Mapping[str, str] = {
 
 _RESOLVE = sql(f"""
     INSERT INTO resolutions ({", ".join(_RESOLUTION)})
-    SELECT {", ".join(_RESOLUTION)} FROM {_given(_RESOLUTION)}
+    SELECT {", ".join(_RESOLUTION)} FROM {given(_RESOLUTION)}
 """)  # noqa: S608 - built from the constants above
 
 

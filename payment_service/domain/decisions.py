@@ -2,7 +2,8 @@
 
 At most one attempt of a payment is live, and at most one operation of an attempt is open (refunds
 aside). A close that meets an open operation waits for its answer, then takes its question over;
-one that meets a charge nobody has called yet withdraws it.
+one that meets a charge nobody has called yet withdraws it. A charge that waits too long for a
+provider which is away is withdrawn by a report of its own, and answered as declined.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from contracts.messages.payment import (
     ClosePayment,
     ProviderReported,
     RefundPayment,
+    ReviewPayment,
 )
 from contracts.values import quick, replace
 from payment_service.domain.ledger import NOTHING, FactKind
@@ -38,6 +40,7 @@ from payment_service.domain.outcomes import (
     RefundFailed,
     RefundPending,
     Requested,
+    Reviewed,
     SettledPayment,
     Succeeded,
     Unknown,
@@ -57,6 +60,7 @@ from payment_service.domain.payment import (
     charge_of,
     close_of,
     refund_operation,
+    review_of,
 )
 from payment_service.domain.replies import (
     Messages,
@@ -65,9 +69,10 @@ from payment_service.domain.replies import (
     reply_of,
     reply_of_refund,
 )
+from payment_service.domain.reviews import disputes_noted, refunds_noted
 
 PaymentMessage: TypeAlias = (
-    ChargePayment | CapturePayment | ClosePayment | RefundPayment | ProviderReported
+    ChargePayment | CapturePayment | ClosePayment | RefundPayment | ReviewPayment | ProviderReported
 )
 
 WINDOW_CLOSED = "payment_window_closed"
@@ -75,6 +80,9 @@ WINDOW_CLOSED = "payment_window_closed"
 
 NOT_CAPTURABLE = "not_capturable"
 """Why we close an attempt ourselves: a capture was asked for that it cannot serve."""
+
+STILL_OPEN = "still_open"
+"""Why we close an attempt ourselves: it brought nothing here, and still may at the provider."""
 
 _LARGEST_DOUBLING = 20
 
@@ -101,17 +109,20 @@ class Rules:
     """What the decisions depend on beside the payment: the providers there are, and the backoff.
 
     A provider is asked again after `ask_first`, then after twice as long each time, at most
-    `ask_longest`.
+    `ask_longest`; about what takes a bank days, at most `ask_bank_longest`.
     """
 
     providers: frozenset[str]
     ask_first: timedelta
     ask_longest: timedelta
+    ask_bank_longest: timedelta
 
-    def ask_delay(self, asks: int) -> timedelta:
-        """How long to wait after the `asks`-th question."""
+    def ask_delay(self, asks: int, outcome: Outcome | None = None) -> timedelta:
+        """How long to wait after the `asks`-th question, which was answered so."""
         doubled: int = 2 ** min(asks, _LARGEST_DOUBLING)
-        return min(self.ask_first * doubled, self.ask_longest)
+        at_a_bank = isinstance(outcome, Processing | RefundPending | Reviewed)
+        longest = self.ask_bank_longest if at_a_bank else self.ask_longest
+        return min(self.ask_first * doubled, longest)
 
 
 @quick
@@ -140,17 +151,31 @@ def decide(
             decided = _close(_present(payment, message), message, now)
         case RefundPayment():
             decided = _refund(payment, message, now)
+        case ReviewPayment():
+            decided = _review(_present(payment, message), message, now)
         case ProviderReported():
             decided = _reported(_present(payment, message), message, now, rules)
         case _:
             assert_never(message)
-    return _announced(payment, decided, now)
+    return _announced(payment, _outdating(payment, decided), now)
 
 
 def _present(payment: Payment | None, message: PaymentMessage) -> Payment:
     if payment is None or payment.checkout_id != message.checkout_id:
         raise UnknownPayment(message.payment_id)
     return payment
+
+
+def _outdating(before: Payment | None, decided: Decided) -> Decided:
+    """What a review under way sees may be from before this decision: it is asked for again."""
+    after = decided.payment
+    if before is None or after is None or after is before:
+        return decided
+    for review in before.operations:
+        is_asked = review.status in (OperationStatus.LEASED, OperationStatus.REPORTED)
+        if review.kind is OperationKind.REVIEW and is_asked and review in after.operations:
+            after = after.with_operation(replace(review, hinted=True))
+    return replace(decided, payment=after)
 
 
 def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decided:
@@ -174,6 +199,8 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
         captured_minor=amounts.captured_minor,
         refund_pending_minor=amounts.refund_pending_minor,
         refunded_minor=amounts.refunded_minor,
+        disputed_minor=amounts.disputed_minor,
+        dispute_lost_minor=amounts.dispute_lost_minor,
         changed_at=now,
     )
     return Decided(after, (*decided.messages, event))
@@ -196,6 +223,7 @@ def _charge(payment: Payment, command: ChargePayment, now: datetime, rules: Rule
         payment = replace(
             payment,
             order_id=command.order_id,
+            order_number=command.order_number,
             customer_id=command.customer_id,
             currency=command.currency,
         )
@@ -426,9 +454,80 @@ def _refund_refusal(payment: Payment, attempt: Attempt, amount_minor: int) -> st
     of_attempt = payment.amounts_of_attempt(attempt.number)
     if of_attempt.captured_minor == 0:
         return "not_captured"
+    if payment.amounts.disputed_minor > 0:
+        return "disputed"
     if amount_minor > min(of_attempt.refundable_minor, payment.amounts.refundable_minor):
         return "exceeds_refundable"
     return None
+
+
+# --- review ---------------------------------------------------------------------------------
+
+
+def _review(payment: Payment, request: ReviewPayment, now: datetime) -> Decided:
+    attempt = payment.attempt(request.attempt)
+    if attempt is None or attempt.method is None or isinstance(attempt.state, NotDue):
+        return Decided(payment)  # no provider has anything of it
+    fresh = review_of(attempt, attempt.method.provider, now)
+    review = payment.operation(fresh.operation_id) or fresh
+    if review.status in (OperationStatus.LEASED, OperationStatus.REPORTED):
+        review = replace(review, hinted=True)
+    else:
+        review = replace(review, status=OperationStatus.DUE, claimable_at=now)
+    return Decided(payment.with_operation(review))
+
+
+def _reviewed(
+    payment: Payment,
+    attempt: Attempt,
+    operation: Operation,
+    outcome: Outcome,
+    now: datetime,
+    rules: Rules,
+) -> Decided:
+    """What the provider has of an attempt, whoever did it there."""
+    if operation.hinted or payment.open_operation(attempt.number) is not None:
+        # Seen before something was decided since, or before the answer to what is under way.
+        return Decided(payment.with_operation(_due(operation, NextCall.ASK, now, rules)))
+    done = replace(operation, status=OperationStatus.DONE)
+    match outcome:
+        case NotFound():
+            return Decided(payment.with_operation(done))
+        case Reviewed():
+            seen = _as_seen(payment, attempt, operation, outcome.payment, now)
+        case _:
+            raise OutcomeOutOfPlace(operation.kind, type(outcome).__name__)
+    assert seen.payment is not None  # noqa: S101 - it was there before
+    refunds = refunds_noted(seen.payment, operation, outcome.refunds, now)
+    disputes = disputes_noted(refunds.payment, operation, outcome.disputes, now)
+    if refunds.look_again:
+        done = _due(operation, NextCall.ASK, now, rules, outcome)
+    return Decided(
+        disputes.payment.with_operation(done),
+        (*seen.messages, *refunds.messages, *disputes.messages),
+    )
+
+
+def _as_seen(
+    payment: Payment, attempt: Attempt, operation: Operation, state: PaymentState, now: datetime
+) -> Decided:
+    """The payment with an attempt that may have been moved at the provider, not by us."""
+    match state:
+        case Succeeded():
+            if not isinstance(attempt.state, Succeeded):
+                return _settled(payment, attempt, operation, state, now)
+        case Declined() | Cancelled() | NeverCreated() | CaptureFailed():
+            if attempt.is_live:
+                return _settled(payment, attempt, operation, state, now)
+        case Authorized() | Processing() | ActionRequired():
+            if not attempt.is_live and not isinstance(attempt.state, Succeeded):
+                return Decided(_closing(payment, replace(attempt, close_reason=STILL_OPEN), now))
+            if isinstance(state, Authorized) and isinstance(attempt.state, Authorized):
+                payment = _booked(payment, operation, state, now)
+                return Decided(payment.with_attempt(replace(attempt, state=state)))
+        case _:
+            assert_never(state)
+    return Decided(payment)
 
 
 # --- what the provider said -----------------------------------------------------------------
@@ -445,6 +544,8 @@ def _reported(payment: Payment, report: ProviderReported, now: datetime, rules: 
         return _refund_reported(payment, operation, outcome, now, rules)
     attempt = payment.attempt(operation.attempt)
     assert attempt is not None  # noqa: S101 - an operation refers to its attempt by foreign key
+    if operation.kind is OperationKind.REVIEW:
+        return _reviewed(payment, attempt, operation, outcome, now, rules)
     match outcome:
         case Unknown():
             return _now_unknown(payment, attempt, operation, outcome, now, rules)
@@ -454,7 +555,7 @@ def _reported(payment: Payment, report: ProviderReported, now: datetime, rules: 
             return _on_its_way(payment, attempt, operation, outcome, now, rules)
         case Succeeded() | Declined() | Cancelled() | NeverCreated() | CaptureFailed():
             return _settled(payment, attempt, operation, outcome, now)
-        case RefundPending() | Refunded() | RefundFailed():
+        case RefundPending() | Refunded() | RefundFailed() | Reviewed():
             raise OutcomeOutOfPlace(operation.kind, report.outcome)
         case _:
             assert_never(outcome)
@@ -516,19 +617,19 @@ def _on_its_way(
         after = (
             replace(operation, status=OperationStatus.DONE)
             if isinstance(outcome, Authorized)
-            else _due(operation, NextCall.ASK, now, rules)
+            else _due(operation, NextCall.ASK, now, rules, outcome)
         )
         if attempt.close_reason is None:
             answer = reply_of(payment, attempt, Step.CHARGE, attempt.charge_round)
     elif operation.answered and operation.kind is OperationKind.CLOSE and operation.asks > 0:
         # What could not be closed when we asked for it can be now, if it is no debit on its way.
-        after = _due(operation, NextCall.ASK, now, rules)
+        after = _due(operation, NextCall.ASK, now, rules, outcome)
         if not isinstance(outcome, Processing):
             done = replace(operation, status=OperationStatus.DONE)
             return Decided(_closing(payment.with_operation(done), attempt, now, rules))
     elif operation.answered:
         # Taken, and not done yet; a bank debit on its way cannot be called back.
-        after = _due(operation, NextCall.ASK, now, rules)
+        after = _due(operation, NextCall.ASK, now, rules, outcome)
         if operation.kind is OperationKind.CLOSE and attempt.close_round is not None:
             about = about_attempt(payment, attempt, Step.CLOSE_PAYMENT, attempt.close_round)
             answer = (messages.PaymentUnknown(**about),)
@@ -549,10 +650,12 @@ def _settled(
     attempt = replace(
         attempt, state=outcome, provider_payment_id=named or attempt.provider_payment_id
     )
+    # What is reported of an operation that nobody has called is not the provider's word.
+    ended = OperationStatus.DONE if operation.was_called else OperationStatus.WITHDRAWN
     payment = (
         _booked(payment, operation, outcome, now)
         .with_attempt(attempt)
-        .with_operation(replace(operation, status=OperationStatus.DONE))
+        .with_operation(replace(operation, status=ended))
     )
     answer: Messages = ()
     capture = next(
@@ -584,9 +687,15 @@ def _continued(payment: Payment, attempt: Attempt, operation: Operation, now: da
     return _closing(payment.with_operation(operation), attempt, now)
 
 
-def _due(operation: Operation, next_call: NextCall, now: datetime, rules: Rules) -> Operation:
+def _due(
+    operation: Operation,
+    next_call: NextCall,
+    now: datetime,
+    rules: Rules,
+    outcome: Outcome | None = None,
+) -> Operation:
     """The operation due again: at once when news came meanwhile, else after the backoff."""
-    wait = timedelta() if operation.hinted else rules.ask_delay(operation.asks)
+    wait = timedelta() if operation.hinted else rules.ask_delay(operation.asks, outcome)
     return replace(
         operation,
         status=OperationStatus.DUE,
@@ -646,7 +755,7 @@ def _refund_reported(
         case RefundPending():
             answer = _now_pending(payment, refund, outcome)
             refund = replace(refund, state=outcome)
-            after = _due(operation, NextCall.ASK, now, rules)
+            after = _due(operation, NextCall.ASK, now, rules, outcome)
         case Refunded() | RefundFailed():
             refund = replace(refund, state=outcome)
             after = replace(operation, status=OperationStatus.DONE)

@@ -20,6 +20,9 @@ class Prospect:
     same_method_allowed: bool
 
 
+PROVIDER_UNAVAILABLE = "provider_unavailable"
+"""Ours: nobody asked the provider, because it has not answered of late."""
+
 _PASSING = Prospect(retryable=True, same_method_allowed=True)
 _CORRECTABLE = Prospect(retryable=False, same_method_allowed=True)
 _FINAL = Prospect(retryable=False, same_method_allowed=False)
@@ -30,6 +33,7 @@ DECLINES: Mapping[str, Prospect] = MappingProxyType(
         "issuer_not_available": _PASSING,
         "reenter_transaction": _PASSING,
         "try_again_later": _PASSING,
+        PROVIDER_UNAVAILABLE: _PASSING,
         "authentication_required": _CORRECTABLE,
         "card_declined": _CORRECTABLE,
         "incorrect_cvc": _CORRECTABLE,

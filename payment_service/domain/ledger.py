@@ -24,6 +24,14 @@ class FactKind(StrEnum):
     """Back with the shopper."""
     REFUND_FAILED = "refund_failed"
     """Finally refused: the amount is refundable again."""
+    REFUND_RETURNED = "refund_returned"
+    """Was back with the shopper, and came back to us: their bank would not take it."""
+    DISPUTED = "disputed"
+    """Withdrawn from us, because the shopper disputes the payment with their bank."""
+    DISPUTE_WON = "dispute_won"
+    """Disputed before, and ours again."""
+    DISPUTE_LOST = "dispute_lost"
+    """Disputed before, and gone for good."""
 
 
 @quick
@@ -70,17 +78,29 @@ class Amounts:
     captured_minor: int = 0
     refund_pending_minor: int = 0
     refunded_minor: int = 0
+    disputed_minor: int = 0
+    dispute_lost_minor: int = 0
 
     def __post_init__(self) -> None:
         given_back = self.refund_pending_minor + self.refunded_minor
-        parts = (self.refund_pending_minor, self.refunded_minor)
+        parts = (
+            self.refund_pending_minor,
+            self.refunded_minor,
+            self.disputed_minor,
+            self.dispute_lost_minor,
+        )
         if min(parts) < 0 or not given_back <= self.captured_minor <= self.authorized_minor:
             raise AmountsDisagree(self)
 
     @property
     def refundable_minor(self) -> int:
-        """What can still be given back."""
-        return self.captured_minor - self.refund_pending_minor - self.refunded_minor
+        """What can still be given back.
+
+        A bank may withdraw what was refunded already, so that nothing is left, and less.
+        """
+        given_back = self.refund_pending_minor + self.refunded_minor
+        withdrawn = self.disputed_minor + self.dispute_lost_minor
+        return max(self.captured_minor - given_back - withdrawn, 0)
 
 
 NOTHING = Amounts()
@@ -98,5 +118,9 @@ def amounts_of(facts: Iterable[Fact]) -> Amounts:
         authorized_minor=total[FactKind.AUTHORIZED] - total[FactKind.VOIDED],
         captured_minor=total[FactKind.CAPTURED],
         refund_pending_minor=total[FactKind.REFUND_REQUESTED] - answered,
-        refunded_minor=total[FactKind.REFUNDED],
+        refunded_minor=total[FactKind.REFUNDED] - total[FactKind.REFUND_RETURNED],
+        disputed_minor=total[FactKind.DISPUTED]
+        - total[FactKind.DISPUTE_WON]
+        - total[FactKind.DISPUTE_LOST],
+        dispute_lost_minor=total[FactKind.DISPUTE_LOST],
     )

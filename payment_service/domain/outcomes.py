@@ -7,7 +7,7 @@ a capture, a close and a plain question are read alike.
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 from contracts.values import quick
 
@@ -160,7 +160,42 @@ RefundState: TypeAlias = RefundPending | Refunded | RefundFailed
 RefundOutcome: TypeAlias = RefundState | NotFound | Unknown
 """What a call about a refund can answer."""
 
-Outcome: TypeAlias = PaymentOutcome | RefundOutcome
+
+@quick
+@dataclass(frozen=True, slots=True)
+class SeenRefund:
+    """A refund as the provider has it; `refund_key` is our name of it, if we asked for it."""
+
+    provider_refund_id: str
+    refund_key: str | None
+    amount_minor: int
+    state: RefundState
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class SeenDispute:
+    """A dispute that has withdrawn money from us, for now (`open`) or for good (`lost`)."""
+
+    provider_dispute_id: str
+    amount_minor: int
+    status: Literal["open", "won", "lost"]
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Everything that the provider has of one payment, however it came about."""
+
+    payment: PaymentState
+    refunds: tuple[SeenRefund, ...] = ()
+    disputes: tuple[SeenDispute, ...] = ()
+
+
+ReviewOutcome: TypeAlias = Reviewed | NotFound | Unknown
+"""What a call for a review can answer."""
+
+Outcome: TypeAlias = PaymentOutcome | RefundOutcome | Reviewed
 """Everything that a provider can answer."""
 
 AttemptState: TypeAlias = Requested | NotDue | Unknown | PaymentState
@@ -185,6 +220,7 @@ OUTCOMES: Mapping[str, type[Outcome]] = {
     "refund_pending": RefundPending,
     "refunded": Refunded,
     "refund_failed": RefundFailed,
+    "reviewed": Reviewed,
 }
 """Outcomes by the name under which they travel in `ProviderReported`."""
 
@@ -194,7 +230,7 @@ STATES: Mapping[str, type[State]] = {**OUTCOMES, "requested": Requested, "not_du
 NAMES: Mapping[type[State], str] = {kind: name for name, kind in STATES.items()}
 
 _FIELDS: Mapping[type[Any], tuple[Field[Any], ...]] = {
-    kind: fields(kind) for kind in STATES.values()
+    kind: fields(kind) for kind in (*STATES.values(), SeenRefund, SeenDispute)
 }
 
 
@@ -214,13 +250,19 @@ class MalformedOutcome(ValueError):
         self.name = name
 
 
-def facts_of(state: State) -> dict[str, Any]:
+def facts_of(state: State | SeenRefund | SeenDispute) -> dict[str, Any]:
     """The fields of an outcome or state as JSON values; times in ISO 8601."""
-    facts = {}
-    for field in _FIELDS[type(state)]:
-        value = getattr(state, field.name)
-        facts[field.name] = value.isoformat() if isinstance(value, datetime) else value
-    return facts
+    return {field.name: _plain(getattr(state, field.name)) for field in _FIELDS[type(state)]}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if type(value) in NAMES:
+        return {"outcome": NAMES[type(value)], "facts": facts_of(value)}
+    return facts_of(value) if type(value) in _FIELDS else value
 
 
 def outcome_from(name: str, facts: Mapping[str, Any]) -> Outcome:
@@ -240,7 +282,7 @@ def state_from(name: str, facts: Mapping[str, Any]) -> State:
     return _made(name, STATES[name], facts)
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=State | SeenRefund | SeenDispute)
 
 
 def _made(name: str, kind: type[S], facts: Mapping[str, Any]) -> S:
@@ -261,6 +303,10 @@ def _value(outcome: str, name: str, annotation: Any, value: Any) -> Any:
         except (TypeError, ValueError):
             raise MalformedOutcome(outcome, f"{name} is no time") from None
     arguments = get_args(annotation)
+    if get_origin(annotation) is tuple and isinstance(value, list):
+        return tuple(_value(outcome, name, arguments[0], part) for part in value)
+    if isinstance(value, Mapping):
+        return _nested(outcome, name, arguments or (annotation,), value)
     if not arguments:
         fits = type(value) is annotation
     elif all(isinstance(argument, str) for argument in arguments):
@@ -270,3 +316,13 @@ def _value(outcome: str, name: str, annotation: Any, value: Any) -> Any:
     if not fits:
         raise MalformedOutcome(outcome, f"{name} is out of its type")
     return value
+
+
+def _nested(outcome: str, name: str, kinds: tuple[Any, ...], value: Mapping[str, Any]) -> Any:
+    """A value with facts of its own: of the one kind there is, or a state by its name."""
+    if kinds[0] in (SeenRefund, SeenDispute):
+        return _made(outcome, kinds[0], value)
+    state = state_from(value.get("outcome", ""), value.get("facts", {}))
+    if type(state) not in kinds:
+        raise MalformedOutcome(outcome, f"{name} is out of its type")
+    return state

@@ -81,7 +81,10 @@ BY_HAND = "by_hand"
 @quick
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money to be given back; refunds of one payment are counted by `round`."""
+    """Money to be given back; refunds of one payment are counted by `round`.
+
+    Round 0 is one that nobody here asked for: it was made at the provider.
+    """
 
     refund_id: UUID
     payment_id: UUID
@@ -99,12 +102,18 @@ class Refund:
 
 
 class OperationKind(StrEnum):
-    """What is wanted of the provider. Asking is no kind: any operation may be asked about."""
+    """What is wanted of the provider. Any operation may be asked about; a review is only asked."""
 
     CHARGE = "charge"
     CAPTURE = "capture"
     CLOSE = "close"
     REFUND = "refund"
+    REVIEW = "review"
+    """All that the provider has of an attempt, whoever did it there: one for each attempt."""
+
+
+BESIDE = (OperationKind.REFUND, OperationKind.REVIEW)
+"""Kinds that stand beside whatever else is wanted of an attempt."""
 
 
 class OperationStatus(StrEnum):
@@ -197,6 +206,8 @@ class PaymentStatus(StrEnum):
     SUCCEEDED = "succeeded"
     PARTLY_REFUNDED = "partly_refunded"
     REFUNDED = "refunded"
+    DISPUTED = "disputed"
+    DISPUTE_LOST = "dispute_lost"
     FAILED = "failed"
     CANCELLED = "cancelled"
     NOT_DUE = "not_due"
@@ -207,7 +218,8 @@ class PaymentStatus(StrEnum):
 class Payment:
     """The one payment of a checkout's order, with all its parts.
 
-    Order, customer and currency are None until the first charge is known: a close may come first.
+    Order, its number, customer and currency are None until the first charge is known: a close may
+    come first.
     """
 
     payment_id: UUID
@@ -217,6 +229,7 @@ class Payment:
     order_id: UUID | None = None
     customer_id: str | None = None
     currency: str | None = None
+    order_number: str | None = None
     event_seq: int = 0
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
@@ -242,6 +255,10 @@ class Payment:
         """Where it stands, money first."""
         amounts = self.amounts
         if amounts.captured_minor > 0:
+            if amounts.disputed_minor > 0:
+                return PaymentStatus.DISPUTED
+            if amounts.dispute_lost_minor > 0:
+                return PaymentStatus.DISPUTE_LOST
             if amounts.refunded_minor == amounts.captured_minor:
                 return PaymentStatus.REFUNDED
             if amounts.refunded_minor > 0:
@@ -288,13 +305,13 @@ class Payment:
         return None
 
     def open_operation(self, attempt: int) -> Operation | None:
-        """What is wanted of the provider for that attempt now; refunds aside, at most one."""
+        """What is wanted of the provider for that attempt now; `BESIDE` aside, at most one."""
         return next(
             (
                 operation
                 for operation in self.operations
                 if operation.attempt == attempt
-                and operation.kind is not OperationKind.REFUND
+                and operation.kind not in BESIDE
                 and operation.is_open
             ),
             None,
@@ -319,8 +336,12 @@ class Payment:
         operation: Operation,
         now: datetime,
         reference: str | None,
+        refund_id: UUID | None = None,
     ) -> "Payment":
-        """The payment with one more fact, brought by `operation`; an amount of zero is none."""
+        """The payment with one more fact, brought by `operation`; an amount of zero is none.
+
+        A refund is named where the operation is not its own.
+        """
         if amount_minor == 0:
             return self
         fact = Fact(
@@ -331,7 +352,7 @@ class Payment:
             amount_minor=amount_minor,
             currency=self.currency or "",
             operation_id=operation.operation_id,
-            refund_id=operation.refund_id,
+            refund_id=refund_id or operation.refund_id,
             provider=operation.provider,
             provider_reference=reference,
             recorded_at=now,
@@ -414,6 +435,24 @@ def refund_operation(refund: Refund, provider: str, now: datetime) -> Operation:
         refund_id=refund.refund_id,
         claimable_at=now,
         created_at=now,
+    )
+
+
+def review_of(attempt: Attempt, provider: str, now: datetime) -> Operation:
+    """The review of an attempt, due at once: nothing is called, the provider is only asked."""
+    name = f"{attempt.number}:{OperationKind.REVIEW}"
+    return Operation(
+        operation_id=derived_id(attempt.payment_id, f"attempt:{name}"),
+        payment_id=attempt.payment_id,
+        attempt=attempt.number,
+        kind=OperationKind.REVIEW,
+        idempotency_key=f"{attempt.payment_id}:{name}",
+        provider=provider,
+        amount_minor=0,
+        round=None,
+        claimable_at=now,
+        created_at=now,
+        next_call=NextCall.ASK,
     )
 
 

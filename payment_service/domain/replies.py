@@ -43,6 +43,8 @@ def question_of(attempt: Attempt, operation: Operation) -> tuple[Step, int]:
             return Step.CLOSE_PAYMENT, attempt.close_round or attempt.number
         case OperationKind.REFUND:
             return Step.REFUND, operation.round or attempt.number
+        case OperationKind.REVIEW:
+            return Step.CHARGE, attempt.charge_round
         case _:
             assert_never(operation.kind)
 

@@ -15,9 +15,11 @@ import orjson
 from contracts.messages.payment import ProviderReported
 from messaging.database import Connection, sql
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
+from payment_service.domain.outcomes import NAMES, Declined, Outcome, facts_of, outcome_from
 from payment_service.domain.payment import NextCall, OperationKind
+from payment_service.domain.saved_methods import KeptMethod, facts_of_kept
 from payment_service.store.columns import Columns, arrays, names, unnested
+from payment_service.store.saved_methods import with_payers
 
 # A lease turns the next call into a question: from here on the call may have been made. What was
 # reported before a call says nothing about what it did, and is forgotten.
@@ -46,7 +48,10 @@ _CLAIM = sql("""
               o.kind, t.next_call, o.provider, o.idempotency_key, a.charge_key, o.amount_minor,
               o.created_at AS began_at, a.amount_minor AS charge_minor,
               a.created_at AS charge_began_at, p.currency, a.method_token, a.flow,
-              a.provider_payment_id, o.asks, o.reports, o.outcome, o.facts
+              a.provider_payment_id, o.asks, o.reports, o.outcome, o.facts,
+              a.hosted, a.window_closes_at, p.order_number,
+              a.save AND p.customer_id IS NOT NULL AS saves,
+              a.saved_method_id IS NOT NULL AS off_session
 """)
 
 
@@ -73,7 +78,7 @@ async def claim(
             "lease_ends_at": now + lease,
         },
     )
-    return [_leased(row) for row in claimed]
+    return await with_payers(connection, [_leased(row) for row in claimed])
 
 
 def _leased(row: Any) -> LeasedCall:
@@ -100,6 +105,11 @@ def _leased(row: Any) -> LeasedCall:
         asks=row.asks,
         reports=row.reports,
         last=None if row.outcome is None else outcome_from(row.outcome, row.facts),
+        hosted=row.hosted,
+        window_closes_at=row.window_closes_at,
+        order_number=row.order_number,
+        saves=row.saves,
+        off_session=row.off_session,
     )
 
 
@@ -151,11 +161,23 @@ async def take_back(connection: Connection, *, instance: str, now: datetime) -> 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a leased call. `ask_after` is when to ask again where it is no news."""
+    """What became of a leased call. `ask_after` is when to ask again where it is no news.
+
+    `is_taken` says whether the provider has looked at it. What it has not is to be made, or asked,
+    as it was before.
+    `kept` is the method that the provider keeps since, where the customer agreed to that.
+    """
 
     call: LeasedCall
     outcome: Outcome
     ask_after: timedelta
+    is_taken: bool = True
+    kept: KeptMethod | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it is to be reported."""
+        return self.is_taken and self.call.is_news(self.outcome)
 
 
 _RESULT: Columns = (
@@ -163,6 +185,7 @@ _RESULT: Columns = (
     ("lease_token", "uuid"),
     ("news", "boolean"),
     ("answers", "boolean"),
+    ("next_call", "text"),
     ("outcome", "text"),
     ("facts", "jsonb"),
     ("ask_at", "timestamptz"),
@@ -186,7 +209,7 @@ _RECORD = sql(f"""
         facts = CASE WHEN n.news OR o.waited_for THEN n.facts ELSE o.facts END,
         reports = o.reports + CASE WHEN n.news OR o.waited_for THEN 1 ELSE 0 END,
         reported_at = CASE WHEN n.news OR o.waited_for THEN :now ELSE o.reported_at END,
-        answered = o.answered OR n.answers,
+        answered = o.answered OR n.answers, next_call = n.next_call,
         claimable_at = CASE WHEN n.news OR o.waited_for THEN n.resend_at
                             WHEN o.hinted THEN :now ELSE n.ask_at END,
         lease_token = NULL, lease_instance = NULL, updated_at = :now
@@ -212,10 +235,11 @@ async def record(
         (
             result.call.operation_id,
             result.call.lease_token,
-            result.call.is_news(result.outcome),
+            result.is_news,
             result.call.answers(result.outcome),
+            NextCall.ASK if result.is_taken else result.call.call,
             NAMES[type(result.outcome)],
-            orjson.dumps(facts_of(result.outcome)).decode(),
+            orjson.dumps(facts_of(result.outcome) | facts_of_kept(result.kept)).decode(),
             now + result.ask_after,
             now + resend_after,
         )
@@ -228,11 +252,84 @@ async def record(
         row.operation_id: row for row in await connection.fetch(_RECORD, {**columns, "now": now})
     }
     return [
-        result.call.report(result.outcome, recorded[result.call.operation_id].reports, now)
+        result.call.report(
+            result.outcome, recorded[result.call.operation_id].reports, now, result.kept
+        )
         for result in results
         if result.call.operation_id in recorded
         and recorded[result.call.operation_id].status == "reported"
     ]
+
+
+# A lease counts the call that it is for, in the same row: what has not been counted nobody has
+# called, and what is reported nobody leases.
+_WITHDRAW = sql("""
+    WITH waiting AS (
+        SELECT o.operation_id FROM operations o
+        JOIN attempts a ON a.payment_id = o.payment_id AND a.attempt = o.attempt
+        WHERE o.provider = ANY(CAST(:providers AS text[])) AND o.status = 'due'
+          AND o.claimable_at <= :due_since AND o.kind = 'charge' AND o.makes = 0
+          AND a.provider_payment_id IS NULL
+        ORDER BY o.claimable_at LIMIT :most
+        FOR UPDATE OF o SKIP LOCKED
+    )
+    UPDATE operations o SET
+        status = 'reported', outcome = :outcome, facts = CAST(:facts AS jsonb),
+        reports = o.reports + 1, reported_at = :now, claimable_at = :resend_at, updated_at = :now
+    FROM waiting w, payments p
+    WHERE o.operation_id = w.operation_id AND p.payment_id = o.payment_id
+    RETURNING o.operation_id, o.payment_id, p.checkout_id, p.shop_id, o.attempt, o.reports,
+              o.outcome, o.facts, o.reported_at
+""")
+
+
+async def withdraw(
+    connection: Connection,
+    *,
+    providers: Collection[str],
+    due_since: datetime,
+    answer: Declined,
+    most: int,
+    resend_after: timedelta,
+    now: datetime,
+) -> list[ProviderReported]:
+    """Report `answer` of charges of these providers that nobody has called, and due for so long.
+
+    From here on nobody calls them either. What may have been called is left alone.
+    """
+    found = await connection.fetch(
+        _WITHDRAW,
+        {
+            "providers": list(providers),
+            "due_since": due_since,
+            "outcome": NAMES[type(answer)],
+            "facts": orjson.dumps(facts_of(answer)).decode(),
+            "most": most,
+            "resend_at": now + resend_after,
+            "now": now,
+        },
+    )
+    return [_report(row) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is due of a provider and not leased, the first of it since then."""
+
+    operations: int
+    since: datetime
+
+
+_WAITING = sql("""
+    SELECT provider, count(*) AS operations, min(claimable_at) AS since FROM operations
+    WHERE status = 'due' AND claimable_at <= :now GROUP BY provider
+""")
+
+
+async def waiting(connection: Connection, now: datetime) -> dict[str, Waiting]:
+    """What waits for each provider; those for which nothing waits are left out."""
+    found = await connection.fetch(_WAITING, {"now": now})
+    return {row.provider: Waiting(row.operations, row.since) for row in found}
 
 
 _GIVE_UP = sql("""
@@ -308,17 +405,18 @@ async def overdue_reports(
     found = await connection.fetch(
         _OVERDUE, {"now": now, "most": most, "first": first, "longest": longest}
     )
-    return [
-        ProviderReported(
-            shop_id=row.shop_id,
-            checkout_id=row.checkout_id,
-            payment_id=row.payment_id,
-            attempt=row.attempt,
-            operation_id=row.operation_id,
-            report=row.reports,
-            outcome=row.outcome,
-            facts=row.facts,
-            reported_at=row.reported_at,
-        )
-        for row in found
-    ]
+    return [_report(row) for row in found]
+
+
+def _report(row: Any) -> ProviderReported:
+    return ProviderReported(
+        shop_id=row.shop_id,
+        checkout_id=row.checkout_id,
+        payment_id=row.payment_id,
+        attempt=row.attempt,
+        operation_id=row.operation_id,
+        report=row.reports,
+        outcome=row.outcome,
+        facts=row.facts,
+        reported_at=row.reported_at,
+    )

@@ -123,6 +123,7 @@ async def load_payments(connection: Connection, payment_ids: Collection[UUID]) -
             order_id=row.order_id,
             customer_id=row.customer_id,
             currency=row.currency,
+            order_number=row.order_number,
             event_seq=row.event_seq,
             attempts=tuple(attempts[row.payment_id]),
             refunds=tuple(refunds[row.payment_id]),
@@ -147,7 +148,12 @@ def _attempt(row: Any) -> Attempt:
     method = None
     if row.provider is not None:
         method = PaymentMethod.model_construct(
-            provider=row.provider, token=row.method_token, flow=row.flow
+            provider=row.provider,
+            token=row.method_token,
+            flow=row.flow,
+            hosted=row.hosted,
+            save=row.save,
+            saved_method_id=row.saved_method_id,
         )
     return Attempt(
         payment_id=row.payment_id,
@@ -224,6 +230,7 @@ def _details(state: State) -> str:
 _PAYMENT_COLUMNS: Columns = (
     ("payment_id", "uuid"),
     ("order_id", "uuid"),
+    ("order_number", "text"),
     ("customer_id", "text"),
     ("currency", "text"),
     ("status", "text"),
@@ -231,15 +238,18 @@ _PAYMENT_COLUMNS: Columns = (
     ("captured_minor", "bigint"),
     ("refund_pending_minor", "bigint"),
     ("refunded_minor", "bigint"),
+    ("disputed_minor", "bigint"),
+    ("dispute_lost_minor", "bigint"),
     ("event_seq", "bigint"),
 )
 
 _SAVE_PAYMENTS = sql(f"""
     UPDATE payments p SET
-        order_id = n.order_id, customer_id = n.customer_id, currency = n.currency,
-        status = n.status, authorized_minor = n.authorized_minor,
+        order_id = n.order_id, order_number = n.order_number, customer_id = n.customer_id,
+        currency = n.currency, status = n.status, authorized_minor = n.authorized_minor,
         captured_minor = n.captured_minor, refund_pending_minor = n.refund_pending_minor,
-        refunded_minor = n.refunded_minor, event_seq = n.event_seq, updated_at = :now
+        refunded_minor = n.refunded_minor, disputed_minor = n.disputed_minor,
+        dispute_lost_minor = n.dispute_lost_minor, event_seq = n.event_seq, updated_at = :now
     FROM {unnested(_PAYMENT_COLUMNS)} AS n ({names(_PAYMENT_COLUMNS)})
     WHERE p.payment_id = n.payment_id
 """)  # noqa: S608 - built from the constants above
@@ -252,6 +262,9 @@ _ATTEMPT_COLUMNS: Columns = (
     ("provider", "text"),
     ("method_token", "text"),
     ("flow", "text"),
+    ("hosted", "boolean"),
+    ("save", "boolean"),
+    ("saved_method_id", "uuid"),
     ("amount_minor", "bigint"),
     ("charge_key", "text"),
     ("provider_payment_id", "text"),
@@ -339,11 +352,15 @@ _SAVE_OPERATIONS = sql(f"""
         waited_for = excluded.waited_for, updated_at = excluded.updated_at
 """)  # noqa: S608 - built from the constants above
 
-_WAITING_COLUMNS: Columns = (("operation_id", "uuid"), ("waited_for", "boolean"))
+_NOTED_COLUMNS: Columns = (
+    ("operation_id", "uuid"),
+    ("hinted", "boolean"),
+    ("waited_for", "boolean"),
+)
 
-_NOTE_WAITING = sql(f"""
-    UPDATE operations o SET waited_for = n.waited_for, updated_at = :now
-    FROM {unnested(_WAITING_COLUMNS)} AS n ({names(_WAITING_COLUMNS)})
+_NOTE = sql(f"""
+    UPDATE operations o SET hinted = n.hinted, waited_for = n.waited_for, updated_at = :now
+    FROM {unnested(_NOTED_COLUMNS)} AS n ({names(_NOTED_COLUMNS)})
     WHERE o.operation_id = n.operation_id
 """)  # noqa: S608 - built from the constants above
 
@@ -365,6 +382,7 @@ async def save_payments(connection: Connection, payments: Sequence[Payment]) -> 
         (
             payment.payment_id,
             payment.order_id,
+            payment.order_number,
             payment.customer_id,
             payment.currency,
             payment.status,
@@ -372,6 +390,8 @@ async def save_payments(connection: Connection, payments: Sequence[Payment]) -> 
             payment.amounts.captured_minor,
             payment.amounts.refund_pending_minor,
             payment.amounts.refunded_minor,
+            payment.amounts.disputed_minor,
+            payment.amounts.dispute_lost_minor,
             payment.event_seq,
         )
         for payment in payments
@@ -391,6 +411,9 @@ async def save_attempts(connection: Connection, attempts: Sequence[Attempt]) -> 
             attempt.method and attempt.method.provider,
             attempt.method and attempt.method.token,
             attempt.method and attempt.method.flow,
+            attempt.method is not None and attempt.method.hosted,
+            attempt.method is not None and attempt.method.save,
+            attempt.method and attempt.method.saved_method_id,
             attempt.amount_minor,
             attempt.charge_key,
             attempt.provider_payment_id,
@@ -429,12 +452,12 @@ async def save_refunds(connection: Connection, refunds: Sequence[Refund]) -> Non
 async def save_operations(connection: Connection, operations: Sequence[Operation]) -> None:
     """Write operations, those that ended first: at most one of an attempt is open at any row.
 
-    One under lease is its worker's; of it is only noted whether somebody waits for it.
+    One under lease is its worker's; of it is only noted whether there is news, or somebody waits.
     """
     leased = [one for one in operations if one.status is OperationStatus.LEASED]
     if leased:
-        waited_for = [(one.operation_id, one.waited_for) for one in leased]
-        await _save(connection, _NOTE_WAITING, _WAITING_COLUMNS, waited_for)
+        noted = [(one.operation_id, one.hinted, one.waited_for) for one in leased]
+        await _save(connection, _NOTE, _NOTED_COLUMNS, noted)
     rows = [
         (
             operation.operation_id,

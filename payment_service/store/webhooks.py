@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
+from contracts.messages.payment import ReviewPayment
 from messaging.database import Connection, sql
 from payment_service.store import operations
 
@@ -12,7 +14,7 @@ class WebhookState(StrEnum):
     """What became of a webhook."""
 
     HEEDED = "heeded"
-    """It is about an attempt of ours; what is open of it was made due."""
+    """It is about an attempt of ours: what is open of it was made due, what is new is reviewed."""
     WAITING = "waiting"
     """It bears our name of a payment that is not here yet; it is looked for again."""
     FOREIGN = "foreign"
@@ -22,14 +24,35 @@ class WebhookState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """What a webhook can tell that we do not know.
+
+    It is none if an attempt, or the refund of this key, already stands in one of `unless`.
+    """
+
+    about: Literal["payment", "refund", "dispute"]
+    unless: tuple[str, ...] = ()
+    refund_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook by what is kept of it."""
+    """A webhook by what is kept of it; its news is read when it comes, and not kept."""
 
     provider: str
     event_id: str
     type: str
     provider_payment_id: str | None
     charge_key: str | None
+    news: News | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a webhook, None if it came before, and what has to be reviewed."""
+
+    state: WebhookState | None
+    reviews: tuple[ReviewPayment, ...] = ()
 
 
 _KEEP = sql("""
@@ -40,10 +63,26 @@ _KEEP = sql("""
 """)
 
 _NAMED = sql("""
-    SELECT charge_key FROM attempts WHERE charge_key = :charge_key
-    UNION
-    SELECT charge_key FROM attempts
-    WHERE provider = :provider AND provider_payment_id = :provider_payment_id
+    WITH named AS (
+        SELECT payment_id, attempt, charge_key, status FROM attempts WHERE charge_key = :charge_key
+        UNION
+        SELECT payment_id, attempt, charge_key, status FROM attempts
+        WHERE provider = :provider AND provider_payment_id = :provider_payment_id
+    )
+    SELECT a.charge_key, a.payment_id, a.attempt, p.checkout_id, p.shop_id,
+        CASE CAST(:about AS text)
+        WHEN 'payment' THEN a.status = ANY(CAST(:unless AS text[])) OR EXISTS (
+            SELECT FROM operations o
+            WHERE o.payment_id = a.payment_id AND o.attempt = a.attempt
+              AND o.kind NOT IN ('refund', 'review') AND o.status IN ('due', 'leased', 'reported'))
+        WHEN 'refund' THEN EXISTS (
+            SELECT FROM operations o JOIN refunds r ON r.refund_id = o.refund_id
+            WHERE o.idempotency_key = :refund_key
+              AND (o.status IN ('due', 'leased', 'reported')
+                   OR r.status = ANY(CAST(:unless AS text[]))))
+        WHEN 'dispute' THEN false
+        ELSE true END AS is_known
+    FROM named a JOIN payments p ON p.payment_id = a.payment_id
 """)
 
 _BECAME = sql("""
@@ -66,8 +105,8 @@ _FORGET = sql("""
 
 async def take(
     connection: Connection, webhook: Webhook, again_after: timedelta, now: datetime
-) -> WebhookState | None:
-    """Keep a webhook and heed it; None for one that came before."""
+) -> Taken:
+    """Keep a webhook and heed it."""
     kept = await connection.execute(
         _KEEP,
         {
@@ -79,7 +118,7 @@ async def take(
             "now": now,
         },
     )
-    return await _heed(connection, webhook, now + again_after, now) if kept else None
+    return await _heed(connection, webhook, now + again_after, now) if kept else Taken(None)
 
 
 async def take_again(
@@ -89,19 +128,26 @@ async def take_again(
     first: timedelta,
     give_up: timedelta,
     now: datetime,
-) -> int:
-    """Heed webhooks that wait for their payment, each after twice as long; how many there were."""
+) -> list[Taken]:
+    """Heed webhooks that wait for their payment, each after twice as long."""
+    taken = []
     rows = await connection.fetch(_DUE, {"now": now, "most": most})
     for row in rows:
         webhook = Webhook(
-            row.provider, row.event_id, row.type, row.provider_payment_id, row.charge_key
+            row.provider,
+            row.event_id,
+            row.type,
+            row.provider_payment_id,
+            row.charge_key,
+            News("dispute"),
         )
         waited = now - row.received_at
         if waited >= give_up:
             await _became(connection, webhook, WebhookState.GIVEN_UP, now)
+            taken.append(Taken(WebhookState.GIVEN_UP))
         else:
-            await _heed(connection, webhook, now + max(waited, first), now)
-    return len(rows)
+            taken.append(await _heed(connection, webhook, now + max(waited, first), now))
+    return taken
 
 
 async def forget(connection: Connection, before: datetime, most: int) -> int:
@@ -111,17 +157,21 @@ async def forget(connection: Connection, before: datetime, most: int) -> int:
 
 async def _heed(
     connection: Connection, webhook: Webhook, again_at: datetime, now: datetime
-) -> WebhookState:
-    found = await connection.fetch_column(
+) -> Taken:
+    news = webhook.news
+    found = await connection.fetch(
         _NAMED,
         {
             "provider": webhook.provider,
             "provider_payment_id": webhook.provider_payment_id,
             "charge_key": webhook.charge_key,
+            "about": news and news.about,
+            "unless": list(news.unless) if news else [],
+            "refund_key": news and news.refund_key,
         },
     )
-    for charge_key in found:
-        await operations.hint(connection, charge_key, now)
+    for row in found:
+        await operations.hint(connection, row.charge_key, now)
     if found:
         state = WebhookState.HEEDED
     elif webhook.charge_key is not None:
@@ -129,7 +179,20 @@ async def _heed(
     else:
         state = WebhookState.FOREIGN
     await _became(connection, webhook, state, again_at)
-    return state
+    return Taken(
+        state,
+        tuple(
+            ReviewPayment(
+                shop_id=row.shop_id,
+                checkout_id=row.checkout_id,
+                payment_id=row.payment_id,
+                attempt=row.attempt,
+                reason=f"webhook {webhook.type}",
+            )
+            for row in found
+            if not row.is_known
+        ),
+    )
 
 
 async def _became(

@@ -175,13 +175,7 @@ def _confirmation(params: Params) -> Confirmation:
 
 
 def _confirm(transaction: Transaction, ids: Ids, params: Params) -> Object:
-    intent = _retrieve(transaction, ids, {})
-    if transaction.private(intent["id"]).get("session"):
-        raise UnexpectedState(
-            "A payment intent of a Checkout Session is confirmed on that session's page",
-            code="payment_intent_unexpected_state",
-            payment_intent=intent,
-        )
+    intent = _own(transaction, ids, "is confirmed on that session's page")
     for field in ("receipt_email", "shipping", "setup_future_usage", "capture_method"):
         if field in params:
             intent[field] = params[field]
@@ -243,14 +237,23 @@ def _capture(transaction: Transaction, ids: Ids, params: Params) -> Object:
 
 
 def _cancel(transaction: Transaction, ids: Ids, params: Params) -> Object:
+    intent = _own(transaction, ids, "is not cancelled; its session is expired")
+    return cancel(transaction, intent, params.get("cancellation_reason"))
+
+
+def _own(transaction: Transaction, ids: Ids, else_it: str) -> Object:
+    """The intent, unless it belongs to a session: `else_it` says what is done then.
+
+    Raises UnexpectedState.
+    """
     intent = _retrieve(transaction, ids, {})
     if transaction.private(intent["id"]).get("session"):
         raise UnexpectedState(
-            "A payment intent of a Checkout Session is not cancelled; its session is expired",
+            f"A payment intent of a Checkout Session {else_it}",
             code="payment_intent_unexpected_state",
             payment_intent=intent,
         )
-    return cancel(transaction, intent, params.get("cancellation_reason"))
+    return intent
 
 
 def cancel(transaction: Transaction, intent: Object, reason: str | None) -> Object:

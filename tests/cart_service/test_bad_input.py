@@ -131,6 +131,10 @@ BAD = {
     "unknown field of a checkout": invalid("POST", BUY, buy(customer_id="bob")),
     "total from the client": invalid("POST", BUY, buy(total_minor=1)),
     "empty payment token": invalid("POST", BUY, buy(payment={"token": ""})),
+    "a guest who saves a method": Bad(
+        "POST", BUY, buy(payment={"token": "t", "save": True}), 422, "guests-save-nothing"
+    ),
+    "a page and a token": invalid("POST", BUY, buy(payment={"token": "t", "hosted": True})),
     "unknown payment flow": invalid("POST", BUY, buy(payment={"token": "t", "flow": "later"})),
     "provider that is not offered": Bad(
         "POST",

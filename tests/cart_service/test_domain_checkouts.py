@@ -20,6 +20,7 @@ from cart_service.domain.carts import (
 from cart_service.domain.checkouts import (
     QuotedLine,
     Repeated,
+    Started,
     accepted,
     closed,
     handed_over,
@@ -35,7 +36,7 @@ from cart_service.domain.pricing import (
     rounding_unit_minor,
     sellable_price_minor,
 )
-from contracts.messages.parts import OrderLine, PaymentMethod, Shortage
+from contracts.messages.parts import ON_FILE, OrderLine, PaymentMethod, Shortage
 from contracts.money import LARGEST_AMOUNT_MINOR
 from tests.cart_service.examples import (
     ADDRESS,
@@ -156,6 +157,25 @@ class TestRefusals:
             checked_out(cart, lines, offers(a=1), replace(REQUEST, payment=payment))
 
         assert refused.value.offered == ("simulated",)
+
+    @pytest.mark.parametrize(
+        "payment",
+        [
+            PaymentMethod(token="pm", save=True),
+            PaymentMethod(token=ON_FILE, saved_method_id=CHECKOUT),
+        ],
+    )
+    def test_a_guest_who_would_save_a_method(self, payment: PaymentMethod) -> None:
+        request = replace(REQUEST, payment=payment)
+        cart, lines = filled(at=offers(a=1), a=1)
+        of_ada, her_lines = filled(new_cart(CustomerOwner("ada")), at=offers(a=1), a=1)
+
+        with pytest.raises(errors.GuestsSaveNothing):
+            checked_out(cart, lines, offers(a=1), request)
+
+        outcome = checked_out(of_ada, her_lines, offers(a=1), request)
+        assert isinstance(outcome, Started)
+        assert outcome.command.payment == payment
 
     @pytest.mark.parametrize("seconds", [1, 86_401])
     def test_a_payment_window_out_of_bounds(self, seconds: int) -> None:

@@ -23,6 +23,15 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def known_of(decoded: Any, recorded: Any) -> Any:
+    """What was decoded, without the fields that the recorded version did not have."""
+    if isinstance(recorded, dict):
+        return {name: known_of(decoded[name], value) for name, value in recorded.items()}
+    if isinstance(recorded, list):
+        return [known_of(*each) for each in zip(decoded, recorded, strict=True)]
+    return decoded
+
+
 def test_every_released_message_is_recorded_and_nothing_else() -> None:
     recorded = {(path.parent.name, path.name.removesuffix(".json")) for path in RECORDS}
     released = {
@@ -40,8 +49,7 @@ def test_a_recorded_message_still_decodes_to_what_it_said(path: Path) -> None:
     assert (message.topic.name, message.key) == (record["topic"], record["key"])
     assert (envelope.subject, envelope.shop_id) == (message.subject, message.shop_id)
     assert envelope.correlation_id == message.correlation_id
-    decoded = message.model_dump(mode="json")
-    assert {name: decoded[name] for name in record["value"]} == record["value"]
+    assert known_of(message.model_dump(mode="json"), record["value"]) == record["value"]
 
 
 @every_record

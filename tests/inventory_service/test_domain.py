@@ -17,11 +17,13 @@ from contracts.messages.inventory import (
     ReservationExtended,
     ReservationNotHeld,
     ReserveStock,
+    ReturnStock,
     StockAvailability,
     StockMoved,
     StockRejected,
     StockReleased,
     StockReserved,
+    StockReturned,
 )
 from contracts.messages.parts import Shortage, StockLine
 from inventory_service import domain
@@ -33,6 +35,7 @@ from inventory_service.domain import (
     Level,
     Movement,
     MovementKind,
+    NotSold,
     Outcome,
     Overdraw,
     Overdrawn,
@@ -536,3 +539,57 @@ class TestAvailabilityFeed:
         sold = before.changed("main", on_hand=-1, reserved=-1)
         undone = before.changed("main", reserved=1).changed("main", reserved=-1)
         assert domain.availability([sold, undone]) == []
+
+
+def return_command(*came: StockLine, broken: tuple[StockLine, ...] = ()) -> ReturnStock:
+    return ReturnStock(
+        checkout_id=CHECKOUT,
+        round=1_002,
+        reservation_round=1,
+        lines=came,
+        written_off=broken,
+        reason="too big",
+    )
+
+
+class TestReturns:
+    SOLD = having(Status.COMMITTED, Allocation("CUP", "SOUTH", 3))
+
+    def test_pieces_go_back_to_where_they_came_from(self) -> None:
+        shelves = shelf(stock("CUP", NORTH=(9, 0), SOUTH=(2, 1)))
+
+        outcome = domain.take_back(return_command(*lines(CUP=2)), self.SOLD, shelves, NOW)
+
+        (after,) = changed(outcome, Stock)
+        assert after.level("SOUTH") == Level("SOUTH", 4, 1)
+        (movement,) = changed(outcome, Movement)
+        assert (movement.kind, movement.quantity) == (MovementKind.RETURN, 2)
+        assert outcome.messages[0] == StockReturned(checkout_id=CHECKOUT, round=1_002)
+        assert changed(outcome, Reservation) == []
+
+    def test_what_is_broken_comes_in_and_goes_out_again(self) -> None:
+        shelves = shelf(stock("CUP", SOUTH=(2, 0)))
+        command = return_command(*lines(CUP=2), broken=lines(CUP=1))
+
+        outcome = domain.take_back(command, self.SOLD, shelves, NOW)
+
+        assert changed(outcome, Stock)[-1].level("SOUTH") == Level("SOUTH", 3, 0)
+        came, gone = changed(outcome, Movement)
+        assert (came.kind, came.quantity, came.event_seq) == (MovementKind.RETURN, 2, 1)
+        assert (gone.kind, gone.quantity, gone.event_seq) == (MovementKind.ADJUSTMENT, -1, 2)
+        assert gone.reason == "written off: too big"
+
+    @pytest.mark.parametrize(
+        "reservation", [NEW, held(Allocation("CUP", "SOUTH", 3)), having(Status.BOOKED_BACK)]
+    )
+    def test_what_was_not_sold_does_not_come_back(self, reservation: Reservation) -> None:
+        shelves = shelf(stock("CUP", SOUTH=(2, 0)))
+
+        with pytest.raises(NotSold):
+            domain.take_back(return_command(*lines(CUP=1)), reservation, shelves, NOW)
+
+    def test_a_sku_that_was_not_in_the_order_does_not_come_back(self) -> None:
+        shelves = shelf(stock("CUP", SOUTH=(2, 0)), stock("POT", SOUTH=(2, 0)))
+
+        with pytest.raises(NotSold):
+            domain.take_back(return_command(*lines(POT=1)), self.SOLD, shelves, NOW)

@@ -68,6 +68,42 @@ class TestTransaction:
         with pytest.raises(FailedTransaction):
             await swallow()
 
+    async def test_what_is_locked_last_is_done_behind_everything_else(self, two: Database) -> None:
+        done: list[str] = []
+
+        async def draw() -> None:
+            done.append("last")
+
+        async def fail() -> None:
+            async with two.transaction() as connection:
+                connection.before_commit(draw)
+                raise RuntimeError("no")
+
+        with pytest.raises(RuntimeError, match="no"):
+            await fail()
+        assert done == []
+        async with two.transaction() as connection:
+            connection.before_commit(draw)
+            done.append("first")
+        assert done == ["first", "last"]
+
+    async def test_is_rolled_back_by_what_fails_in_the_end(
+        self, two: Database, example: Example
+    ) -> None:
+        async def write_and_fail() -> None:
+            async with two.transaction() as connection:
+                await connection.execute(sql("CREATE TABLE never (n int)"))
+
+                async def draw() -> None:
+                    await connection.execute(sql("SELECT 1 / 0"))
+
+                connection.before_commit(draw)
+
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await write_and_fail()
+        async with two.reading() as connection:
+            assert await connection.fetch_value(sql("SELECT to_regclass('never')")) is None
+
     async def test_wakes_after_its_commit_and_not_after_a_rollback(self, two: Database) -> None:
         woken: list[str] = []
 

@@ -39,6 +39,7 @@ from order_service.sweeper import note_deadlines
 
 KEY = SecretStr("a signing key that only tests know")
 TABLES = (
+    "after_sales",
     "order_lines",
     "orders",
     "checkout_history",
@@ -75,7 +76,7 @@ class Office:
             transport=httpx.ASGITransport(app=self.service.app, raise_app_exceptions=False),
             base_url="http://orders",
         )
-        self._handler = CheckoutHandler(self.settings.policy())
+        self._handler = CheckoutHandler(self.settings.policy(), self.settings.sellers)
         self._processors = {
             subscription.topic.name: BatchProcessor(
                 "order", subscription, self.service.database, ConsumerSettings(retry_first_ms=1)
@@ -94,7 +95,8 @@ class Office:
         await self.service.api_database.close()
 
     async def empty(self) -> None:
-        """Forget everything."""
+        """Forget everything, documents too, which nobody may delete."""
+        await self.query("TRUNCATE documents, document_series")
         for table in TABLES:
             await self.query(f"DELETE FROM {table}")  # noqa: S608 - constants
         self.statements.clear()

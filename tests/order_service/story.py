@@ -129,10 +129,12 @@ def unknown(attempt: int = 1, step: Step = Step.CHARGE) -> PaymentUnknown:
     return PaymentUnknown(**_attempt(attempt, step))
 
 
-def declined(attempt: int = 1, same_method_allowed: bool = True) -> PaymentDeclined:
+def declined(
+    attempt: int = 1, same_method_allowed: bool = True, code: str = "card_declined"
+) -> PaymentDeclined:
     return PaymentDeclined(
         **_attempt(attempt),
-        code="card_declined",
+        code=code,
         retryable=True,
         same_method_allowed=same_method_allowed,
     )

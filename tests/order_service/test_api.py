@@ -355,6 +355,58 @@ class TestPaying:
         response = await office.post(self.path, CARD)
         assert response.status_code == 202
 
+    async def test_on_the_providers_page_with_the_orders_number(self, office: Office) -> None:
+        await office.tell(start(paid=False), reserved())
+        shown = (await office.post(self.path, {"payment": {"hosted": True}})).json()
+        (charge,) = await office.sent(ChargePayment)
+        assert (charge.method.hosted, charge.order_number) == (True, shown["number"])
+
+    async def test_the_page_may_be_tried_again_whatever_the_method_was(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(paid=False), reserved())
+        for _ in range(2):
+            response = await office.post(self.path, {"payment": {"hosted": True}})
+            assert response.status_code == 202
+            number = len(await office.sent(ChargePayment))
+            await office.tell(declined(number, same_method_allowed=False))
+
+    async def test_a_customer_saves_a_method_and_pays_with_it_later(self, office: Office) -> None:
+        await office.tell(start(paid=False), reserved())
+        asked = {"payment": {"token": "card", "save": True}}
+        assert (await office.post(self.path, asked)).status_code == 202
+        await office.tell(declined())
+        saved = {"payment": {"saved_method_id": str(ORDER_ID)}}
+        assert (await office.post(self.path, saved)).status_code == 202
+        first, second = await office.sent(ChargePayment)
+        assert (first.method.save, first.method.saved_method_id) == (True, None)
+        assert (second.method.save, second.method.saved_method_id) == (False, ORDER_ID)
+
+    async def test_where_the_bank_wants_the_shopper_the_saved_method_is_not_tried_again(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(paid=False), reserved())
+        saved = {"payment": {"saved_method_id": str(ORDER_ID)}}
+        await office.post(self.path, saved)
+        absent = declined().model_copy(update={"code": "authentication_required"})
+        await office.tell(absent)
+
+        (attempt,) = (await office.get(ORDER)).json()["attempts"]
+        assert (attempt["code"], attempt["needs_shopper"]) == ("authentication_required", True)
+        assert problem(await office.post(self.path, saved)) == (409, "method-refused")
+        assert (await office.post(f"{ORDER}/payment-link", None)).status_code == 200
+        assert (await office.post(self.path, {"payment": {"hosted": True}})).status_code == 202
+
+    @pytest.mark.parametrize(
+        "payment", [{"token": "card", "save": True}, {"saved_method_id": str(ORDER_ID)}]
+    )
+    async def test_a_guest_saves_nothing(self, office: Office, payment: dict[str, Any]) -> None:
+        of_guest = {"customer_id": None, "guest_token_hash": hash_token(TOKEN)}
+        await office.tell(start(paid=False).model_copy(update=of_guest), reserved())
+        refused = await office.post(self.path, {"payment": payment}, {"Cart-Token": TOKEN})
+        assert problem(refused) == (422, "guests-save-nothing")
+        assert await office.sent(ChargePayment) == []
+
     async def test_a_live_attempt_is_shown_to_who_would_pay_again(self, office: Office) -> None:
         await office.tell(start(), reserved(), action_required())
         response = await office.post(self.path, CARD)
@@ -402,6 +454,18 @@ class TestPaying:
         response = await office.post(self.path, CARD)
         assert problem(response) == (409, "payment-not-wanted")
         assert response.json()["state"] == "paid"
+
+    async def test_after_its_provider_was_away_with_the_same_method(self, office: Office) -> None:
+        await office.tell(start(), reserved(), declined(code="provider_unavailable"))
+
+        order = (await office.get(ORDER)).json()
+        assert (order["state"], order["attempts"][0]["code"]) == (
+            "payment_failed",
+            "provider_unavailable",
+        )
+        assert order["attempts"][0]["same_method_allowed"]
+        assert order["window_closes_at"] is not None
+        assert (await office.post(self.path, CARD)).status_code == 202
 
     async def test_with_a_method_that_was_refused_for_good(self, office: Office) -> None:
         await office.tell(start(), reserved(), declined(same_method_allowed=False))
@@ -456,6 +520,10 @@ class TestPaying:
             {"payment": {"token": 7}},
             {"payment": {"token": "card", "number": "4242"}},
             {"payment": {"token": "card", "flow": "later"}},
+            {"payment": {"token": "card", "hosted": True}},
+            {"payment": {"hosted": "yes"}},
+            {"payment": {"saved_method_id": "mine"}},
+            {"payment": {"saved_method_id": str(ORDER_ID), "save": True}},
             {"payment": {"token": "card"}, "replace": "yes"},
             {"payment": {"token": "card"}, "amount_minor": 1},
             [],

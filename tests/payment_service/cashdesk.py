@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import Message, SagaReply
-from contracts.messages.payment import ChargePayment, PaymentChanged, ProviderReported
+from contracts.messages.parts import ON_FILE, ON_PAGE
+from contracts.messages.payment import ChargePayment, PaymentChanged
 from contracts.topics import PAYMENT_COMMANDS
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
@@ -31,8 +32,15 @@ from messaging.signing import customer_token
 from payment_service.app import build
 from payment_service.consumers import subscriptions
 from payment_service.domain.decisions import Rules
-from payment_service.domain.outcomes import Declined, PaymentOutcome, RefundOutcome, Unknown
+from payment_service.domain.outcomes import (
+    Declined,
+    PaymentOutcome,
+    RefundOutcome,
+    ReviewOutcome,
+    Unknown,
+)
 from payment_service.domain.payment import Payment
+from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.handlers import PaymentHandler
 from payment_service.providers.port import (
     Capture,
@@ -42,6 +50,8 @@ from payment_service.providers.port import (
     Provider,
     Refund,
     RefundQuestion,
+    Review,
+    SeenMoney,
 )
 from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.settings import PaymentSettings
@@ -52,6 +62,8 @@ from tests.payment_service.story import Flow, charge
 
 KEY = SecretStr("a signing key that only tests know")
 TABLES = (
+    "differences",
+    "reconciliations",
     "ledger",
     "operations",
     "refunds",
@@ -60,6 +72,8 @@ TABLES = (
     "inbox",
     "outbox",
     "webhooks",
+    "saved_methods",
+    "provider_customers",
     "recorded_replies",
     "dead_letters",
     "dead_letter_history",
@@ -121,6 +135,21 @@ class Gate:
     async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
         return await self._provider.retrieve_refund(question)
 
+    async def review(self, question: Review) -> ReviewOutcome:
+        return await self._provider.review(question)
+
+    async def customer(self, payer: Payer) -> str | Unknown:
+        return await self._provider.customer(payer)
+
+    async def kept_method(self, charge: Charge) -> KeptMethod | None:
+        return await self._provider.kept_method(charge)
+
+    async def forget_method(self, token: str) -> bool:
+        return await self._provider.forget_method(token)
+
+    def moved_since(self, since: datetime) -> AsyncIterator[SeenMoney]:
+        return self._provider.moved_since(since)
+
     async def close_connections(self) -> None:
         await self._provider.close_connections()
 
@@ -175,6 +204,7 @@ class CashDesk:
                 "worker_poll_seconds": 0.05,
                 "ask_first_seconds": 0.02,
                 "ask_longest_seconds": 0.1,
+                "ask_bank_longest_seconds": 0.1,
                 **settings,
             }
         )
@@ -182,7 +212,10 @@ class CashDesk:
         self.database = self.service.database
         self.providers: dict[str, Provider] = dict(self.service.app.state.providers)
         self.rules = Rules(
-            frozenset(self.providers), self.settings.ask_first, self.settings.ask_longest
+            frozenset(self.providers),
+            self.settings.ask_first,
+            self.settings.ask_longest,
+            self.settings.ask_bank_longest,
         )
         simulated = self.providers["simulated"]
         assert isinstance(simulated, SimulatedProvider)
@@ -263,12 +296,12 @@ class CashDesk:
         return record_of(outgoing, next(self._numbers))
 
     async def pump(self) -> int:
-        """Read the reports in the outbox, as the relay and the consumer would; how many."""
+        """Read what the service has told itself, as relay and consumer would; how many."""
         rows = [
             row
             for row in await self.query(
-                "SELECT message_id, payload FROM outbox WHERE type = $1 ORDER BY id",
-                ProviderReported.type,
+                "SELECT message_id, type, payload FROM outbox WHERE topic = $1 ORDER BY id",
+                PAYMENT_COMMANDS.name,
             )
             if row["message_id"] not in self._pumped
         ]
@@ -277,7 +310,8 @@ class CashDesk:
             await self.handle(
                 [
                     self.record(
-                        ProviderReported.model_validate_json(row["payload"]), row["message_id"]
+                        MESSAGES_BY_TYPE[row["type"]].model_validate_json(row["payload"]),
+                        row["message_id"],
                     )
                     for row in rows
                 ]
@@ -286,7 +320,7 @@ class CashDesk:
 
     @asynccontextmanager
     async def pumping(self) -> AsyncIterator[None]:
-        """Reports are read all the time."""
+        """What the service tells itself is read all the time."""
 
         async def pump() -> None:
             while True:
@@ -332,16 +366,25 @@ class CashDesk:
 
     async def replies(self) -> list[tuple[str, str, int]]:
         """Name, step and round of the replies to the saga, each id once, in order."""
+        return [
+            (type(reply).__name__, reply.step.value, reply.round)
+            for reply in await self._told()
+            if isinstance(reply, SagaReply)
+        ]
+
+    async def notices(self) -> list[str]:
+        """Names of what the saga is told without having asked, in order."""
+        return [type(one).__name__ for one in await self._told() if not isinstance(one, SagaReply)]
+
+    async def _told(self) -> list[Message]:
         rows = await self.query(
             "SELECT DISTINCT ON (message_id) id, type, payload FROM outbox"
             " WHERE topic = 'order.replies' AND type LIKE 'payment.%' ORDER BY message_id, id"
         )
-        found = []
-        for row in sorted(rows, key=lambda row: int(row["id"])):
-            reply = MESSAGES_BY_TYPE[row["type"]].model_validate_json(row["payload"])
-            assert isinstance(reply, SagaReply)
-            found.append((type(reply).__name__, reply.step.value, reply.round))
-        return found
+        return [
+            MESSAGES_BY_TYPE[row["type"]].model_validate_json(row["payload"])
+            for row in sorted(rows, key=lambda row: int(row["id"]))
+        ]
 
     async def statuses(self) -> list[str]:
         """Statuses of the operations, in order of their making."""
@@ -384,11 +427,11 @@ class CashDesk:
             if sent.payment_id == payment_id
         ]
 
-    def token(self, *roles: str, shop: str = "main") -> dict[str, str]:
+    def token(self, *roles: str, shop: str = "main", sub: str = "somebody") -> dict[str, str]:
         """The Authorization header of somebody with these roles."""
         token = customer_token(
             KEY,
-            sub="somebody",
+            sub=sub,
             roles=frozenset(roles),
             shop=shop,
             now=utc_now(),
@@ -403,16 +446,28 @@ PAYMENTS_UNLIKE_THEIR_LEDGER = """
             coalesce(sum(amount_minor) FILTER (WHERE kind = 'authorized'), 0)
             - coalesce(sum(amount_minor) FILTER (WHERE kind = 'voided'), 0) AS authorized,
             coalesce(sum(amount_minor) FILTER (WHERE kind = 'captured'), 0) AS captured,
-            coalesce(sum(amount_minor) FILTER (WHERE kind = 'refunded'), 0) AS refunded,
+            coalesce(sum(amount_minor) FILTER (WHERE kind = 'refunded'), 0)
+            - coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund_returned'), 0) AS refunded,
             coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund_requested'), 0)
             - coalesce(sum(amount_minor) FILTER (WHERE kind IN ('refunded', 'refund_failed')), 0)
-                AS pending
+                AS pending,
+            coalesce(sum(amount_minor) FILTER (WHERE kind = 'disputed'), 0)
+            - coalesce(sum(amount_minor) FILTER (WHERE kind IN ('dispute_won', 'dispute_lost')), 0)
+                AS disputed,
+            coalesce(sum(amount_minor) FILTER (WHERE kind = 'dispute_lost'), 0) AS lost
         FROM ledger GROUP BY payment_id)
     SELECT p.payment_id FROM payments p LEFT JOIN booked b USING (payment_id)
-    WHERE (p.authorized_minor, p.captured_minor, p.refunded_minor, p.refund_pending_minor)
+    WHERE (p.authorized_minor, p.captured_minor, p.refunded_minor, p.refund_pending_minor,
+           p.disputed_minor, p.dispute_lost_minor)
         IS DISTINCT FROM (coalesce(b.authorized, 0), coalesce(b.captured, 0),
-                          coalesce(b.refunded, 0), coalesce(b.pending, 0))
+                          coalesce(b.refunded, 0), coalesce(b.pending, 0),
+                          coalesce(b.disputed, 0), coalesce(b.lost, 0))
 """
+
+
+async def settled(desk: CashDesk) -> bool:
+    """Whether nothing is open any more."""
+    return not {"due", "leased", "reported"} & set(await desk.statuses())
 
 
 def soon(
@@ -422,18 +477,25 @@ def soon(
     attempt: int = 1,
     amount: int = 1000,
     flow: Flow = "automatic",
+    hosted: bool = False,
+    save: bool = False,
+    saved_method_id: UUID | None = None,
+    customer: str = "c-1",
     provider: str = "simulated",
 ) -> ChargePayment:
     """A charge whose window is open now."""
-    return charge(
+    asked = charge(
         attempt,
         amount,
-        method=method,
+        method=ON_FILE if saved_method_id else ON_PAGE if hosted else method,
         flow=flow,
+        hosted=hosted,
         provider=provider,
         window_closes_at=utc_now() + WINDOW,
         checkout=checkout,
     )
+    how = asked.method.model_copy(update={"save": save, "saved_method_id": saved_method_id})
+    return asked.model_copy(update={"method": how, "customer_id": customer})
 
 
 def record_of(outgoing: Outgoing, offset: int) -> Record:

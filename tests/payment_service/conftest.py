@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from messaging.migrations import upgrade
+from stripe_sandbox.app import Running, running
+from stripe_sandbox.settings import SandboxSettings
 from tests.conftest import Infrastructure
 from tests.payment_service.cashdesk import CashDesk
 
@@ -29,3 +32,11 @@ async def desk(payment_databases: tuple[str, str]) -> AsyncIterator[CashDesk]:
     await desk.empty()
     yield desk
     await desk.close()
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
+    """What answers in place of Stripe, with a state of its own."""
+    settings = SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")
+    async with running(settings) as sandbox:
+        yield sandbox

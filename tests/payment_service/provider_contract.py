@@ -7,11 +7,13 @@ Subclass `ProviderContract` as `Test...` and give it a fixture `bench`; see
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Literal
 
 import pytest
 
 from contracts.ids import new_id
+from contracts.messages.parts import ON_PAGE
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -27,9 +29,13 @@ from payment_service.domain.outcomes import (
     RefundFailed,
     RefundOutcome,
     RefundPending,
+    Reviewed,
+    ReviewOutcome,
     Succeeded,
     Unknown,
 )
+from payment_service.domain.reconciliation import Standing
+from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.providers.port import (
     Capture,
     Charge,
@@ -39,9 +45,11 @@ from payment_service.providers.port import (
     Provider,
     Refund,
     RefundQuestion,
+    Review,
 )
 
 AMOUNT = 2550
+WINDOW = timedelta(minutes=30)
 WaitUntil = Callable[..., Awaitable[None]]
 
 
@@ -53,11 +61,14 @@ class Methods:
     declined: str
     declined_code: str
     action_required: str | None
+    always_asks: str | None
+    """Asks its owner to act each time, also after it was saved."""
     processing: str
     processing_then_declined: str
     capture_fails: str | None
     refund_pending: str
     refund_fails: str | None
+    refund_returns: str
     times_out_before_effect: str | None
     times_out_after_effect: str | None
     slow_after_effect: str | None
@@ -77,13 +88,15 @@ class Bench:
     """A provider on the test bench.
 
     `act` completes (or fails) the required action of a charge key as the shopper would;
-    `captured` is what the provider's own books say was captured under it.
+    `captured` is what the provider's own books say was captured under it; `give_back` refunds some
+    of it as somebody at the provider would, without us.
     """
 
     provider: Provider
     methods: Methods
     act: Callable[[str, bool], Awaitable[None]]
     captured: Callable[[str], Awaitable[int]]
+    give_back: Callable[[str, int], Awaitable[None]]
     _charges: dict[str, Charge] = field(default_factory=dict)
 
     def charge(
@@ -100,6 +113,27 @@ class Bench:
         self._charges[key] = Charge(key, payment_id, 1, amount, currency, method, flow, now)
         return self._charges[key]
 
+    def hosted(self, flow: Literal["automatic", "authorize"] = "automatic") -> Charge:
+        """A charge on a page of the provider's."""
+        charge = self.charge(ON_PAGE, flow)
+        charge = replace(
+            charge,
+            hosted=True,
+            window_closes_at=charge.began_at + WINDOW,
+            order_number="7Q2M-0C4X-9ZJ1",
+        )
+        self._charges[charge.charge_key] = charge
+        return charge
+
+    async def sent_to_page(
+        self, flow: Literal["automatic", "authorize"] = "automatic"
+    ) -> tuple[str, ActionRequired]:
+        """Charge on a page; gives the charge key and where the shopper is sent."""
+        charge = self.hosted(flow)
+        outcome = await self.provider.charge(charge)
+        assert isinstance(outcome, ActionRequired)
+        return charge.charge_key, outcome
+
     def known(self, charge_key: str) -> Charge:
         """The charge of this key."""
         return self._charges[charge_key]
@@ -113,6 +147,19 @@ class Bench:
         """Charge; gives the charge key and the outcome."""
         request = self.charge(method, flow, currency=currency)
         return request.idempotency_key, await self.provider.charge(request)
+
+    async def saved(self, method: str) -> tuple[KeptMethod, Payer]:
+        """A customer pays with a method and has it kept; gives what is kept, and for whom."""
+        payer = Payer("main", str(new_id()))
+        charge = replace(self.charge(method), payer=payer, save=True)
+        self._charges[charge.charge_key] = charge
+        if isinstance(await self.provider.charge(charge), ActionRequired):
+            await self.act(charge.charge_key, True)
+        assert isinstance(await self.state(charge.charge_key), Succeeded)
+        kept = await self.provider.kept_method(charge)
+        assert kept is not None
+        assert kept.provider_customer_id == await self.provider.customer(payer)
+        return kept, replace(payer, provider_customer_id=kept.provider_customer_id)
 
     async def state(self, charge_key: str) -> PaymentOutcome:
         """What the provider says when asked."""
@@ -141,6 +188,10 @@ class Bench:
         """What the provider says of a refund when asked."""
         question = RefundQuestion(self.known(charge_key), f"{charge_key}:{key}", None)
         return await self.provider.retrieve_refund(question)
+
+    async def review(self, charge_key: str) -> ReviewOutcome:
+        """All that the provider has of a payment."""
+        return await self.provider.review(Review(self.known(charge_key)))
 
 
 class ProviderContract:
@@ -274,6 +325,129 @@ class ProviderContract:
 
         assert isinstance(await bench.state(key), Declined)
         assert await bench.captured(key) == 0
+
+    # the provider's page
+
+    async def test_on_a_page_the_shopper_pays_once(self, bench: Bench) -> None:
+        key, sent = await bench.sent_to_page()
+        assert sent.url
+        assert sent.expires_at >= bench.known(key).began_at
+        assert await bench.captured(key) == 0
+        assert await bench.state(key) == sent
+
+        await bench.act(key, True)
+        await bench.act(key, True)
+
+        paid = await bench.state(key)
+        assert isinstance(paid, Succeeded)
+        assert paid.amount_minor == AMOUNT
+        assert await bench.captured(key) == AMOUNT
+
+    async def test_the_same_key_has_the_same_page(self, bench: Bench) -> None:
+        charge = bench.hosted()
+
+        pages = await asyncio.gather(*(bench.provider.charge(charge) for _ in range(4)))
+
+        # A provider may answer a concurrent twin with an error of its own: then it is unknown.
+        sent = {page for page in pages if not isinstance(page, Unknown)}
+        assert sent == {await bench.state(charge.charge_key)}
+
+    async def test_a_page_that_was_closed_takes_no_money(self, bench: Bench) -> None:
+        key, _ = await bench.sent_to_page()
+
+        assert isinstance(await bench.close(key), Cancelled)
+        await bench.act(key, True)
+
+        assert isinstance(await bench.state(key), Cancelled)
+        assert await bench.captured(key) == 0
+
+    async def test_a_close_of_a_page_that_never_was_refuses_the_late_charge(
+        self, bench: Bench
+    ) -> None:
+        late = bench.hosted()
+
+        assert isinstance(await bench.close(late.charge_key), NeverCreated | Cancelled)
+        assert isinstance(await bench.provider.charge(late), NeverCreated | Cancelled)
+        await bench.act(late.charge_key, True)
+
+        assert await bench.captured(late.charge_key) == 0
+
+    async def test_a_close_of_a_page_that_was_paid_tells_of_the_money(self, bench: Bench) -> None:
+        key, _ = await bench.sent_to_page()
+        await bench.act(key, True)
+
+        assert isinstance(await bench.close(key), Succeeded)
+        assert await bench.captured(key) == AMOUNT
+
+    async def test_what_was_paid_on_a_page_is_refunded(self, bench: Bench) -> None:
+        key, _ = await bench.sent_to_page()
+        assert isinstance(await bench.refund(key, key="early"), RefundFailed)
+        await bench.act(key, True)
+
+        first = await bench.refund(key)
+
+        assert isinstance(first, Refunded)
+        assert await bench.refund_state(key) == first
+
+    async def test_on_a_page_the_money_can_be_set_aside_and_captured(self, bench: Bench) -> None:
+        key, _ = await bench.sent_to_page("authorize")
+        await bench.act(key, True)
+        held = await bench.state(key)
+        assert isinstance(held, Authorized)
+        assert await bench.captured(key) == 0
+
+        assert isinstance(await bench.capture(key), Succeeded)
+        assert await bench.captured(key) == AMOUNT
+
+    async def test_a_close_gives_back_what_was_set_aside_on_a_page(self, bench: Bench) -> None:
+        key, _ = await bench.sent_to_page("authorize")
+        await bench.act(key, True)
+
+        closed = await bench.close(key)
+
+        assert isinstance(closed, Cancelled)
+        assert closed.released_minor == AMOUNT
+
+    # methods that are saved
+
+    async def test_a_saved_method_pays_again_without_its_owner(self, bench: Bench) -> None:
+        kept, payer = await bench.saved(bench.methods.ok)
+
+        later = bench.charge(kept.token)
+        paid = await bench.provider.charge(replace(later, payer=payer, off_session=True))
+
+        assert isinstance(paid, Succeeded)
+        assert await bench.captured(later.charge_key) == AMOUNT
+
+    async def test_what_needs_its_owner_is_declined_without(self, bench: Bench) -> None:
+        kept, payer = await bench.saved(has(bench.methods.always_asks))
+
+        later = bench.charge(kept.token)
+        outcome = await bench.provider.charge(replace(later, payer=payer, off_session=True))
+
+        assert isinstance(outcome, Declined)
+        assert outcome.code == "authentication_required"
+        assert await bench.captured(later.charge_key) == 0
+
+    async def test_the_same_customer_has_the_same_name(self, bench: Bench) -> None:
+        payer, another = Payer("main", str(new_id())), Payer("other shop", "ada")
+
+        names = await asyncio.gather(*(bench.provider.customer(payer) for _ in range(3)))
+
+        known = {name for name in names if isinstance(name, str)}
+        assert len(known) == 1
+        assert await bench.provider.customer(another) not in known
+
+    async def test_without_consent_nothing_is_kept(self, bench: Bench) -> None:
+        key, _ = await bench.charged(bench.methods.ok)
+
+        assert await bench.provider.kept_method(bench.known(key)) is None
+
+    async def test_what_is_forgotten_may_be_forgotten_again(self, bench: Bench) -> None:
+        kept, _ = await bench.saved(bench.methods.ok)
+
+        assert await bench.provider.forget_method(kept.token)
+        assert await bench.provider.forget_method(kept.token)
 
     # what takes its time
 
@@ -436,6 +610,89 @@ class ProviderContract:
 
         assert isinstance(await bench.refund(authorized), RefundFailed)
         assert isinstance(await bench.refund(declined), RefundFailed)
+
+    # review
+
+    async def test_a_review_shows_the_payment_and_our_refunds_by_our_name(
+        self, bench: Bench
+    ) -> None:
+        key, charged = await bench.charged(bench.methods.ok)
+        await bench.refund(key, 500)
+
+        reviewed = await bench.review(key)
+
+        assert isinstance(reviewed, Reviewed)
+        assert reviewed.payment == charged
+        (refund,) = reviewed.refunds
+        assert (refund.refund_key, refund.amount_minor) == (f"{key}:refund", 500)
+        assert isinstance(refund.state, Refunded)
+        assert reviewed.disputes == ()
+
+    async def test_a_refund_that_somebody_made_there_has_no_name_of_ours(
+        self, bench: Bench
+    ) -> None:
+        key, _ = await bench.charged(bench.methods.ok)
+        await bench.give_back(key, 500)
+
+        reviewed = await bench.review(key)
+
+        assert isinstance(reviewed, Reviewed)
+        (refund,) = reviewed.refunds
+        assert (refund.refund_key, refund.amount_minor) == (None, 500)
+
+    async def test_a_refund_that_came_back_is_seen_as_failed(
+        self, bench: Bench, wait_until: WaitUntil
+    ) -> None:
+        key, _ = await bench.charged(bench.methods.refund_returns)
+        assert isinstance(await bench.refund(key), Refunded)
+
+        async def back() -> bool:
+            reviewed = await bench.review(key)
+            assert isinstance(reviewed, Reviewed)
+            return isinstance(reviewed.refunds[0].state, RefundFailed)
+
+        await wait_until(back, what="the money to come back")
+
+    # books
+
+    async def test_the_books_tell_where_the_money_of_each_payment_stands(
+        self, bench: Bench
+    ) -> None:
+        began_at = utc_now() - timedelta(seconds=2)
+        taken, _ = await bench.charged(bench.methods.ok)
+        await bench.refund(taken, 500)
+        held, _ = await bench.charged(bench.methods.ok, "authorize")
+        captured, _ = await bench.charged(bench.methods.ok, "authorize")
+        await bench.capture(captured, 1_000)
+        refused, _ = await bench.charged(bench.methods.declined)
+
+        books = {
+            seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
+        }
+
+        assert books[taken] == Standing(0, AMOUNT, 500, 0)
+        assert books[held] == Standing(AMOUNT, 0, 0, 0)
+        assert books[captured] == Standing(0, 1_000, 0, 0)
+        assert books.get(refused, Standing()) == Standing()
+
+    async def test_the_books_tell_of_old_payments_that_money_moved_of_since(
+        self, bench: Bench
+    ) -> None:
+        key, _ = await bench.charged(bench.methods.ok)
+        await asyncio.sleep(1.1)  # Stripe's lists go by whole seconds
+        later = utc_now()
+        await bench.refund(key)
+
+        books = [seen async for seen in bench.provider.moved_since(later) if seen.charge_key == key]
+
+        assert [seen.standing for seen in books] == [Standing(0, AMOUNT, AMOUNT, 0)]
+
+    async def test_a_review_makes_no_payment(self, bench: Bench) -> None:
+        request = bench.charge(bench.methods.ok)
+
+        assert await bench.review(request.idempotency_key) == NotFound()
+
+        assert await bench.captured(request.idempotency_key) == 0
 
     async def test_payments_do_not_touch_each_other(self, bench: Bench) -> None:
         requests = [bench.charge(bench.methods.ok, amount=1000 + n) for n in range(20)]

@@ -16,6 +16,7 @@ from contracts.messages.payment import (
     PaymentChanged,
     ProviderReported,
     RefundPayment,
+    ReviewPayment,
 )
 from payment_service.domain.decisions import PaymentMessage, Rules, decide
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
@@ -31,7 +32,9 @@ from payment_service.domain.payment import (
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(minutes=30)
-RULES = Rules(frozenset({"simulated"}), timedelta(seconds=1), timedelta(seconds=60))
+RULES = Rules(
+    frozenset({"simulated"}), timedelta(seconds=1), timedelta(seconds=60), timedelta(hours=1)
+)
 
 CHECKOUT = UUID("01940000-0000-7000-8000-000000000001")
 PAYMENT = derived_id(CHECKOUT, "payment")
@@ -46,6 +49,7 @@ def charge(
     *,
     method: str = "pm_ok",
     flow: Flow = "automatic",
+    hosted: bool = False,
     currency: str = "GBP",
     provider: str = "simulated",
     window_closes_at: datetime = START + WINDOW,
@@ -61,7 +65,8 @@ def charge(
         customer_id="c-1",
         amount_minor=amount,
         currency=currency,
-        method=PaymentMethod(provider=provider, token=method, flow=flow),
+        order_number="7Q2M-0C4X-9ZJ1",
+        method=PaymentMethod(provider=provider, token=method, flow=flow, hosted=hosted),
         window_closes_at=window_closes_at,
     )
 
@@ -100,6 +105,16 @@ def refund(
         refund_id=derived_id(checkout, f"refund:{number}"),
         amount_minor=amount,
         reason="returned",
+    )
+
+
+def review(attempt: int = 1, *, checkout: UUID = CHECKOUT) -> ReviewPayment:
+    """Look at what the provider has of an attempt."""
+    return ReviewPayment(
+        checkout_id=checkout,
+        payment_id=derived_id(checkout, "payment"),
+        attempt=attempt,
+        reason="a webhook",
     )
 
 
@@ -176,6 +191,15 @@ class Story:
             facts=facts_of(outcome),
             reported_at=self.now,
         )
+
+    def nobody_calls(self, answer: Outcome) -> ProviderReported:
+        """The provider is away: the charge is answered without a call; the report is on its way."""
+        operation = self.operation()
+        assert operation.status is OperationStatus.DUE
+        self.payment = self.payment.with_operation(
+            replace(operation, status=OperationStatus.LEASED)
+        )
+        return self.recorded(answer, made=False)
 
     def provider_says(
         self, outcome: Outcome, kind: OperationKind = OperationKind.CHARGE, number: int = 1

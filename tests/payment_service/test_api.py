@@ -63,6 +63,8 @@ async def test_a_payment_tells_everything_that_is_known_of_it(
         "captured_minor": 1000,
         "refund_pending_minor": 0,
         "refunded_minor": 300,
+        "disputed_minor": 0,
+        "dispute_lost_minor": 0,
         "refundable_minor": 700,
     }
     (attempt,) = body["attempts"]

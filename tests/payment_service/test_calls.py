@@ -11,6 +11,10 @@ from payment_service.domain.outcomes import (
     NotFound,
     Outcome,
     Processing,
+    Refunded,
+    Reviewed,
+    SeenDispute,
+    SeenRefund,
     Succeeded,
     Unknown,
     outcome_from,
@@ -22,6 +26,11 @@ SOME_ID = UUID("01940000-0000-7000-8000-000000000001")
 PROCESSING = Processing("pay_1", NOW)
 SUCCEEDED = Succeeded("pay_1", 1000)
 UNKNOWN = Unknown("timeout")
+REVIEWED = Reviewed(
+    SUCCEEDED,
+    (SeenRefund("re_1", None, 400, Refunded("re_1")),),
+    (SeenDispute("dp_1", 1000, "open"),),
+)
 
 MAKING = LeasedCall(
     operation_id=SOME_ID,
@@ -74,6 +83,24 @@ def test_only_what_changes_something_is_reported_of_a_question(
 
 
 @pytest.mark.parametrize(
+    ("last", "outcome", "news"),
+    [
+        (None, UNKNOWN, False),
+        (None, REVIEWED, True),
+        (REVIEWED, REVIEWED, True),
+        (REVIEWED, NotFound(), True),
+        (REVIEWED, UNKNOWN, False),
+    ],
+)
+def test_every_review_that_is_answered_is_reported(
+    last: Outcome | None, outcome: Outcome, news: bool
+) -> None:
+    review = replace(ASKING, kind=OperationKind.REVIEW, last=last)
+
+    assert review.is_news(outcome) is news
+
+
+@pytest.mark.parametrize(
     ("call", "outcome", "answers"),
     [
         (MAKING, SUCCEEDED, True),
@@ -88,7 +115,7 @@ def test_a_question_is_not_the_providers_answer_to_the_operation(
     assert call.answers(outcome) is answers
 
 
-@pytest.mark.parametrize("outcome", [SUCCEEDED, PROCESSING, UNKNOWN, NotFound()])
+@pytest.mark.parametrize("outcome", [SUCCEEDED, PROCESSING, UNKNOWN, NotFound(), REVIEWED])
 def test_a_report_says_what_was_answered(outcome: Outcome) -> None:
     report = MAKING.report(outcome, 3, NOW)
 

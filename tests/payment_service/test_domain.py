@@ -16,6 +16,7 @@ from payment_service.domain.decisions import (
     UnknownPayment,
     decide,
 )
+from payment_service.domain.declines import declined
 from payment_service.domain.outcomes import (
     ActionRequired,
     Authorized,
@@ -55,8 +56,9 @@ ACTION = ActionRequired("pay_1", "redirect_to_url", "https://bank/3ds", START + 
 DECLINED = Declined("pay_1", "insufficient_funds", retryable=False, same_method_allowed=True)
 CANCELLED = Cancelled("pay_1", "cancelled")
 UNKNOWN = Unknown("timeout")
+UNAVAILABLE = declined("provider_unavailable", None)
 
-CHARGE, CAPTURE, CLOSE, REFUND = OperationKind
+CHARGE, CAPTURE, CLOSE, REFUND, REVIEW = OperationKind
 
 
 def charged(outcome: Outcome | None = None, **how: Any) -> Story:
@@ -226,6 +228,57 @@ class TestCharge:
 
         assert isinstance(reply, messages.PaymentDeclined)
         assert reply.code == "payment_refunded"
+
+
+class TestProviderAway:
+    """A charge that nobody has called is answered by a report without a call."""
+
+    def test_the_shopper_may_pay_later_with_the_same_method(self) -> None:
+        story = Story()
+        story.when(charge())
+
+        (reply,) = story.when(story.nobody_calls(UNAVAILABLE))
+
+        assert isinstance(reply, messages.PaymentDeclined)
+        assert (reply.code, reply.retryable, reply.same_method_allowed) == (
+            "provider_unavailable",
+            True,
+            True,
+        )
+        assert story.operation().status is OperationStatus.WITHDRAWN
+        assert story.booked() == []
+
+    def test_what_is_withdrawn_stays_so_however_often_it_is_charged(self) -> None:
+        story = Story()
+        story.when(charge())
+        told = story.when(story.nobody_calls(UNAVAILABLE))
+
+        assert story.when(charge()) == told
+        assert story.open_operations() == []
+
+    def test_the_next_attempt_is_charged_under_a_key_of_its_own(self) -> None:
+        story = Story()
+        story.when(charge())
+        story.when(story.nobody_calls(UNAVAILABLE))
+        story.when(charge(2))
+        story.called(number=2)
+        story.answered(SUCCEEDED, number=2)
+
+        assert story.payment.paid_attempt == story.attempt(2)
+        keys = {operation.idempotency_key for operation in story.payment.operations}
+        assert keys == {story.attempt(1).charge_key, story.attempt(2).charge_key}
+
+    def test_a_close_between_the_report_and_its_decision_is_answered_by_it(self) -> None:
+        story = Story()
+        story.when(charge())
+        report = story.nobody_calls(UNAVAILABLE)
+        assert story.when(close()) == []
+
+        assert kinds(story.when(report)) == [
+            ("PaymentDeclined", Step.CHARGE, 1),
+            ("PaymentClosed", Step.CLOSE_PAYMENT, 1),
+        ]
+        assert story.open_operations() == []
 
 
 class TestUnknownOutcome:

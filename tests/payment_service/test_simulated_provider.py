@@ -25,11 +25,13 @@ METHODS = Methods(
     declined="pm_declined_insufficient_funds",
     declined_code="insufficient_funds",
     action_required="pm_action_required",
+    always_asks="pm_action_required",
     processing="pm_processing_100",
     processing_then_declined="pm_processing_100_then_declined",
     capture_fails="pm_ok+capture_fails",
     refund_pending="pm_ok+refund_pending_100",
     refund_fails="pm_ok+refund_fails",
+    refund_returns="pm_ok+refund_returns_100",
     times_out_before_effect="pm_timeout_before_effect",
     times_out_after_effect="pm_timeout_after_effect",
     slow_after_effect="pm_slow_after_effect_60000",
@@ -69,7 +71,10 @@ async def bench(provider: SimulatedProvider, query: "Query") -> Bench:
         )
         return int(amount)
 
-    return Bench(provider, METHODS, act, captured)
+    async def give_back(charge_key: str, amount_minor: int) -> None:
+        await provider.clerk_refunded(charge_key, f"{charge_key}:clerk", amount_minor)
+
+    return Bench(provider, METHODS, act, captured, give_back)
 
 
 Query = Callable[..., Awaitable[list[asyncpg.Record]]]

@@ -26,16 +26,24 @@ from contracts.messages.base import Step
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.decisions import NotAuthorized, PaymentMessage
 from payment_service.domain.outcomes import Outcome, Unknown
-from payment_service.domain.payment import NextCall, Operation, OperationKind, OperationStatus
+from payment_service.domain.payment import (
+    BESIDE,
+    NextCall,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payment_service.providers.port import (
     Capture,
     Close,
     PaymentQuestion,
     Refund,
     RefundQuestion,
+    Review,
 )
 from payment_service.providers.simulated.account import (
     Account,
+    ClerkRefunded,
     ProviderCall,
     ProviderPayment,
     ShopperActed,
@@ -53,6 +61,7 @@ from tests.payment_service.story import (
     charge,
     close,
     refund,
+    review,
 )
 
 METHODS = (
@@ -68,10 +77,17 @@ METHODS = (
     "pm_ok+refund_pending_20000",
     "pm_ok+refund_pending_20000_then_fails",
     "pm_ok+refund_fails",
+    "pm_ok+refund_returns_20000",
 )
 ATTEMPTS = st.sampled_from((1, 1, 1, 2))
 SELDOM = st.sampled_from((False, False, True))
 FLOWS: tuple[Flow, ...] = ("automatic", "authorize")
+STANDING = {
+    "refund_requested": (("refund_pending", 1),),
+    "refund_failed": (("refund_pending", -1),),
+    "refunded": (("refund_pending", -1), ("refunded", 1)),
+    "refund_returned": (("refunded", -1),),
+}
 Fate = Literal["answered", "answer lost", "call lost", "call late"]
 FATES: tuple[Fate, ...] = ("answered", "answered", "answer lost", "call lost", "call late")
 
@@ -101,6 +117,15 @@ class Bank:
         return sums
 
 
+def standing(booked: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """What stands after all: a refund that failed before anybody looked never was."""
+    sums: Counter[tuple[str, str]] = Counter()
+    for (key, kind), amount in booked.items():
+        for name, sign in STANDING.get(kind, ((kind, 1),)):
+            sums[(key, name)] += sign * amount
+    return {what: amount for what, amount in sums.items() if amount}
+
+
 class PaymentsAndProvider(RuleBasedStateMachine):
     """Commands, workers, calls and reports in any order hypothesis finds."""
 
@@ -122,7 +147,7 @@ class PaymentsAndProvider(RuleBasedStateMachine):
             self.story.when(message)
         except NotAuthorized:
             return  # dead-lettered: nothing asked, nothing changed
-        if not isinstance(message, messages.ProviderReported):
+        if not isinstance(message, messages.ProviderReported | messages.ReviewPayment):
             self.asked.add((message.step, message.round))
 
     @initialize(method=st.sampled_from(METHODS), flow=st.sampled_from(FLOWS), well=st.booleans())
@@ -150,6 +175,25 @@ class PaymentsAndProvider(RuleBasedStateMachine):
         if known is not None:  # a repetition says the same
             attempt, amount = known.attempt, known.amount_minor
         self.decide(refund(number, amount, attempt=attempt))
+
+    @rule(attempt=ATTEMPTS)
+    def something_may_have_happened(self, attempt: int) -> None:
+        self.decide(review(attempt))
+
+    @precondition(lambda self: self.bank.accounts)
+    @rule(
+        data=st.data(),
+        number=st.integers(1, 3),
+        amount=st.sampled_from((1000, 400, 300)),
+        told=st.booleans(),
+    )
+    def the_provider_gives_money_back(
+        self, data: st.DataObject, number: int, amount: int, told: bool
+    ) -> None:
+        key = data.draw(st.sampled_from(sorted(self.bank.accounts)))
+        self.bank.serve(ClerkRefunded(key, f"{key}:clerk:{number}", amount), self.story)
+        if told:
+            self.decide(review(1 if key.endswith(":1:charge") else 2))
 
     def with_status(self, status: OperationStatus) -> list[Operation]:
         return [op for op in self.story.payment.operations if op.status is status]
@@ -283,6 +327,8 @@ class PaymentsAndProvider(RuleBasedStateMachine):
     def request(self, call: LeasedCall) -> ProviderCall:
         key, charge = call.idempotency_key, charge_of(call)
         match call.kind, call.call:
+            case OperationKind.REVIEW, _:
+                return Review(charge)
             case OperationKind.REFUND, NextCall.ASK:
                 return RefundQuestion(charge, key, None)
             case _, NextCall.ASK:
@@ -305,7 +351,7 @@ class PaymentsAndProvider(RuleBasedStateMachine):
     @invariant()
     def at_most_one_operation_of_an_attempt_is_open(self) -> None:
         open_of = Counter(
-            op.attempt for op in self.story.open_operations() if op.kind is not OperationKind.REFUND
+            op.attempt for op in self.story.open_operations() if op.kind not in BESIDE
         )
         assert all(count == 1 for count in open_of.values())
 
@@ -352,6 +398,10 @@ class PaymentsAndProvider(RuleBasedStateMachine):
         self.ask_until(lambda: not self.story.open_operations(), timedelta(hours=1))
         for call in self.late:
             self.bank.serve(call, self.story)
+        self.story.now += timedelta(hours=1)
+        for attempt in self.story.payment.attempts:
+            self.decide(review(attempt.number))
+        self.ask_until(lambda: not self.story.open_operations(), timedelta(hours=1))
         self.amounts_agree_and_the_ledger_only_grows()
         self.a_closed_attempt_brings_no_money()
         self.our_ledger_is_the_providers()
@@ -376,7 +426,7 @@ class PaymentsAndProvider(RuleBasedStateMachine):
         for fact in self.story.payment.ledger:
             key = self.story.attempt(fact.attempt).charge_key
             ours[(key, fact.kind.value)] += fact.amount_minor
-        assert +ours == self.bank.booked()
+        assert standing(ours) == standing(self.bank.booked())
 
     def every_question_is_answered(self) -> None:
         answers: dict[tuple[Step, int], messages.PaymentReply] = {}

@@ -1,10 +1,10 @@
 """The Stripe adapter, through the SDK, on the sandbox."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 
 import aiohttp
 import pytest
@@ -18,40 +18,45 @@ from payment_service.domain.outcomes import (
     Declined,
     NotFound,
     PaymentOutcome,
+    Processing,
     Refunded,
+    Reviewed,
     Succeeded,
     Unknown,
 )
-from payment_service.providers.port import Charge, PaymentQuestion, RefundQuestion
+from payment_service.domain.saved_methods import Payer
+from payment_service.providers.port import (
+    RATE_LIMITED,
+    Charge,
+    NotTaken,
+    PaymentQuestion,
+    RefundQuestion,
+    Review,
+)
 from payment_service.providers.stripe.client import StripeConnection
 from payment_service.providers.stripe.keys import WrongKey, checked_key
+from payment_service.providers.stripe.labels import label
 from payment_service.providers.stripe.provider import StripeProvider
-from stripe_sandbox.app import Running, running
+from payment_service.providers.stripe.reading import lost
+from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
-from stripe_sandbox.settings import SandboxSettings
-from tests.payment_service.provider_contract import Bench, Methods, ProviderContract
+from tests.payment_service import stripe_bench
+from tests.payment_service.provider_contract import Bench, ProviderContract
+from tests.payment_service.stripe_bench import intents_of
+from tests.payment_service.stripe_page import DECLINED, entered, pay_at, pay_on_page
 
 KEY = "sk_test_sandbox"
 CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 CREATE = "POST /v1/payment_intents"
 REFUND = "POST /v1/refunds"
 
-METHODS = Methods(
-    ok="pm_card_visa",
-    declined="pm_card_chargeDeclinedInsufficientFunds",
-    declined_code="insufficient_funds",
-    action_required="pm_card_threeDSecure2Required",
-    processing="pm_usBankAccount_success",
-    processing_then_declined="pm_usBankAccount_insufficientFunds",
-    capture_fails=None,
-    refund_pending="pm_card_pendingRefund",
-    refund_fails=None,
+METHODS = replace(
+    stripe_bench.METHODS,
     times_out_before_effect="pm_card_visa/timeout_before_effect",
     times_out_after_effect="pm_card_visa/timeout_after_effect",
     slow_after_effect="pm_card_visa/slow_after_effect",
-    debit_currency="USD",
 )
-"""Names of Stripe's own; behind a stroke what the sandbox is to do to the confirmation."""
+"""Behind a stroke what the sandbox is to do to the confirmation."""
 
 
 class Troubled(StripeProvider):
@@ -80,12 +85,6 @@ class Troubled(StripeProvider):
 
 
 @pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 async def connection(sandbox: Running) -> AsyncIterator[StripeConnection]:
     connection = StripeConnection(KEY, sandbox.url, call_seconds=30)
     yield connection
@@ -102,15 +101,19 @@ def a_day_later(connection: StripeConnection) -> StripeProvider:
     return StripeProvider(connection, "https://shop.example", lambda: utc_now() + timedelta(days=1))
 
 
-async def intents_of(client: stripe.StripeClient, charge_key: str) -> list[stripe.PaymentIntent]:
-    """All that Stripe has under a key of ours."""
-    listed = await client.v1.payment_intents.list_async(params={"limit": 100})
-    return [one for one in listed.data if one.metadata and one.metadata["charge_key"] == charge_key]
+async def page_of(client: stripe.StripeClient, charge_key: str) -> stripe.checkout.Session:
+    """The one page under a key of ours."""
+    listed = await client.v1.checkout.sessions.list_async({"limit": 100})
+    (page,) = [one for one in listed.data if label(one.metadata, "charge_key") == charge_key]
+    return page
 
 
 @pytest.fixture
 def bench(connection: StripeConnection, client: stripe.StripeClient, sandbox: Running) -> Bench:
     async def act(charge_key: str, completed: bool) -> None:
+        if its.known(charge_key).hosted:
+            await pay_on_page(await page_of(client, charge_key))
+            return
         (intent,) = await intents_of(client, charge_key)
         url = f"{sandbox.url}/authenticate/{intent.client_secret}"
         async with aiohttp.ClientSession() as browser:
@@ -118,11 +121,14 @@ def bench(connection: StripeConnection, client: stripe.StripeClient, sandbox: Ru
             async with browser.post(url, data=data, allow_redirects=False) as answer:
                 assert answer.status in (303, 409)
 
-    async def captured(charge_key: str) -> int:
-        intents = await intents_of(client, charge_key)
-        return sum(intent.amount_received or 0 for intent in intents)
-
-    return Bench(Troubled(connection, sandbox), METHODS, act, captured)
+    its = Bench(
+        Troubled(connection, sandbox),
+        METHODS,
+        act,
+        partial(stripe_bench.captured, client),
+        partial(stripe_bench.give_back, client),
+    )
+    return its
 
 
 class TestStripeProvider(ProviderContract):
@@ -189,7 +195,7 @@ async def test_a_refund_that_was_not_answered_is_found(bench: Bench, sandbox: Ru
     assert isinstance(await bench.refund(key, 1, key="more"), type(await bench.refund(key, 1, "x")))
 
 
-@pytest.mark.parametrize("fault", ["error_before_effect", "error_after_effect", "rate_limit"])
+@pytest.mark.parametrize("fault", ["error_before_effect", "error_after_effect"])
 async def test_trouble_of_stripes_own_leaves_the_outcome_unknown(
     bench: Bench, sandbox: Running, fault: str
 ) -> None:
@@ -200,6 +206,61 @@ async def test_trouble_of_stripes_own_leaves_the_outcome_unknown(
 
     took = isinstance(await bench.state(request.idempotency_key), Succeeded)
     assert took == (fault == "error_after_effect")
+
+
+@pytest.mark.parametrize("operation", [CREATE, CONFIRM])
+async def test_what_stripe_has_too_much_to_do_for_was_not_done(
+    bench: Bench, sandbox: Running, operation: str
+) -> None:
+    request = bench.charge(METHODS.ok)
+
+    with rule(sandbox, fault="rate_limit", operation=operation), pytest.raises(NotTaken) as told:
+        await bench.provider.charge(request)
+
+    assert told.value.too_many
+    assert await bench.state(request.idempotency_key) == NotFound()
+    assert isinstance(await bench.provider.charge(request), Succeeded)
+
+
+async def test_refused_in_the_middle_of_a_decline_the_outcome_is_unknown(
+    bench: Bench, sandbox: Running
+) -> None:
+    """Something was done by then: it is no call that could simply be made again."""
+    request = bench.charge(METHODS.declined)
+
+    with rule(sandbox, fault="rate_limit", operation="GET /v1/payment_intents/{intent}"):
+        assert await bench.provider.charge(request) == RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "too_many", "retry_after"),
+    [
+        ({}, "rate_limit", True, None),
+        ({"Retry-After": "7"}, "rate_limit", True, timedelta(seconds=7)),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, "rate_limit", True, None),
+        ({}, "lock_timeout", False, None),
+    ],
+)
+def test_what_429_says_is_when_to_come_again_and_whether_we_are_too_many(
+    headers: dict[str, str], code: str, too_many: bool, retry_after: timedelta | None
+) -> None:
+    with pytest.raises(NotTaken) as told:
+        lost(stripe.RateLimitError("no", http_status=429, headers=headers, code=code))
+
+    assert (told.value.too_many, told.value.retry_after) == (too_many, retry_after)
+
+
+async def test_a_key_that_holds_an_error_of_stripes_own_is_not_waited_for(
+    bench: Bench, sandbox: Running, client: stripe.StripeClient
+) -> None:
+    """The intent was made, and its key tells nothing but the error any more."""
+    request = bench.charge(METHODS.ok)
+
+    with rule(sandbox, fault="error_after_effect", operation=CREATE):
+        assert isinstance(await bench.provider.charge(request), Unknown)
+
+    assert isinstance(await bench.provider.charge(request), Succeeded)
+    assert len(await intents_of(client, request.idempotency_key)) == 1
 
 
 async def test_what_was_declined_cannot_be_paid_on_another_page(
@@ -286,6 +347,234 @@ async def test_a_question_about_what_was_never_charged_moves_no_money(
 
     (intent,) = await intents_of(client, request.idempotency_key)
     assert intent.status == "requires_payment_method"
+
+
+# Methods that are saved.
+
+
+async def test_what_is_kept_is_what_its_owner_knows_of_it(bench: Bench) -> None:
+    kept, _ = await bench.saved("pm_card_mastercard")
+
+    assert (kept.brand, kept.last4) == ("mastercard", "4444")
+    assert kept.exp_month is not None
+    assert kept.exp_year is not None
+
+
+async def test_a_card_entered_on_the_page_is_kept(bench: Bench) -> None:
+    payer = Payer("main", "ada")
+    charge = replace(bench.hosted(), payer=payer, save=True)
+    sent = await bench.provider.charge(charge)
+    assert isinstance(sent, ActionRequired)
+    assert sent.url is not None
+    await pay_at(sent.url)
+
+    kept = await bench.provider.kept_method(charge)
+
+    assert kept is not None
+    assert (kept.brand, kept.last4) == ("visa", "4242")
+
+
+async def test_what_was_forgotten_pays_no_more(bench: Bench) -> None:
+    kept, payer = await bench.saved(METHODS.ok)
+    await bench.provider.forget_method(kept.token)
+
+    later = replace(bench.charge(kept.token), payer=payer, off_session=True)
+
+    assert isinstance(await bench.provider.charge(later), Declined)
+    assert await bench.captured(later.charge_key) == 0
+
+
+async def test_another_customer_does_not_pay_with_it(bench: Bench) -> None:
+    kept, _ = await bench.saved(METHODS.ok)
+    _, another = await bench.saved(METHODS.ok)
+
+    theirs = replace(bench.charge(kept.token), payer=another, off_session=True)
+
+    assert isinstance(await bench.provider.charge(theirs), Declined)
+    assert await bench.captured(theirs.charge_key) == 0
+
+
+async def test_a_method_that_cannot_be_forgotten_now_is_told_so(
+    bench: Bench, sandbox: Running
+) -> None:
+    kept, _ = await bench.saved(METHODS.ok)
+    detach = "POST /v1/payment_methods/{payment_method}/detach"
+
+    with rule(sandbox, fault="reset_before_effect", operation=detach):
+        assert not await bench.provider.forget_method(kept.token)
+
+    assert await bench.provider.forget_method(kept.token)
+
+
+# The page.
+
+EXPIRE = "POST /v1/checkout/sessions/{session}/expire"
+
+
+async def test_the_page_shows_the_orders_number_and_comes_back_to_the_shop(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    key, sent = await bench.sent_to_page()
+    assert sent.url is not None
+
+    async with aiohttp.ClientSession() as browser:
+        async with browser.get(sent.url) as shown:
+            text = await shown.text()
+        async with browser.post(sent.url, data=entered(), allow_redirects=False) as back:
+            assert back.headers["Location"] == "https://shop.example/return"
+
+    assert "Order 7Q2M-0C4X-9ZJ1" in text
+    page = await page_of(client, key)
+    assert (page.amount_total, page.currency, page.payment_status) == (2550, "gbp", "paid")
+
+
+async def test_a_page_is_open_for_the_window_as_far_as_stripe_lets_it(bench: Bench) -> None:
+    for window, least, most in ((0.5, 1, 1), (5, 5, 5), (72, 22, 24)):
+        charge = bench.hosted()
+        until = charge.began_at + timedelta(hours=window)
+        outcome = await bench.provider.charge(replace(charge, window_closes_at=until))
+        assert isinstance(outcome, ActionRequired)
+        hours = (outcome.expires_at - charge.began_at) / timedelta(hours=1)
+        assert least - 0.01 <= hours <= most
+
+
+async def test_a_card_that_is_declined_on_the_page_leaves_it_open_for_another(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    key, sent = await bench.sent_to_page()
+
+    await pay_on_page(await page_of(client, key), DECLINED)
+    assert await bench.state(key) == sent
+
+    await pay_on_page(await page_of(client, key))
+    assert isinstance(await bench.state(key), Succeeded)
+    assert await bench.captured(key) == 2550
+
+
+async def test_a_close_also_ends_what_a_card_on_the_page_began(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    key, _ = await bench.sent_to_page()
+    await pay_on_page(await page_of(client, key), DECLINED)
+
+    assert isinstance(await bench.close(key), Cancelled)
+
+    (intent,) = await intents_of(client, key)
+    assert intent.status == "canceled"
+
+
+async def test_once_paid_the_payment_is_named_by_its_intent(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    key, sent = await bench.sent_to_page()
+    assert sent.provider_payment_id.startswith("cs_")
+    await bench.act(key, True)
+
+    paid = await bench.state(key)
+
+    (intent,) = await intents_of(client, key)
+    assert isinstance(paid, Succeeded)
+    assert paid.provider_payment_id == intent.id
+    named = replace(bench.known(key), provider_payment_id=intent.id)
+    assert await bench.provider.retrieve(PaymentQuestion(named)) == paid
+
+
+async def on_debit_page(bench: Bench, client: stripe.StripeClient, account: str) -> Charge:
+    """A charge whose shopper has paid by a bank debit, on a page that takes those."""
+    charge = replace(bench.hosted(), currency="USD")
+    labels = {"charge_key": charge.charge_key}
+    page = await client.v1.checkout.sessions.create_async(
+        {
+            "mode": "payment",
+            "success_url": "https://shop.example",
+            "payment_method_types": ["us_bank_account"],
+            "metadata": labels,
+            "payment_intent_data": {"metadata": labels},
+            "line_items": [
+                {
+                    "price_data": {
+                        "currency": "usd",
+                        "unit_amount": charge.amount_minor,
+                        "product_data": {"name": "Order"},
+                    },
+                    "quantity": 1,
+                }
+            ],
+        },
+        {"idempotency_key": f"{charge.charge_key}:create"},
+    )
+    debit = {"method": "us_bank_account", "routing": "110000000", "account": account}
+    await pay_on_page(page, debit)
+    return replace(charge, provider_payment_id=page.id)
+
+
+@pytest.mark.parametrize(
+    ("account", "end"), [("000123456789", Succeeded), ("000222222227", Declined)]
+)
+async def test_a_page_that_is_complete_may_be_unpaid(
+    bench: Bench,
+    client: stripe.StripeClient,
+    wait_until: Callable[..., Awaitable[None]],
+    account: str,
+    end: type[PaymentOutcome],
+) -> None:
+    question = PaymentQuestion(await on_debit_page(bench, client, account))
+    assert isinstance(await bench.provider.retrieve(question), Processing)
+
+    async def ended() -> bool:
+        return isinstance(await bench.provider.retrieve(question), end)
+
+    await wait_until(ended, what="the end of the debit")
+
+
+async def test_a_page_is_reviewed_whether_it_was_paid_or_not(bench: Bench) -> None:
+    for act in (bench.close, lambda key: bench.act(key, True)):
+        key, sent = await bench.sent_to_page()
+        await act(key)
+        named = replace(bench.known(key), provider_payment_id=sent.provider_payment_id)
+
+        reviewed = await bench.provider.review(Review(named))
+
+        assert isinstance(reviewed, Reviewed)
+        assert reviewed.payment == await bench.state(key)
+
+
+async def test_a_page_whose_making_was_not_answered_is_made_once(
+    bench: Bench, sandbox: Running, client: stripe.StripeClient
+) -> None:
+    charge = bench.hosted()
+
+    with rule(
+        sandbox,
+        fault="timeout_after_effect",
+        operation="POST /v1/checkout/sessions",
+        milliseconds=50,
+    ):
+        assert isinstance(await bench.provider.charge(charge), Unknown)
+
+    assert isinstance(await bench.state(charge.charge_key), ActionRequired)
+    await page_of(client, charge.charge_key)
+
+
+async def test_a_day_later_a_page_is_looked_for_instead_of_made_again(
+    bench: Bench, connection: StripeConnection, client: stripe.StripeClient
+) -> None:
+    key, sent = await bench.sent_to_page()
+
+    assert await a_day_later(connection).charge(bench.known(key)) == sent
+
+    await page_of(client, key)
+
+
+async def test_a_page_whose_end_was_not_answered_is_asked_about(
+    bench: Bench, sandbox: Running
+) -> None:
+    key, _ = await bench.sent_to_page()
+
+    with rule(sandbox, fault="reset_after_effect", operation=EXPIRE):
+        assert isinstance(await bench.close(key), Unknown)
+
+    assert isinstance(await bench.state(key), Cancelled)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import httpx
@@ -21,13 +21,13 @@ from payment_service.providers.stripe.webhooks import (
     WrongMode,
     notice_of,
 )
+from payment_service.store.webhooks import News
 from payment_service.sweeper import heed_webhooks
-from stripe_sandbox.app import Running, running
+from stripe_sandbox.app import Running
 from stripe_sandbox.database import Object
-from stripe_sandbox.settings import SandboxSettings
 from stripe_sandbox.webhooks import signature
-from tests.payment_service.cashdesk import CashDesk, soon
-from tests.payment_service.test_worker import settled
+from tests.payment_service.cashdesk import CashDesk, settled, soon
+from tests.payment_service.stripe_page import pay_at
 
 WaitUntil = Callable[..., Awaitable[None]]
 SECRET, OLD_SECRET = "whsec_new", "whsec_old"
@@ -64,7 +64,8 @@ def test_while_the_secret_is_changed_both_are_good(secret: str) -> None:
 
     notice = read(body, signed(body, secret))
 
-    assert notice == Notice("evt_1", "payment_intent.succeeded", "pi_1", "p:1:charge")
+    news = News("payment", unless=("succeeded",))
+    assert notice == Notice("evt_1", "payment_intent.succeeded", "pi_1", "p:1:charge", news)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,8 @@ def test_while_the_secret_is_changed_both_are_good(secret: str) -> None:
         ({"object": "refund", "id": "re_1", "payment_intent": {"id": "pi_1"}}, "pi_1", None),
         ({"object": "payment_intent", "id": "pi_1", "metadata": {}}, "pi_1", None),
         ({"object": "charge", "id": "ch_1", "payment_intent": None}, None, None),
+        ({"object": "checkout.session", "id": "cs_1", "payment_intent": None}, "cs_1", None),
+        ({"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1"}, "pi_1", None),
         ({"object": "customer", "id": "cus_1", "metadata": {"charge_key": 7}}, None, None),
         ({}, None, None),
     ],
@@ -145,13 +148,6 @@ def test_test_money_is_refused_in_production() -> None:
 
 
 @pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
-    settings = SandboxSettings(http_port=0, state=tmp_path / "sandbox.sqlite3")
-    async with running(settings) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 async def desk(payment_databases: tuple[str, str], sandbox: Running) -> AsyncIterator[CashDesk]:
     """Asks of itself only once an hour: only a webhook can make it ask sooner."""
     desk = CashDesk(
@@ -209,6 +205,32 @@ async def test_after_the_shopper_has_acted_a_webhook_brings_the_money_at_once(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("kind", ["checkout.session.completed", "payment_intent.succeeded"])
+async def test_after_the_page_is_paid_any_webhook_brings_the_money_at_once(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil, kind: str
+) -> None:
+    checkout = new_id()
+    desk.worker().start()
+    async with desk.pumping():
+        await desk.tell(soon(checkout, hosted=True, provider="stripe"))
+
+        async def sent() -> bool:
+            return await desk.statuses() == ["due"] and await desk.replies() != []
+
+        await wait_until(sent, what="where to send the shopper")
+        with sandbox.database.transaction() as transaction:
+            (page,) = transaction.all_of("checkout.session")
+        assert await pay_at(page["url"]) == 303
+        with sandbox.database.transaction() as transaction:
+            (happened,) = [one for one in transaction.all_of("event") if one["type"] == kind]
+        assert (await tell(desk, orjson.dumps(happened))).status_code == 200
+        await wait_until(lambda: settled(desk), what="the money")
+
+    assert [name for name, _, _ in await desk.replies()][-1] == "PaymentSucceeded"
+    assert [state for _, state in await states(desk)] == ["heeded"]
+
+
+@pytest.mark.integration
 async def test_what_a_webhook_says_is_not_believed(desk: CashDesk, wait_until: WaitUntil) -> None:
     checkout = new_id()
     payment_id = derived_id(checkout, "payment")
@@ -235,6 +257,88 @@ async def test_what_a_webhook_says_is_not_believed(desk: CashDesk, wait_until: W
         await wait_until(asked, what="the question")
 
     assert (await desk.payment(payment_id)).amounts.captured_minor == 0
+
+
+async def paid(desk: CashDesk, wait_until: WaitUntil, method: str) -> UUID:
+    """A payment that Stripe has taken, and whose worker goes on working; its id."""
+    checkout = new_id()
+    desk.worker().start()
+    await desk.tell(soon(checkout, method=method, provider="stripe"))
+
+    async def there() -> bool:
+        await desk.pump()
+        return await settled(desk) and await desk.replies() != []
+
+    await wait_until(there, what="the money")
+    return derived_id(checkout, "payment")
+
+
+async def told_of(desk: CashDesk, sandbox: Running, *types: str) -> None:
+    """Stripe sends what has happened there of these kinds, newest first: order is not promised."""
+    with sandbox.database.transaction() as transaction:
+        events = [one for one in transaction.all_of("event") if one["type"].startswith(types)]
+    for one in reversed(events):
+        assert (await tell(desk, orjson.dumps(one))).status_code == 200
+
+
+@pytest.mark.integration
+async def test_a_webhook_that_tells_what_we_did_leads_to_no_review(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    await paid(desk, wait_until, "pm_card_visa")
+
+    await told_of(desk, sandbox, "payment_intent", "charge")
+    await desk.pump()
+
+    assert [row["kind"] for row in await desk.query("SELECT kind FROM operations")] == ["charge"]
+
+
+@pytest.mark.integration
+async def test_money_that_a_bank_withdraws_is_known_from_a_webhook_on(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    payment_id = await paid(desk, wait_until, "pm_card_createDispute")
+
+    async def disputed() -> bool:
+        await told_of(desk, sandbox, "charge.dispute")
+        await desk.pump()
+        return (await desk.payment(payment_id)).amounts.disputed_minor == 1000
+
+    await wait_until(disputed, what="the dispute")
+    assert await desk.notices() == ["DisputeMoved"]
+
+
+@pytest.mark.integration
+async def test_a_refund_made_in_stripes_dashboard_is_booked_once(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    payment_id = await paid(desk, wait_until, "pm_card_visa")
+    name = (await desk.payment(payment_id)).attempts[0].provider_payment_id
+    async with aiohttp.ClientSession() as dashboard:
+        sent = dashboard.post(
+            f"{sandbox.url}/v1/refunds",
+            data={"payment_intent": name or "", "amount": "400"},
+            headers={"Authorization": "Bearer sk_test_sandbox"},
+        )
+        async with sent as answer:
+            assert answer.status == 200
+
+    async def refunded() -> bool:
+        await told_of(desk, sandbox, "refund", "charge.refund")
+        await desk.pump()
+        return (await desk.payment(payment_id)).amounts.refunded_minor == 400
+
+    await wait_until(refunded, what="the refund")
+    await told_of(desk, sandbox, "refund", "charge.refund")
+    await wait_until(lambda: at_rest(desk), what="the review")
+    assert (await desk.payment(payment_id)).amounts.refunded_minor == 400
+    assert await desk.notices() == ["RefundMade"]
+
+
+async def at_rest(desk: CashDesk) -> bool:
+    """Whether everything sent is decided upon, and nothing is open."""
+    await desk.pump()
+    return await settled(desk)
 
 
 @pytest.mark.integration

@@ -7,17 +7,12 @@ import pytest
 
 from contracts.ids import derived_id, new_id
 from contracts.messages.payment import PaymentUnknown, ProviderReported
-from tests.payment_service.cashdesk import CashDesk, soon
+from tests.payment_service.cashdesk import CashDesk, settled, soon
 from tests.payment_service.story import capture, close, refund
 
 pytestmark = pytest.mark.integration
 
 WaitUntil = Callable[..., Awaitable[None]]
-
-
-async def settled(desk: CashDesk) -> bool:
-    """Whether nothing is open any more."""
-    return not {"due", "leased", "reported"} & set(await desk.statuses())
 
 
 async def reported(desk: CashDesk) -> bool:

@@ -1,9 +1,19 @@
 """The bank: the simulated provider's own rules and books. What fails on the way is the caller's."""
 
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
-from payment_service.domain.outcomes import ActionRequired, Outcome, PaymentOutcome, RefundOutcome
+from payment_service.domain.outcomes import (
+    ActionRequired,
+    Outcome,
+    PaymentOutcome,
+    RefundOutcome,
+    ReviewOutcome,
+)
+from payment_service.domain.reconciliation import Standing
+from payment_service.domain.saved_methods import Payer
 from payment_service.providers.port import (
     Capture,
     Charge,
@@ -11,6 +21,8 @@ from payment_service.providers.port import (
     PaymentQuestion,
     Refund,
     RefundQuestion,
+    Review,
+    SeenMoney,
 )
 from payment_service.providers.simulated.account import (
     Account,
@@ -66,6 +78,27 @@ class Bank:
     async def retrieve_refund(self, question: RefundQuestion) -> RefundOutcome:
         """See `Provider.retrieve_refund`."""
         return cast("RefundOutcome", self._handle(question))
+
+    async def review(self, question: Review) -> ReviewOutcome:
+        """See `Provider.review`."""
+        return cast("ReviewOutcome", self._handle(question))
+
+    async def customer(self, payer: Payer) -> str:
+        """See `Provider.customer`; its shoppers save nothing."""
+        return payer.customer_id
+
+    async def kept_method(self, charge: Charge) -> None:
+        """See `Provider.kept_method`."""
+
+    async def forget_method(self, token: str) -> bool:
+        """See `Provider.forget_method`."""
+        return True
+
+    async def moved_since(self, since: datetime) -> AsyncIterator[SeenMoney]:
+        """See `Provider.moved_since`; nothing is compared here."""
+        del since
+        for _ in ():
+            yield SeenMoney(None, None, Standing())
 
     async def close_connections(self) -> None:
         """See `Provider.close_connections`."""

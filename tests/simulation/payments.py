@@ -62,7 +62,12 @@ class Payments(Service):
     def __init__(self, world: "World", bank: Bank) -> None:
         super().__init__(world)
         self._bank = bank
-        self._rules = Rules(frozenset({bank.name}), SETTINGS.ask_first, SETTINGS.ask_longest)
+        self._rules = Rules(
+            frozenset({bank.name}),
+            SETTINGS.ask_first,
+            SETTINGS.ask_longest,
+            SETTINGS.ask_bank_longest,
+        )
         self._lease = timedelta(seconds=SETTINGS.lease_seconds)
         self._timeout_us = int(SETTINGS.call_timeout_seconds * SECOND_US)
         self._resend_first = timedelta(seconds=SETTINGS.report_resend_seconds)

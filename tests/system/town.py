@@ -19,7 +19,7 @@ from trolley.demo.pace import Pace
 from trolley.demo.screen import Screen
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Level, Shop
-from trolley.demo.shopper import PAID, Checkout, Shopper
+from trolley.demo.shopper import PAID, PAYS, Checkout, Shopper
 from trolley.demo.stage import Stage
 from trolley.figures import Figures
 from trolley.runtime.stack import Runtime
@@ -118,12 +118,14 @@ class Town:
         await offer(self._stage, article, pieces)
         return article
 
-    async def check_out(self, article: Article) -> tuple[Shopper, Checkout]:
+    async def check_out(
+        self, article: Article, method: str | None = PAYS
+    ) -> tuple[Shopper, Checkout]:
         """A shopper who has just bought a piece; nothing is waited for."""
         shopper = Shopper(self._shops[0], self._settings, name="Shopper")
         await shopper.open_cart()
         await shopper.put({article.sku: 1})
-        return shopper, await shopper.check_out()
+        return shopper, await shopper.check_out(method)
 
     async def level(self, article: Article) -> Level:
         """What inventory has of an article."""

@@ -23,6 +23,8 @@ _OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
         " FROM orders WHERE checkout_id = $1",
         "SELECT l.quantity, l.gross_minor FROM order_lines l JOIN orders USING (order_id)"
         " WHERE checkout_id = $1",
+        "SELECT d.kind, d.attempt, d.refund, d.gross_minor FROM documents d"
+        " JOIN orders USING (order_id) WHERE checkout_id = $1 ORDER BY 1, 2, 3",
     ),
     "inventory": (
         "SELECT round, status FROM reservations WHERE owner_id = $1 ORDER BY round",

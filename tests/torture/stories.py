@@ -70,17 +70,7 @@ class Guest(Shopper):
 
     async def order_only(self) -> tuple[Checkout, str]:
         """Orders what is in the cart, to be paid later: the checkout, and the order's id."""
-        body = {
-            "email": "shopper@shop.example",
-            "address": {
-                "name": self._name,
-                "line1": "1 High Street",
-                "city": "Anytown",
-                "country": self._country,
-            },
-        }
-        answer = await self.ask("POST", "cart", f"/carts/{self.cart_id}/checkout", body)
-        checkout = Checkout(answer["checkout_id"], answer["status_url"], answer["total_minor"])
+        checkout = await self.check_out(None)
         status = await self.follow(checkout, _is("awaiting_payment"))
         return checkout, status["order_id"]
 
@@ -88,6 +78,12 @@ class Guest(Shopper):
         """Tries to pay in two steps: set aside, then captured."""
         payment = {"token": method, "flow": "authorize"}
         await self.ask("POST", "order", f"/orders/{order_id}/payments", {"payment": payment})
+
+    async def saved_methods(self) -> Sequence[Mapping[str, Any]]:
+        """What this customer has saved."""
+        answer = await self._client.get("payment", "/saved-methods", headers=self._headers)
+        saved: Sequence[Mapping[str, Any]] = answer.body["items"]
+        return saved
 
     async def act(self, town: City, status: Status) -> None:
         """Does what the bank asks for."""
@@ -169,9 +165,10 @@ async def stocks_the_shelves(scene: Scene, sku: str) -> Told:
 
 
 async def changes_their_mind(scene: Scene, sku: str) -> Told:
-    """A capture fails, the next one does not, and what is paid is given up, with a slow refund."""
+    """A link is not used, a capture fails, the next does not; what is paid is slowly refunded."""
     guest = await _with_a_cart(scene, sku)
     checkout, order_id = await guest.order_only()
+    await guest.payment_link(order_id)
     await guest.authorize(order_id, "pm_authorize+capture_fails")
     await guest.follow(checkout, payment_failed)
     await guest.authorize(order_id, f"pm_authorize+refund_pending_{NEVER}")
@@ -181,6 +178,20 @@ async def changes_their_mind(scene: Scene, sku: str) -> Told:
     await behind.refund_is_due(scene.town, checkout.checkout_id)
     await guest.follow(checkout)
     return guest.told(sku, checkout)
+
+
+async def saves_a_method(scene: Scene, sku: str) -> Told:
+    """A customer pays with a method that is saved, and deletes it."""
+    customer = Guest(scene.shop, scene.settings, name="Somebody", sub=str(uuid4()))
+    await customer.open_cart()
+    await customer.put({sku: 1})
+    checkout, order_id = await customer.order_only()
+    payment = {"payment": {"token": PAYS, "save": True}}
+    await customer.ask("POST", "order", f"/orders/{order_id}/payments", payment)
+    await customer.follow(checkout)
+    (saved,) = await customer.saved_methods()
+    await customer.ask("DELETE", "payment", f"/saved-methods/{saved['saved_method_id']}")
+    return customer.told(sku, checkout)
 
 
 async def is_refunded_by_hand(scene: Scene, sku: str) -> Told:
@@ -429,6 +440,7 @@ STORIES: Mapping[str, Story] = {
     "loses the stock": loses_the_stock,
     "is refunded by hand": is_refunded_by_hand,
     "changes their mind": changes_their_mind,
+    "saves a method": saves_a_method,
     "meets a bug": meets_a_bug,
     "meets a bug when it is paid": meets_a_bug_when_it_is_paid,
     "meets a bug when paying": meets_a_bug_when_paying,

@@ -6,6 +6,7 @@ subjects.py     how to see that something is under way, or changed
 tables.py       what is taken in from the databases
 snapshots.py    the databases, each in one snapshot
 published.py    the event topics
+stripe_books.py what stands at Stripe, where payments are made with it
 engine.py       what joins and judges
 look.py         every invariant asked once
 checkpoints.py  up to where movements were found right

@@ -38,7 +38,7 @@ def audit(
             highlight=False,
         )
 
-    with told.status("Reading every database and the event topics"):
+    with told.status("Reading every database, the event topics and the providers' books"):
         report = asyncio.run(audited(sources, settings, before_second_look=say))
     if as_json:
         typer.echo(as_json_text(report.as_json()))

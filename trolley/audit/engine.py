@@ -48,10 +48,13 @@ class AuditTooLarge(RuntimeStartError):
 class Engine:
     """One database of DuckDB; `main` is what all looks share."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, directory: Path, threads: int
+    ) -> None:
         self.types: dict[str, dict[str, str]] = {}
         """Of the columns of each table that was ever taken in."""
         self.main = Space(connection, directory)
+        self._threads = threads
         self._connection = connection
         self._directory = directory
         self._numbers = count(1)
@@ -70,7 +73,14 @@ class Engine:
                 "autoload_known_extensions": False,
             }
             with duckdb.connect(":memory:", config=bounds) as connection:
-                yield cls(connection, Path(directory))
+                yield cls(connection, Path(directory), settings.audit_threads)
+
+    async def share_out(self, rows_are_many: bool) -> None:
+        """Let threads share the work of each statement, or have one do it.
+
+        To share what is done in a millisecond takes longer than to do it.
+        """
+        await self.main.run(f"SET threads = {self._threads if rows_are_many else 1}")
 
     @asynccontextmanager
     async def space(self) -> AsyncIterator["Space"]:
@@ -81,8 +91,8 @@ class Engine:
         try:
             yield space
         finally:
+            space.close()
             await self.main.run(f"DROP SCHEMA {name} CASCADE")
-            space.sweep()
 
 
 class Space:
@@ -94,13 +104,18 @@ class Space:
         self.name = name
         self._connection = connection
         self._directory = directory
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        """Cursors that see this space, for the next statements: making one costs as much as a
+        small statement does."""
 
     def path(self, table: str) -> Path:
         """Where the rows of a table pass through on their way in."""
         return self._directory / f"{self.name}.{table}.csv"
 
-    def sweep(self) -> None:
-        """Delete what was cut short on its way in."""
+    def close(self) -> None:
+        """Give up its cursors, and delete what was cut short on its way in."""
+        while self._idle:
+            self._idle.pop().close()
         for path in self._directory.glob(f"{self.name}.*"):
             path.unlink()
 
@@ -140,23 +155,30 @@ class Space:
 
     async def _ended(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Work of another thread; whoever is cancelled meanwhile leaves nothing running."""
-        with self._connection.cursor() as cursor:
-            running = asyncio.ensure_future(asyncio.to_thread(self._at_work, work, cursor))
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                cursor.interrupt()
-                await asyncio.wait([running])
-                raise
-
-    def _at_work(
-        self, work: Callable[[duckdb.DuckDBPyConnection], T], cursor: duckdb.DuckDBPyConnection
-    ) -> T:
+        cursor = self._idle.pop() if self._idle else self._made_cursor()
+        running = asyncio.ensure_future(asyncio.to_thread(_at_work, work, cursor))
         try:
-            cursor.execute(f"SET search_path = '{self.name},main'")
-            return work(cursor)
-        except duckdb.OutOfMemoryException as error:
-            raise AuditTooLarge(str(error).splitlines()[0]) from error
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            cursor.interrupt()
+            await asyncio.wait([running])
+            raise
+        finally:
+            self._idle.append(cursor)
+
+    def _made_cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._connection.cursor()
+        cursor.execute(f"SET search_path = '{self.name},main'")
+        return cursor
+
+
+def _at_work(
+    work: Callable[[duckdb.DuckDBPyConnection], T], cursor: duckdb.DuckDBPyConnection
+) -> T:
+    try:
+        return work(cursor)
+    except duckdb.OutOfMemoryException as error:
+        raise AuditTooLarge(str(error).splitlines()[0]) from error
 
 
 def _rows(columns: Mapping[str, str]) -> str:

@@ -20,7 +20,8 @@ from contracts.topics import Topic
 
 
 class Source(StrEnum):
-    """Where rows come from: a database, by its name in `trolley.services`, or the event topics."""
+    """Where rows come from: a database, by its name in `trolley.services`, the event topics, or
+    the books of Stripe."""
 
     CATALOG = "catalog"
     CART = "cart"
@@ -29,9 +30,10 @@ class Source(StrEnum):
     PAYMENT = "payment"
     SIMULATED_PROVIDER = "simulated_provider"
     PUBLISHED = "published"
+    STRIPE = "stripe"
 
 
-DATABASES = tuple(source for source in Source if source is not Source.PUBLISHED)
+DATABASES = tuple(source for source in Source if source not in (Source.PUBLISHED, Source.STRIPE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,8 @@ from trolley.audit.invariant import Invariant, Read, Source, Subject, Table
 from trolley.audit.published import Published, events_on
 from trolley.audit.report import Finding
 from trolley.audit.snapshots import Snapshots
-from trolley.audit.subjects import SKU
+from trolley.audit.stripe_books import StripeBooks
+from trolley.audit.subjects import PAYMENT, SKU, is_id
 from trolley.audit.tables import MOVEMENTS, TELL, VERIFIED
 from trolley.together import together
 
@@ -40,16 +41,18 @@ async def look(
     engine: Engine,
     snapshots: Snapshots,
     published: Published,
+    books: StripeBooks | None,
     *,
     kept: int,
     scope: Scope | None = None,
 ) -> dict[Invariant, Tally]:
     """Ask invariants; at most `kept` candidates of each are kept, all are counted.
 
-    Without a scope everything is looked at, and the topics are read to their end meanwhile; with
-    one, they have been.
+    Without a scope everything is looked at, and the topics are read to their end meanwhile, and
+    Stripe's books; with one, they have been.
 
-    Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable and AuditTooLarge.
+    Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable, StripeUnavailable and
+    AuditTooLarge.
     """
     asked: defaultdict[Subject | None, list[Invariant]] = defaultdict(list)
     for one in invariants:
@@ -58,10 +61,12 @@ async def look(
         elif one.subject is None or scope.get(one.subject):
             asked[one.subject].append(one)
     tallies: dict[Invariant, Tally] = {}
+    await engine.share_out(rows_are_many=scope is None)
     async with AsyncExitStack() as stack:
         parts = [
             _Part(
                 engine,
+                books,
                 await stack.enter_async_context(engine.space()),
                 rules,
                 subject,
@@ -69,7 +74,9 @@ async def look(
             )
             for subject, rules in asked.items()
         ]
-        told = (published.read_to_end(),) if scope is None else ()
+        told = [published.read_to_end()] if scope is None else []
+        if scope is None and books is not None:
+            told.append(books.read_all())
         await together((*told, *(part.take_in(snapshots) for part in parts)))
         await together(part.judge(kept, tallies) for part in parts)
     return tallies
@@ -80,6 +87,7 @@ class _Part:
     """Rules about one subject, over the rows of these keys of it; or all rules, over all rows."""
 
     engine: Engine
+    books: StripeBooks | None
     space: Space
     rules: Sequence[Invariant]
     subject: Subject | None
@@ -109,7 +117,7 @@ class _Part:
         """What the databases are told. What came from a topic may be no id: no row has it then."""
         lists: dict[str, Sequence[str]] = {}
         if self.subject is not None and self.keys is not None:
-            keys = self.keys if self.subject.pair else filter(_is_id, self.keys)
+            keys = self.keys if self.subject.pair else filter(is_id, self.keys)
             lists[self.subject.name] = list(keys)
         if self._is_at_movements:
             lists[VERIFIED] = [str(one) for one in await checkpoints.reached(self.space, self.keys)]
@@ -131,6 +139,8 @@ class _Part:
                 f" FROM main.{events_on(topic)} WHERE key IN (SELECT unnest(?))",
                 (list(self.keys or ()),),
             )
+        if self.books is not None and self.subject is PAYMENT:
+            await self.books.narrow(self.space, self.keys or ())
         alike: defaultdict[tuple[Read, ...], list[Invariant]] = defaultdict(list)
         for rule in self.rules:
             alike[rule.reads].append(rule)
@@ -219,10 +229,3 @@ def _plain(value: Any) -> Any:
             return value.replace(tzinfo=UTC)
         case _:
             return value
-
-
-def _is_id(key: str) -> bool:
-    try:
-        return str(UUID(key)) == key
-    except ValueError:
-        return False

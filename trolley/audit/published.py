@@ -6,7 +6,7 @@ The topics are read from their first record to their end, as any program outside
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ _DIGITS = 18
 
 _POLL_MS = 200
 _FETCH_WAIT_MS = 20
-"""Once a partition is at its end, the broker would hold the others' answer for so long."""
+"""The broker holds its answer for so long where there is nothing yet: markers, say."""
 
 _EVENTS = {
     "partition": "INTEGER",
@@ -121,6 +121,7 @@ class Published:
                 for partition in range(topic.partitions):
                     topics[TopicPartition(name, partition)] = topic
             consumer.assign(list(topics))
+            consumer.pause(*topics)
             for topic in EVENT_TOPICS:
                 await engine.main.make(events_on(topic), _EVENTS)
             await engine.main.make("strangers", _STRANGERS)
@@ -139,13 +140,22 @@ class Published:
             async with asyncio.timeout(self._settings.audit_topic_silence_seconds):
                 begins = await self._consumer.beginning_offsets(places)
                 ends = await self._consumer.end_offsets(places)
-            while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
-                await self._read_on(behind)
-                if sum(map(len, self._events.values())) >= self._settings.audit_events_held:
-                    await self._take_in()
+            try:
+                while behind := [p for p in places if await self._consumer.position(p) < ends[p]]:
+                    self._ask_for(behind)
+                    await self._read_on(behind)
+                    if sum(map(len, self._events.values())) >= self._settings.audit_events_held:
+                        await self._take_in()
+            finally:
+                self._ask_for(())
         await self._take_in()
         await self._note_what_is_whole({place: offset == 0 for place, offset in begins.items()})
         self._was_read = True
+
+    def _ask_for(self, places: Collection[TopicPartition]) -> None:
+        """Fetch from these alone: the consumer asks the broker on and on for all it may fetch."""
+        self._consumer.pause(*(self._topics.keys() - places))
+        self._consumer.resume(*places)
 
     async def _read_on(self, behind: Sequence[TopicPartition]) -> None:
         """Read until at least one of these partitions has moved."""

@@ -68,6 +68,8 @@ class AuditReport:
     """One audit: every invariant, in the order of their declaration."""
 
     at: datetime
+    books: tuple[str, ...]
+    """Whose books our ledger was compared with."""
     checked: tuple[Checked, ...]
     open_items: tuple[OpenItem, ...]
     looks: int
@@ -102,6 +104,7 @@ class AuditReport:
         """For a report; holds only what JSON has."""
         return {
             "at": self.at.isoformat(),
+            "books": list(self.books),
             "clean": self.clean,
             "facts_checked": self.facts_checked,
             "violations": self.violations,

@@ -13,7 +13,6 @@ from messaging.waiting import happens
 from trolley.audit import metrics
 from trolley.audit.auditor import Sources
 from trolley.audit.findings import Findings
-from trolley.audit.invariants import INVARIANTS
 from trolley.audit.settings import AuditSettings
 from trolley.audit.watch import Looked, Watch
 from trolley.runtime.errors import RuntimeStartError
@@ -91,7 +90,7 @@ class Rounds:
 
     def _count_findings(self) -> None:
         known, now = self.findings.open(), utc_now()
-        counts = dict.fromkeys((one.id for one in INVARIANTS), 0)
+        counts = dict.fromkeys((one.id for one in self._sources.invariants), 0)
         for one in known:
             counts[one.invariant] = counts.get(one.invariant, 0) + 1
         for invariant, count in counts.items():

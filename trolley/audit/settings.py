@@ -67,3 +67,16 @@ class AuditSettings(BaseSettings):
 
     audit_topic_silence_seconds: float = Field(default=30, gt=0)
     """A topic that yields nothing for so long before its end cannot be read."""
+
+    audit_stripe_days: float = Field(default=30, gt=0)
+    """How far back Stripe's books are compared with ours: it keeps its events for as long."""
+
+    audit_stripe_call_seconds: float = Field(default=20, gt=0)
+    """How long one answer of Stripe may take."""
+
+    audit_stripe_events: int = Field(default=5_000, ge=100)
+    """How many events of Stripe's a look takes in; the rest is due at the next."""
+
+    audit_stripe_intents: int = Field(default=200, ge=1)
+    """How many payments that are suspected a look asks Stripe about one by one: three calls each,
+    of some hundred that Stripe answers a second."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -67,6 +67,17 @@ _OLDEST = """
 """
 
 
+Connections: TypeAlias = dict[Source, asyncpg.Connection]
+"""A connection to each database, as far as they are open."""
+
+
+async def let_go(connections: Connections, seconds: float) -> None:
+    """End connections in whatever state they are: nothing was written."""
+    ending = [one.close(timeout=seconds) for one in connections.values()]
+    connections.clear()
+    await asyncio.gather(*ending, return_exceptions=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Horizon:
     """What a snapshot may not have seen: of what comes later, and of what was open then.
@@ -85,11 +96,16 @@ class Snapshots:
     `statements` counts what was asked of the databases.
     """
 
-    def __init__(self, urls: Mapping[Source, str], statement_seconds: float | None) -> None:
+    def __init__(
+        self,
+        urls: Mapping[Source, str],
+        connections: Connections,
+        statement_seconds: float | None,
+    ) -> None:
         self.horizons: dict[Source, Horizon] = {}
         self.statements = 0
         self._urls = urls
-        self._connections: dict[Source, asyncpg.Connection] = {}
+        self._connections = connections
         self._turns = {source: asyncio.Lock() for source in urls}
         self._statement_seconds = statement_seconds
 
@@ -101,20 +117,25 @@ class Snapshots:
         *,
         connect_seconds: float,
         statement_seconds: float | None = None,
+        kept: Connections | None = None,
     ) -> AsyncIterator["Snapshots"]:
         """Snapshots of these databases, all taken at nearly the same moment.
 
-        A statement takes at most `statement_seconds`. Raises DatabaseUnavailable.
+        A statement takes at most `statement_seconds`. Connections come from `kept` and stay there
+        for the next snapshots, with their statements prepared; without it they end with these.
+        Raises DatabaseUnavailable.
         """
-        snapshots = cls(urls, statement_seconds)
+        connections = {} if kept is None else kept
+        snapshots = cls(urls, connections, statement_seconds)
+        is_at_rest = False
         try:
             await together(snapshots._connect(source, connect_seconds) for source in urls)
             await together(snapshots._begin(source) for source in urls)
             yield snapshots
+            is_at_rest = kept is not None and await snapshots._rolled_back()
         finally:
-            # Nothing was written, so whatever state a connection is in, it may end.
-            ending = [one.close(timeout=connect_seconds) for one in snapshots._connections.values()]
-            await asyncio.gather(*ending, return_exceptions=True)
+            if not is_at_rest:
+                await let_go(connections, connect_seconds)
 
     async def copy(self, source: Source, sql: str, path: Path) -> None:
         """Write the rows of a statement to a CSV file.
@@ -147,6 +168,9 @@ class Snapshots:
             return list(await connection.fetch(sql, *arguments))
 
     async def _connect(self, source: Source, connect_seconds: float) -> None:
+        known = self._connections.get(source)
+        if known is not None and not known.is_closed():
+            return
         with self._told(source, (*_AWAY, asyncpg.PostgresError)):
             self._connections[source] = await asyncpg.connect(
                 self._urls[source],
@@ -155,6 +179,8 @@ class Snapshots:
                 server_settings={
                     "application_name": "trolley audit",
                     "jit": "off",
+                    # What a statement prepared earlier was planned for may have grown since.
+                    "plan_cache_mode": "force_custom_plan",
                     "timezone": "UTC",
                 },
             )
@@ -167,6 +193,12 @@ class Snapshots:
             await connection.execute(_BEGIN)
             # A transaction's snapshot is that of its first statement.
             self.horizons[source] = Horizon(oldest, await connection.fetchval(_HORIZON))
+
+    async def _rolled_back(self) -> bool:
+        """End every transaction, or say that one could not be ended."""
+        ending = (one.execute("ROLLBACK") for one in self._connections.values())
+        ended = await asyncio.gather(*ending, return_exceptions=True)
+        return not any(isinstance(one, BaseException) for one in ended)
 
     @asynccontextmanager
     async def _reading(self, source: Source) -> AsyncIterator[asyncpg.Connection]:

@@ -3,6 +3,8 @@
 Keys are compared as text: one that came from a topic may be anything.
 """
 
+import re
+
 from contracts.topics import (
     CART_COMMANDS,
     CART_EVENTS,
@@ -17,6 +19,14 @@ from contracts.topics import (
     PAYMENT_EVENTS,
 )
 from trolley.audit.invariant import Source, Subject
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(key: str) -> bool:
+    """Whether a key is an id, as text of it is written everywhere here."""
+    return _ID.fullmatch(key) is not None
+
 
 _NEWER = "({table}.xmin::text::bigint - $2::bigint) & 4294967295 < 2147483648"
 """Whether a row was written by transaction $2 or a later one: ids are compared as PostgreSQL does,

@@ -17,7 +17,9 @@ def picture(report: AuditReport, *, findings_shown: int) -> RenderableType:
     for one in report.checked:
         if one.findings:
             parts += ["", *_findings(one, report.at, findings_shown)]
-    return Group(*parts, "", _verdict(report))
+    books = " and ".join(report.books)
+    compared = Text(f"Our ledger was compared with the books of {books}.", style="dim")
+    return Group(*parts, "", compared, _verdict(report))
 
 
 def _invariants(report: AuditReport) -> Table:

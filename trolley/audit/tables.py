@@ -150,7 +150,8 @@ INVENTORY_REPLIES = _table(
     Source.INVENTORY,
     "SELECT checkout_id, step, round, type FROM recorded_replies",
     {CHECKOUT: _of(CHECKOUT, "checkout_id")},
-    where="step IN ('reserve', 'commit', 'release')",
+    # Goods that came back have rounds of their own, and no reservation.
+    where="step IN ('reserve', 'commit', 'release') AND round <= 1000",
 )
 
 # Order. A row that is only there to be locked, or to refuse a late start, is no checkout.
@@ -158,12 +159,35 @@ INVENTORY_REPLIES = _table(
 CHECKOUTS = _table(
     "checkouts",
     Source.ORDER,
-    "SELECT checkout_id, state, final, blocked,"
-    " extract(epoch FROM now() - deadline_at)::float8 AS overdue_seconds, cart_id, order_id,"
-    " currency, total_minor, captured_minor, refund_pending_minor, refunded_minor, changed_at"
-    " FROM checkouts",
+    # What comes after the sale is part of a checkout's money; while it is open, nothing is final.
+    "SELECT checkout_id, state, final AND a.deadline_at IS NULL AND NOT coalesce(a.blocked, false)"
+    " AND NOT coalesce(a.needs_attention, false) AS final, c.blocked,"
+    " extract(epoch FROM now() - c.deadline_at)::float8 AS overdue_seconds, cart_id, order_id,"
+    " currency, total_minor, captured_minor,"
+    " c.refund_pending_minor + coalesce(a.refund_pending_minor, 0) AS refund_pending_minor,"
+    " c.refunded_minor + coalesce(a.refunded_minor, 0) AS refunded_minor,"
+    " c.refunded_minor + coalesce(a.credited_minor, 0) AS to_credit_minor,"
+    " coalesce(a.refunded_minor, 0) AS claimed_minor, coalesce(a.disputed_minor, 0)"
+    " AS disputed_minor, coalesce(a.dispute_lost_minor, 0) AS dispute_lost_minor, c.changed_at"
+    " FROM checkouts c LEFT JOIN after_sales a USING (checkout_id)",
     {CHECKOUT: _of(CHECKOUT, "checkout_id")},
     where="state NOT IN ('unseen', 'tombstone')",
+)
+RETURNED_PIECES = _table(
+    "returned_pieces",
+    Source.ORDER,
+    """
+    SELECT checkout_id, sku, pieces, changed_at FROM (
+        SELECT a.checkout_id, line->>'sku' AS sku, max(a.changed_at) AS changed_at,
+            sum((line->>'pieces')::bigint)::bigint AS pieces
+        FROM after_sales a
+        CROSS JOIN LATERAL json_array_elements(a.facts->'returns') AS came
+        CROSS JOIN LATERAL json_array_elements(came->'lines') AS line
+        WHERE (came->>'booked')::boolean
+        GROUP BY a.checkout_id, line->>'sku'
+    ) AS returned
+    """,
+    {CHECKOUT: _of(CHECKOUT, "checkout_id")},
 )
 ORDERS = _table(
     "orders",
@@ -191,7 +215,8 @@ PAYMENTS = _table(
     "payments",
     Source.PAYMENT,
     "SELECT payment_id, checkout_id, order_id, currency, authorized_minor, captured_minor,"
-    " refund_pending_minor, refunded_minor, event_seq, updated_at FROM payments",
+    " refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor, event_seq,"
+    " updated_at FROM payments",
     {CHECKOUT: _of(CHECKOUT, "checkout_id"), PAYMENT: _of(PAYMENT, "payment_id")},
 )
 # What was answered is parsed once: without OFFSET for each thing that is taken out of it.
@@ -214,6 +239,13 @@ ATTEMPTS = _table(
             WHERE {_FOR_GOOD} AND {_of(CHECKOUT, "checkout_id")}
         )""",  # noqa: S608 - constants
     },
+)
+STRIPE_ATTEMPTS = _table(
+    "stripe_attempts",
+    Source.PAYMENT,
+    "SELECT payment_id, provider_payment_id, created_at, updated_at FROM attempts",
+    {PAYMENT: _of(PAYMENT, "payment_id")},
+    where="provider = 'stripe'",
 )
 REFUNDS = _table(
     "refunds",

@@ -18,7 +18,7 @@ from operator import attrgetter
 
 from messaging.clock import utc_now
 from trolley.audit import checkpoints
-from trolley.audit.auditor import Sources, reading, scope_of, seen, snapshots_of
+from trolley.audit.auditor import Sources, intents_of, reading, scope_of, seen, snapshots_of
 from trolley.audit.engine import Engine
 from trolley.audit.findings import Findings, News
 from trolley.audit.invariant import Between, Invariant, Source, Subject
@@ -28,7 +28,9 @@ from trolley.audit.open_items import open_items
 from trolley.audit.published import Published
 from trolley.audit.report import OpenItem
 from trolley.audit.settings import AuditSettings
-from trolley.audit.snapshots import Horizon, Snapshots
+from trolley.audit.snapshots import Connections, Horizon, Snapshots, let_go
+from trolley.audit.stripe_books import StripeBooks
+from trolley.audit.subjects import PAYMENT
 from trolley.audit.suspicions import Suspicions
 from trolley.audit.unread import NOTHING_UNREAD, Unread
 from trolley.together import together
@@ -65,18 +67,22 @@ class Watch:
         sources: Sources,
         engine: Engine,
         published: Published,
+        books: StripeBooks | None,
         findings: Findings,
         settings: AuditSettings,
-        invariants: Sequence[Invariant] = INVARIANTS,
+        invariants: Sequence[Invariant],
     ) -> None:
         self.findings = findings
         self._sources = sources
         self._engine = engine
         self._published = published
+        self._books = books
         self._settings = settings
         self._invariants = {one.id: one for one in invariants}
         self._suspicions = Suspicions(settle_seconds=settings.audit_settle_seconds)
         self._horizons: dict[Source, Horizon] = {}
+        self._connections: Connections = {}
+        """Those of narrow looks, which come one upon the other."""
         self._due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
 
     @classmethod
@@ -86,29 +92,39 @@ class Watch:
         sources: Sources,
         findings: Findings,
         settings: AuditSettings,
-        invariants: Sequence[Invariant] = INVARIANTS,
+        invariants: Sequence[Invariant] | None = None,
     ) -> AsyncIterator["Watch"]:
-        """A watch that has not looked yet. Raises KafkaUnavailable and TopicMissing."""
-        async with reading(sources, settings) as (engine, published):
-            yield cls(sources, engine, published, findings, settings, invariants)
+        """A watch that has not looked yet; without `invariants` it asks all that it can.
+
+        Raises KafkaUnavailable and TopicMissing.
+        """
+        asked = sources.invariants if invariants is None else invariants
+        async with reading(sources, settings) as (engine, published, books):
+            watch = cls(sources, engine, published, books, findings, settings, asked)
+            try:
+                yield watch
+            finally:
+                await let_go(watch._connections, settings.audit_connect_seconds)
 
     async def look(self) -> Looked:
         """Look at everything the first time, later at what changed; what fails is looked at again.
 
-        Raises DatabaseUnavailable, DatabaseNotReadable and KafkaUnavailable.
+        Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable and StripeUnavailable.
         """
         began, at, whole = time.monotonic(), utc_now(), not self._horizons
         unread = NOTHING_UNREAD
         if self._suspicions:
             unread = await Unread.now(self._sources.kafka, self._settings)
         bound = None if whole else self._settings.audit_statement_seconds
-        async with snapshots_of(self._sources, self._settings, bound) as snapshots:
+        kept = None if whole else self._connections
+        async with snapshots_of(self._sources, self._settings, bound, kept) as snapshots:
             scope = None if whole else await self._scope(snapshots)
             saw = await seen(
                 self._invariants.values(),
                 self._engine,
                 snapshots,
                 self._published,
+                self._books,
                 self._settings,
                 scope,
                 unread,
@@ -143,10 +159,18 @@ class Watch:
         At most half of them are suspected and a quarter known: what was looked at goes to the end
         of either line, and what changed has its turn however many there are of these.
         """
-        await together((self._published.read_to_end(), self._note_changes(snapshots)))
+        reading = [self._published.read_to_end(), self._note_changes(snapshots)]
+        if self._books is not None:
+            suspected = intents_of(finding for _, finding in self._suspicions)
+            wrong = intents_of(self.findings.open())
+            reading.append(self._books.read_on((*suspected, *wrong)))
+        await together(reading)
         for subject in SUBJECTS:
             self._due[subject].update(dict.fromkeys(self._published.news(subject.published)))
         self._published.forget_news()
+        if self._books is not None:
+            self._due[PAYMENT].update(self._books.news)
+            self._books.news.clear()
         most = self._settings.audit_look_keys
         due: defaultdict[Subject, dict[str, None]] = defaultdict(dict)
         for subject, keys in scope_of(self._suspicions).items():
@@ -167,11 +191,10 @@ class Watch:
         async def ask(source: Source, asked: Iterable[tuple[Subject, str]]) -> None:
             since = self._horizons[source]
             for subject, sql in asked:
-                for key, *first in await snapshots.fetch(
-                    source, sql, since.moment - overlap, since.transaction
-                ):
-                    self._due[subject][key] = None
-                    moved.update((key, number) for number in first)
+                rows = await snapshots.fetch(source, sql, since.moment - overlap, since.transaction)
+                self._due[subject].update((row[0], None) for row in rows)
+                if rows and len(rows[0]) > 1:
+                    moved.update((key, number) for key, number in rows)
 
         asked: defaultdict[Source, list[tuple[Subject, str]]] = defaultdict(list)
         for subject in SUBJECTS:

@@ -13,8 +13,9 @@ from uuid import UUID
 import asyncpg
 
 from trolley.chaos.shoppers import Journey
-from trolley.demo.books import Books, Comparison, Ledger, payment_of
+from trolley.demo.books import Books
 from trolley.demo.checks import Check
+from trolley.demo.ledgers import Comparison, Ledger, payment_of
 from trolley.demo.shop import Level, Shop
 from trolley.demo.shopper import CANCELLED, PAID, REJECTED
 from trolley.runtime.stack import Runtime

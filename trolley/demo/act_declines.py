@@ -1,20 +1,20 @@
-"""Act 4: the first card is declined; half pay again in time, half let the window close."""
+"""Act 6: the first card is declined; half pay again in time, half let the window close."""
 
 from dataclasses import dataclass
 
 from trolley.client import ClientError, Refused
+from trolley.demo.cards import EMPTY, STRIPE, VISA
 from trolley.demo.checks import Check
 from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.screen import Bar
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Level
-from trolley.demo.shopper import CANCELLED, PAID, PAYS, Checkout, Shopper, payment_failed
+from trolley.demo.shopper import CANCELLED, PAID, Checkout, Shopper, payment_failed
 from trolley.demo.stage import Findings, Stage
 
 ARTICLE = Article("second thoughts", price_minor=2_450)
-DECLINED = "pm_declined_card_declined"
-DECLINE_CODE = "card_declined"
+DECLINE_CODE = "insufficient_funds"
 CONFLICT = 409
 
 
@@ -92,7 +92,7 @@ async def decline_cards(stage: Stage) -> Findings:
 
 
 async def _told(stage: Stage, pays_again: bool, bar: Bar) -> Story:
-    shopper = Shopper(stage.shop, stage.settings, name="Shopper with two cards")
+    shopper = Shopper(stage.shop, stage.settings, name="Shopper with two cards", provider=STRIPE)
     try:
         return await (_pays_again if pays_again else _too_late)(shopper, stage.settings)
     except ClientError as error:
@@ -105,7 +105,7 @@ async def _pays_again(shopper: Shopper, settings: DemoSettings) -> Story:
     checkout = await _check_out(shopper, settings.decline_patient_window_seconds)
     status = await shopper.follow(checkout, until=payment_failed)
     order_id, code = status["order_id"], status["attempts"][-1]["code"]
-    await shopper.pay(order_id, PAYS)
+    await shopper.pay(order_id, VISA)
     status = await shopper.follow(checkout)
     return Story(status["state"], order_id, code)
 
@@ -115,7 +115,7 @@ async def _too_late(shopper: Shopper, settings: DemoSettings) -> Story:
     order_id, code = status["order_id"], status["attempts"][0]["code"]
     refused = False
     try:
-        await shopper.pay(order_id, PAYS)
+        await shopper.pay(order_id, VISA)
     except Refused as refusal:
         refused = refusal.status == CONFLICT
     return Story(status["state"], order_id, code, refused, await _piece_is_back(shopper))
@@ -124,7 +124,7 @@ async def _too_late(shopper: Shopper, settings: DemoSettings) -> Story:
 async def _check_out(shopper: Shopper, window_seconds: int) -> Checkout:
     await shopper.open_cart()
     await shopper.put({ARTICLE.sku: 1})
-    return await shopper.check_out(DECLINED, window_seconds=window_seconds)
+    return await shopper.check_out(EMPTY, window_seconds=window_seconds)
 
 
 async def _piece_is_back(shopper: Shopper) -> bool:

@@ -1,4 +1,4 @@
-"""Act 3: many shoppers, each with the same piece in the cart, and far fewer pieces."""
+"""Act 5: many shoppers, each with the same piece in the cart, and far fewer pieces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from trolley.client import ClientError, Refused
+from trolley.demo.cards import STRIPE, VISA
 from trolley.demo.checks import Check
 from trolley.demo.crowd import crowd
 from trolley.demo.goods import Article, offer
@@ -41,7 +42,7 @@ async def race_for_the_last(stage: Stage) -> Findings:
     settings = stage.settings
     await offer(stage, ARTICLE, settings.race_pieces)
     shoppers = [
-        Shopper(stage.shop, settings, name=f"Racer {number}")
+        Shopper(stage.shop, settings, name=f"Racer {number}", provider=STRIPE)
         for number in range(settings.race_shoppers)
     ]
     filled = stage.screen.bar("carts with a piece in them", len(shoppers))
@@ -80,14 +81,14 @@ async def _race(shopper: Shopper, insists: bool, bar: Bar) -> Finish:
 async def _run(shopper: Shopper, insists: bool) -> Finish:
     insisted = False
     try:
-        checkout = await shopper.check_out()
+        checkout = await shopper.check_out(VISA)
     except Refused as refusal:
         if refusal.slug != QUOTE_CHANGED:
             raise
         if not insists:
             return Finish(Ending.TOLD_BY_CART, left=_left(refusal.problem["differences"]))
         insisted = True
-        checkout = await shopper.check_out(accept_token=refusal.problem["accept_token"])
+        checkout = await shopper.check_out(VISA, accept_token=refusal.problem["accept_token"])
     status = await shopper.follow(checkout)
     match status["state"]:
         case state if state == PAID:

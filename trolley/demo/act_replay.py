@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from trolley.client import ClientError
+from trolley.demo.cards import STRIPE, VISA
 from trolley.demo.checks import Check
-from trolley.demo.crowd import crowd, settled
+from trolley.demo.crowd import crowd
 from trolley.demo.orders import CURRENCY, Invoice
 from trolley.demo.report import InvoiceOutcome
 from trolley.demo.screen import Bar
-from trolley.demo.shop import Level
+from trolley.demo.shelves import shelves
 from trolley.demo.shopper import PAID, Shopper
 from trolley.demo.stage import Findings, Stage
 
@@ -38,7 +39,7 @@ async def replay_invoices(stage: Stage) -> Findings:
     bought = [by_number[invoice.number] for invoice in orders.invoices]
     totals = {invoice.number: invoice.total_minor for invoice in orders.invoices}
     outcomes = tuple(one.outcome for one in bought)
-    levels = await _emptied(stage)
+    levels = await shelves(stage, dict.fromkeys(orders.needed(), 0))
     return Findings(
         (
             Check("orders paid", len(orders.invoices), sum(one.status == PAID for one in outcomes)),
@@ -84,11 +85,12 @@ async def _buy(stage: Stage, invoice: Invoice, bar: Bar) -> _Bought:
         name=f"Customer {invoice.customer_id}" if invoice.customer_id else "Guest",
         sub=invoice.customer_id,
         country=invoice.country,
+        provider=STRIPE,
     )
     try:
         await shopper.open_cart()
         await shopper.put({line.sku: line.quantity for line in invoice.lines})
-        status = await shopper.follow(await shopper.check_out())
+        status = await shopper.follow(await shopper.check_out(VISA))
         order_id = status["order_id"]
         order = None if order_id is None else await shopper.order(order_id)
     except ClientError as error:
@@ -120,16 +122,3 @@ def _lines_alike(invoice: Invoice, order: Mapping[str, Any]) -> int:
         and found[line.sku]["gross_minor"] == line.quantity * line.price_minor
         for line in invoice.lines
     )
-
-
-async def _emptied(stage: Stage) -> Mapping[str, Level]:
-    """The levels of the file's SKUs, once they are empty."""
-    skus = stage.orders.needed()
-
-    async def levels() -> Mapping[str, Level]:
-        return {sku: one for sku, one in (await stage.shop.levels()).items() if sku in skus}
-
-    def empty(found: Mapping[str, Level]) -> bool:
-        return all((level.on_hand, level.reserved) == (0, 0) for level in found.values())
-
-    return await settled(levels, empty, stage.settings)

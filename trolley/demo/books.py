@@ -1,18 +1,17 @@
-"""Two ledgers side by side: the payment service's and its provider's, read from their databases.
+"""Two ledgers side by side: the payment service's and its providers', read from outside.
 
-This is what an accountant would do, from outside: no API of either side is asked.
+Ours and the simulated provider's come from their databases, Stripe's from its lists: of none of
+these the payment service is asked.
 """
 
-from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-from uuid import UUID
+from typing import Any, Self
 
 import asyncpg
 
-from contracts.ids import derived_id
+from trolley.demo.ledgers import Comparison, Entry, Ledger
+from trolley.demo.stripe_books import StripeBooks
 
 _EFFECTS = "SELECT charge_key FROM ledger WHERE kind = 'captured'"
 _OPEN_CALLS = """
@@ -26,76 +25,29 @@ _OPEN_OPERATIONS = """
     SELECT count(*) FROM operations WHERE status IN ('due', 'leased', 'reported')
 """
 _SUMS = """
-    SELECT payment_id, attempt, kind, currency, sum(amount_minor) AS amount_minor
-    FROM ledger GROUP BY payment_id, attempt, kind, currency
+    SELECT payment_id, attempt, currency,
+        CASE kind WHEN 'refund_returned' THEN 'refunded' ELSE kind END AS kind,
+        sum(CASE kind WHEN 'refund_returned' THEN -amount_minor ELSE amount_minor END)
+            AS amount_minor
+    FROM ledger WHERE kind IN ('captured', 'refunded', 'refund_returned')
+    GROUP BY 1, 2, 3, 4
 """
 _CALLS = "SELECT coalesce(sum(calls), 0) FROM calls WHERE call = $1"
 
 
-class Entry(NamedTuple):
-    """What the two ledgers must agree on: sums of one kind for one attempt of a payment."""
-
-    payment_id: UUID
-    attempt: int
-    kind: str
-    currency: str
-
-
-Ledger = Mapping[Entry, int]
-"""Minor units by entry."""
-
-
-def payment_of(checkout_id: str) -> UUID:
-    """The payment of a checkout: there is one, and everybody derives its id alike."""
-    return derived_id(UUID(checkout_id), "payment")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Both ledgers, for the same payments."""
-
-    ours: Ledger
-    theirs: Ledger
-
-    @property
-    def alike(self) -> int:
-        """Entries that both have with the same amount."""
-        return sum(self.ours.get(entry) == amount for entry, amount in self.theirs.items())
-
-    @property
-    def differing(self) -> tuple[Entry, ...]:
-        """Entries that only one has, or with another amount."""
-        every = self.ours.keys() | self.theirs.keys()
-        return tuple(
-            sorted(entry for entry in every if self.ours.get(entry) != self.theirs.get(entry))
-        )
-
-    def of(self, payment_ids: Collection[UUID]) -> "Comparison":
-        """The same for these payments alone."""
-        wanted = frozenset(payment_ids)
-        return Comparison(_only(self.ours, wanted), _only(self.theirs, wanted))
-
-
-def captured_minor(ledger: Ledger) -> int:
-    """All units that were taken."""
-    return sum(amount for entry, amount in ledger.items() if entry.kind == "captured")
-
-
-def captures(ledger: Ledger) -> int:
-    """How many attempts brought money."""
-    return sum(entry.kind == "captured" for entry in ledger)
-
-
-def _only(ledger: Ledger, payment_ids: Collection[UUID]) -> Ledger:
-    return {entry: amount for entry, amount in ledger.items() if entry.payment_id in payment_ids}
-
-
 class Books:
-    """Reads both databases over connections of its own; use it as an async context."""
+    """Reads both sides over connections of its own; use it as an async context.
 
-    def __init__(self, payment_url: str, provider_url: str) -> None:
+    `stripe` is the key and the address of what answers as Stripe, where payments went there too.
+    """
+
+    def __init__(
+        self, payment_url: str, provider_url: str, stripe: tuple[str, str] | None = None
+    ) -> None:
         self._payment_url = payment_url
         self._provider_url = provider_url
+        self._stripe_at = stripe
+        self._stripe: StripeBooks | None = None
         self._open = AsyncExitStack()
         self._payment: Any = None
         self._provider: Any = None
@@ -106,6 +58,10 @@ class Books:
             opening.push_async_callback(self._payment.close)
             self._provider = await asyncpg.connect(self._provider_url)
             opening.push_async_callback(self._provider.close)
+            if self._stripe_at is not None:
+                self._stripe = await opening.enter_async_context(
+                    StripeBooks.opened(*self._stripe_at)
+                )
             self._open = opening.pop_all()
         return self
 
@@ -140,8 +96,11 @@ class Books:
         return int(await self._provider.fetchval(_CALLS, "charge"))
 
     async def compare(self) -> Comparison:
-        """Both ledgers as they are."""
-        return Comparison(await _sums(self._payment), await _sums(self._provider))
+        """Both ledgers as they are; the providers' are one."""
+        theirs = await _sums(self._provider)
+        if self._stripe is not None:
+            theirs = {**theirs, **await self._stripe.ledger()}
+        return Comparison(await _sums(self._payment), theirs)
 
 
 async def _sums(connection: Any) -> Ledger:

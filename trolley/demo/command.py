@@ -1,4 +1,4 @@
-"""`trolley demo`: a fresh stack of its own, six acts, a report."""
+"""`trolley demo`: a fresh stack of its own, nine acts, a report."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ from trolley.runtime.children import Children
 from trolley.runtime.errors import AlreadyRunning, DirectoryUnwritable
 from trolley.runtime.home import Home, default_home, python_environment
 from trolley.runtime.stack import Runtime
-from trolley.services import SERVICES
+from trolley.services import SERVICES, STRIPE_SANDBOX
 
 DEFAULT_ORDERS = "online_retail.csv"
 _INTERRUPTED = 130
@@ -62,7 +62,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Sell a wholesaler's real orders, with declines, a race and crashes, and check it all."""
+    """Sell a wholesaler's real orders, take some back, make trouble, and check it all."""
     source = orders or Path(str(files("trolley.demo") / "data" / DEFAULT_ORDERS))
     try:
         read = parse_orders(decode_orders(source.read_bytes()))
@@ -74,7 +74,7 @@ def demo(
         home=Home(home or default_home() / "demo"),
         orders=read,
         source=source,
-        environment=environment,
+        environment={**environment_at_stand_in(), **environment},
         report=report,
         screen=Screen(Console()),
     )
@@ -109,7 +109,11 @@ class _Run:
         """Starts everything, plays, stops everything; whether everything held."""
         began = time.monotonic()
         clear(self._home)
-        runtime = Runtime(self._home.path, environment=self._environment)
+        runtime = Runtime(
+            self._home.path,
+            environment=self._environment,
+            services=(*SERVICES, STRIPE_SANDBOX),
+        )
         played = Played()
         with self._screen.working(lambda: runtime.step):
             await runtime.start()
@@ -138,6 +142,7 @@ class _Run:
             invoices=played.invoices,
             acts=played.acts,
             audit=played.audit,
+            totals=played.totals,
             durations=durations,
             acts_wanted=len(ACTS),
         )
@@ -166,6 +171,15 @@ class _Run:
         self._screen.say(f"Get a token with `trolley token {name} --sub me --role operator`.")
         self._screen.say(f"Check it with `trolley audit {name}`.")
         self._screen.say(f"Stop it with `trolley down {name}`.")
+
+
+def environment_at_stand_in() -> Mapping[str, str]:
+    """Settings under which payments go to the stand-in for Stripe, whatever keys the shell has."""
+    return {
+        **dict(STRIPE_SANDBOX.gives),
+        "PAYMENT_PRODUCTION": "false",
+        "PAYMENT_STRIPE_CALL_SECONDS": str(DemoSettings().provider_call_seconds),
+    }
 
 
 def pace_of(settings: DemoSettings) -> Pace:

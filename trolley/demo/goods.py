@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trolley.demo.crowd import settled
-from trolley.demo.orders import Product, Variant
+from trolley.demo.orders import CURRENCY, Product, Variant
 from trolley.demo.stage import Stage
 from trolley.demo.window import Item, Window
 
@@ -15,6 +15,7 @@ class Article:
 
     name: str
     price_minor: int
+    currency: str = CURRENCY
 
     @property
     def sku(self) -> str:
@@ -24,7 +25,9 @@ class Article:
     @property
     def product(self) -> Product:
         """As the catalog takes it."""
-        return Product(self.sku, self.name, self.price_minor, (Variant(self.sku, 0),))
+        return Product(
+            self.sku, self.name, self.price_minor, (Variant(self.sku, 0),), self.currency
+        )
 
 
 class NotOffered(RuntimeError):
@@ -39,7 +42,7 @@ async def offer(stage: Stage, article: Article, pieces: int) -> None:
     await stage.shop.import_products([article.product])
     before = (await stage.shop.level(article.sku)).available
     await stage.shop.receive({article.sku: pieces})
-    window = Window(stage.shop, stage.settings, [article.sku])
+    window = Window(stage.shop, stage.settings, [article.sku], article.currency)
     wanted = {article.sku: Item(article.price_minor, before + pieces)}
 
     def complete(seen: Mapping[str, Item]) -> bool:

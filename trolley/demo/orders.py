@@ -93,6 +93,7 @@ class Product:
     name: str
     base_minor: int
     variants: tuple[Variant, ...]
+    currency: str = CURRENCY
 
     def prices_minor(self) -> dict[str, int]:
         """The price of every SKU."""
@@ -106,6 +107,26 @@ class InvoiceLine:
     sku: str
     quantity: int
     price_minor: int
+
+    @property
+    def total_minor(self) -> int:
+        """Quantity x price, exactly."""
+        return self.quantity * self.price_minor
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledLine:
+    """Pieces that a cancellation of the file takes back, as positive figures.
+
+    `invoices_before` of the file's invoices had begun by then: what they sold can come back.
+    """
+
+    number: str
+    customer_id: str | None
+    sku: str
+    quantity: int
+    price_minor: int
+    invoices_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +142,21 @@ class Invoice:
     @property
     def total_minor(self) -> int:
         """Quantity x price over all lines, exactly."""
-        return sum(line.quantity * line.price_minor for line in self.lines)
+        return sum(line.total_minor for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """A whole file: what is sold, to whom, and what was skipped."""
+    """A whole file: what is sold, to whom, and what was skipped.
+
+    Of the skipped cancellations `cancelled` has those that name pieces at a price.
+    """
 
     invoices: tuple[Invoice, ...]
     products: tuple[Product, ...]
     skipped: Mapping[SkipReason, int]
     file_lines: int
+    cancelled: tuple[CancelledLine, ...] = ()
 
     @property
     def sellable_lines(self) -> int:
@@ -204,6 +229,8 @@ def parse_orders(text: str) -> Orders:
         raise MissingColumns(missing)
     skipped: Counter[SkipReason] = Counter(dict.fromkeys(SkipReason, 0))
     sales: list[_Sale] = []
+    cancelled: list[CancelledLine] = []
+    begun: set[str] = set()
     file_lines = 0
     try:
         for row in reader:
@@ -213,13 +240,16 @@ def parse_orders(text: str) -> Orders:
             sale = _sale(row, reader.line_num)
             if isinstance(sale, SkipReason):
                 skipped[sale] += 1
+                if sale is SkipReason.CANCELLATION and (line := _cancelled(row, len(begun))):
+                    cancelled.append(line)
             else:
                 sales.append(sale)
+                begun.add(sale.invoice)
     except csv.Error as error:
         raise OrdersError(f"line {reader.reader.line_num}: {error}") from error
     if not sales:
         raise NothingSellable
-    return Orders(_invoices(sales), _products(sales), dict(skipped), file_lines)
+    return Orders(_invoices(sales), _products(sales), dict(skipped), file_lines, tuple(cancelled))
 
 
 def sku_of(stock_code: str, price_minor: int) -> str:
@@ -258,8 +288,34 @@ def _texts(value: str | list[str] | None) -> Sequence[str]:
     return value if isinstance(value, list) else (value or "",)
 
 
+def _fields(row: Mapping[str, str | None]) -> dict[str, str]:
+    return {column: (row[column] or "").strip() for column in COLUMNS}
+
+
+def _cancelled(row: Mapping[str, str | None], invoices_before: int) -> CancelledLine | None:
+    """The pieces of a cancellation, which nobody promised to be legible; None without any."""
+    fields = _fields(row)
+    if not all(_NUMBER.fullmatch(fields[column]) for column in ("Quantity", "UnitPrice")):
+        return None
+    quantity = Decimal(fields["Quantity"])
+    try:
+        price_minor = parse_minor(fields["UnitPrice"], CURRENCY)
+    except NotAnAmount:
+        return None
+    if quantity >= 0 or quantity != int(quantity) or price_minor <= 0:
+        return None
+    return CancelledLine(
+        number=fields["InvoiceNo"],
+        customer_id=fields["CustomerID"] or None,
+        sku=sku_of(fields["StockCode"], price_minor),
+        quantity=-int(quantity),
+        price_minor=price_minor,
+        invoices_before=invoices_before,
+    )
+
+
 def _sale(row: Mapping[str, str | None], line: int) -> _Sale | SkipReason:
-    fields = {column: (row[column] or "").strip() for column in COLUMNS}
+    fields = _fields(row)
     if fields["InvoiceNo"].startswith(CANCELLATION_PREFIX):
         return SkipReason.CANCELLATION
     price = _number(fields["UnitPrice"], "UnitPrice", line)

@@ -34,10 +34,14 @@ def report(
     invoices: Sequence[InvoiceOutcome],
     acts: Sequence[Act],
     audit: Mapping[str, Any] | None,
+    totals: Mapping[str, Mapping[str, int]],
     durations: Mapping[str, float],
     acts_wanted: int,
 ) -> dict[str, Any]:
-    """The whole report; `held` only when every act was played and every check of it held."""
+    """The whole report; `held` only when every act was played and every check of it held.
+
+    `totals` has what was captured and refunded by currency, in minor units.
+    """
     return {
         "held": len(acts) == acts_wanted and all(act.held for act in acts),
         "orders_file": source,
@@ -47,6 +51,7 @@ def report(
         "skipped": {reason.value: count for reason, count in orders.skipped.items()},
         "acts": [act.as_json() for act in acts],
         "audit": audit,
+        "totals": {currency: dict(amounts) for currency, amounts in totals.items()},
         "durations_seconds": {name: round(spent, 3) for name, spent in durations.items()},
     }
 

@@ -53,6 +53,20 @@ class DemoSettings(ClientSettings):
         default=0.1, gt=0, description="How often such a figure is looked at."
     )
 
+    seed: int = Field(
+        default=1_000, description="What chance begins with: the same orders come back each time."
+    )
+    returns_one_in: int = Field(
+        default=10, ge=1, description="One in so many orders comes back, whole or in part."
+    )
+
+    currency_shoppers: int = Field(
+        default=24, ge=3, description="Shoppers who pay in other currencies, of each as many."
+    )
+    currency_most_pieces: int = Field(
+        default=6, ge=1, description="Most pieces that one of them buys."
+    )
+
     race_shoppers: int = Field(default=200, ge=2, description="Shoppers in the race.")
     race_pieces: int = Field(default=10, ge=1, description="Pieces they race for.")
     race_insisting: int = Field(
@@ -72,10 +86,23 @@ class DemoSettings(ClientSettings):
         default=20, ge=2, description="Shoppers whose first card is declined; half pay again."
     )
     decline_window_seconds: int = Field(
-        default=3, ge=1, description="The payment window of those who let it close."
+        default=5,
+        ge=1,
+        description="The payment window of those who let it close: long enough on a busy machine "
+        "for the three requests of a decline.",
     )
     decline_patient_window_seconds: int = Field(
         default=300, ge=1, description="The payment window of those who pay again."
+    )
+
+    provider_call_seconds: float = Field(
+        default=4,
+        gt=0,
+        description="How long the shop waits for an answer of Stripe: less than it does by "
+        "default, for the demo has to wait for one that never comes.",
+    )
+    trouble_shoppers: int = Field(
+        default=3, ge=1, description="Shoppers who run into each kind of trouble in paying."
     )
 
     crash_checkouts: int = Field(default=100, ge=1, description="Checkouts under way in the crash.")

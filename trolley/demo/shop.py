@@ -1,6 +1,6 @@
 """What the demo asks of the shop, in the shop's words: all of it over the public REST APIs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from messaging.clock import utc_now
 from messaging.http.pages import LARGEST_PAGE
 from messaging.signing import customer_token
 from trolley.client import Client
-from trolley.demo.orders import CURRENCY, Product
+from trolley.demo.orders import Product
 from trolley.demo.pace import Pace
 
 OPERATOR = "demo"
@@ -65,7 +65,7 @@ class Shop:
                 "product_name": product.name,
                 "prices": [
                     {
-                        "currency": CURRENCY,
+                        "currency": product.currency,
                         "base_minor": product.base_minor,
                         "additional_minor": variant.additional_minor,
                     }
@@ -86,6 +86,36 @@ class Shop:
         await self.client.command(
             "POST", "inventory", "/receipts", {"lines": lines}, headers=self.operator
         )
+
+    async def order(self, order_id: str) -> Mapping[str, Any]:
+        """An order with its lines, and what happened after its sale."""
+        answer = await self.client.get("order", f"/orders/{order_id}", headers=self.operator)
+        order: Mapping[str, Any] = answer.body
+        return order
+
+    async def take_back(
+        self, order_id: str, pieces: Mapping[int, int], *, write_off: bool = False, reason: str
+    ) -> None:
+        """Takes pieces back by the number of their line, and refunds them. Raises `Refused`."""
+        lines = [
+            {"line_no": number, "quantity": quantity, "write_off": write_off}
+            for number, quantity in pieces.items()
+        ]
+        await self.client.command(
+            "POST",
+            "order",
+            f"/orders/{order_id}/returns",
+            {"lines": lines, "reason": reason},
+            headers=self.operator,
+        )
+
+    async def documents(self, order_id: str) -> Sequence[Mapping[str, Any]]:
+        """The documents of an order, the oldest first."""
+        answer = await self.client.get(
+            "order", f"/orders/{order_id}/documents", headers=self.operator
+        )
+        documents: Sequence[Mapping[str, Any]] = answer.body["items"]
+        return documents
 
     async def level(self, sku: str) -> Level:
         """The pieces of one SKU; none of one that was never received."""

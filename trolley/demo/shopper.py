@@ -18,7 +18,7 @@ PAYMENT_FAILED = "payment_failed"
 """States of a checkout."""
 
 PAYS = "pm_ok"
-"""A payment method that just works."""
+"""A payment method that just works, of the shop's usual provider as it is by default."""
 
 SHORTEST_COUNTRY, LONGEST_COUNTRY = 2, 60
 SOMEWHERE = "Unspecified"
@@ -65,19 +65,24 @@ class Shopper:
         name: str,
         sub: str | None = None,
         country: str = SOMEWHERE,
+        currency: str = CURRENCY,
+        provider: str | None = None,
     ) -> None:
+        """Pays through `provider`, or else the shop's usual one."""
         self._client = shop.client
         self._pace = shop.pace
         self._settings = settings
         self._name = name
         self._country = country if len(country) >= SHORTEST_COUNTRY else SOMEWHERE
+        self._currency = currency
+        self._provider = {} if provider is None else {"provider": provider}
         self._headers = {} if sub is None else shop.token(sub)
         self.cart_id = ""
 
     async def open_cart(self) -> None:
         """Takes an empty cart; a guest keeps its token from here on."""
         answer = await self._client.command(
-            "POST", "cart", "/carts", {"currency": CURRENCY}, headers=self._headers
+            "POST", "cart", "/carts", {"currency": self._currency}, headers=self._headers
         )
         self.cart_id = answer.body["cart_id"]
         if answer.body["cart_token"] is not None:
@@ -115,12 +120,15 @@ class Shopper:
 
     async def check_out(
         self,
-        method: str = PAYS,
+        method: str | None = PAYS,
         *,
         window_seconds: int | None = None,
         accept_token: str | None = None,
     ) -> Checkout:
-        """Buys what is in the cart. Raises `Refused` when prices or stock moved (409)."""
+        """Buys what is in the cart, to be paid later where no method is given.
+
+        Raises `Refused` when prices or stock moved (409).
+        """
         body: dict[str, Any] = {
             "email": "shopper@shop.example",
             "address": {
@@ -129,8 +137,9 @@ class Shopper:
                 "city": "Anytown",
                 "country": self._country[:LONGEST_COUNTRY],
             },
-            "payment": {"token": method},
         }
+        if method is not None:
+            body["payment"] = {**self._provider, "token": method}
         if window_seconds is not None:
             body["payment_window_seconds"] = window_seconds
         if accept_token is not None:
@@ -154,9 +163,17 @@ class Shopper:
             "POST",
             "order",
             f"/orders/{order_id}/payments",
-            {"payment": {"token": method}},
+            {"payment": {**self._provider, "token": method}},
             headers=self._headers,
         )
+
+    async def payment_link(self, order_id: str) -> str:
+        """A link by which anybody can pay. Raises `Refused` when it is too late (409)."""
+        answer = await self._client.command(
+            "POST", "order", f"/orders/{order_id}/payment-link", headers=self._headers
+        )
+        url: str = answer.body["url"]
+        return url
 
     async def cancel(self, checkout: Checkout) -> None:
         """Gives the checkout, or its order, up. Raises `Refused` when it is too late (409)."""

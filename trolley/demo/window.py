@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trolley.client import Refused
+from trolley.demo.orders import CURRENCY
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
 from trolley.demo.shopper import Shopper
@@ -36,6 +37,7 @@ class Window:
     shop: Shop
     settings: DemoSettings
     skus: Sequence[str]
+    currency: str = CURRENCY
     _panes: list[_Pane] = field(default_factory=list)
 
     async def look(self) -> Mapping[str, Item]:
@@ -58,7 +60,7 @@ class Window:
     async def _open(self) -> None:
         most = self.settings.window_lines
         for start in range(0, len(self.skus), most):
-            shopper = Shopper(self.shop, self.settings, name="Window")
+            shopper = Shopper(self.shop, self.settings, name="Window", currency=self.currency)
             await shopper.open_cart()
             self._panes.append(_Pane(shopper, self.skus[start : start + most]))
 

@@ -3,10 +3,9 @@
 import asyncio
 import getpass
 import json
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from messaging.clock import utc_now
 from trolley.client import ClientError
-from trolley.commands.options import HomeOption
+from trolley.commands.options import HomeOption, moment
 from trolley.dlq.desk import (
     SERVICES,
     Chosen,
@@ -41,7 +40,6 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.3
 OPEN = ("dead", "parked", "replaying", "discarding")
-_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 dlq = typer.Typer(
     help="List, try, mend, replay and discard dead letters.",
@@ -49,18 +47,6 @@ dlq = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-def _moment(text: str) -> datetime:
-    """A time as in RFC 3339, or a span before now such as 90m, 12h or 3d."""
-    span = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if span is not None:
-        return utc_now() - timedelta(**{_SPANS[span[2]]: int(span[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("a time such as 2026-01-31T12:00Z, or 90m, 12h, 3d") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _url(text: str) -> str:
@@ -90,11 +76,11 @@ TypeOption = Annotated[str | None, typer.Option("--type", help="All messages of 
 KeyOption = Annotated[str | None, typer.Option(help="All of this key, such as a checkout id.")]
 MomentOption = Annotated[
     datetime | None,
-    typer.Option(parser=_moment, metavar="TIME", help="Put aside then or later; 12h is ago."),
+    typer.Option(parser=moment, metavar="TIME", help="Put aside then or later; 12h is ago."),
 ]
 UntilOption = Annotated[
     datetime | None,
-    typer.Option(parser=_moment, metavar="TIME", help="Put aside before."),
+    typer.Option(parser=moment, metavar="TIME", help="Put aside before."),
 ]
 
 

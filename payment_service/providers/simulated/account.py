@@ -28,7 +28,12 @@ from payment_service.domain.outcomes import (
     RefundFailed,
     RefundOutcome,
     RefundPending,
+    RefundState,
+    Reviewed,
+    ReviewOutcome,
+    SeenRefund,
     Succeeded,
+    Unknown,
 )
 from payment_service.providers.port import (
     Capture,
@@ -38,6 +43,7 @@ from payment_service.providers.port import (
     PaymentQuestion,
     Refund,
     RefundQuestion,
+    Review,
 )
 from payment_service.providers.simulated.methods import (
     INVALID_METHOD,
@@ -47,6 +53,7 @@ from payment_service.providers.simulated.methods import (
     Fault,
     UnknownMethod,
     behaviour_of,
+    behaviour_on_page,
 )
 
 CAPTURE_WITHIN = timedelta(days=7)
@@ -91,6 +98,7 @@ class EntryKind(StrEnum):
     REFUND_REQUESTED = "refund_requested"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
+    REFUND_RETURNED = "refund_returned"
 
 
 @quick
@@ -133,7 +141,11 @@ class ProviderPayment:
 @quick
 @dataclass(frozen=True, slots=True)
 class ProviderRefund:
-    """A refund at the simulated provider; `due_at` is when a pending one ends."""
+    """A refund at the simulated provider.
+
+    `due_at` is when a pending one ends, or when the bank sends one back. `is_ours`: asked for
+    through the port, not by somebody here.
+    """
 
     refund_key: str
     charge_key: str
@@ -141,6 +153,7 @@ class ProviderRefund:
     status: RefundStatus
     code: str | None = None
     due_at: datetime | None = None
+    is_ours: bool = True
 
     @property
     def provider_refund_id(self) -> str:
@@ -217,6 +230,16 @@ class ShopperLooked:
     charge_key: str
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class ClerkRefunded:
+    """Somebody at the provider gives money back, without being asked through the port."""
+
+    charge_key: str
+    refund_key: str
+    amount_minor: int
+
+
 ProviderCall: TypeAlias = (
     Charge
     | Capture
@@ -224,8 +247,10 @@ ProviderCall: TypeAlias = (
     | Refund
     | PaymentQuestion
     | RefundQuestion
+    | Review
     | ShopperActed
     | ShopperLooked
+    | ClerkRefunded
 )
 
 
@@ -240,7 +265,9 @@ def call_kind(call: ProviderCall) -> Call:
             return Call.CLOSE
         case Refund():
             return Call.REFUND
-        case PaymentQuestion() | RefundQuestion() | ShopperActed() | ShopperLooked():
+        case PaymentQuestion() | RefundQuestion() | Review():
+            return Call.ASK
+        case ShopperActed() | ShopperLooked() | ClerkRefunded():
             return Call.ASK
         case _:
             assert_never(call)
@@ -251,9 +278,9 @@ def call_key(call: ProviderCall) -> str:
     match call:
         case Charge() | Capture() | Close() | Refund():
             return call.idempotency_key
-        case PaymentQuestion() | ShopperActed() | ShopperLooked():
+        case PaymentQuestion() | Review() | ShopperActed() | ShopperLooked():
             return call.charge_key
-        case RefundQuestion():
+        case RefundQuestion() | ClerkRefunded():
             return call.refund_key
         case _:
             assert_never(call)
@@ -266,7 +293,7 @@ def opens_account(call: ProviderCall) -> bool:
 
 def fault_of(account: Account | None, call: ProviderCall) -> Fault:
     """What goes wrong with this call, by the method of its payment."""
-    if isinstance(call, ShopperActed | ShopperLooked):
+    if isinstance(call, ShopperActed | ShopperLooked | ClerkRefunded):
         return NO_FAULT
     token = call.method_token if isinstance(call, Charge) else None
     if token is None:
@@ -291,7 +318,11 @@ def answered(
         case PaymentQuestion() | ShopperLooked():
             return account, state_of(account.payment)
         case RefundQuestion():
-            return account, _refund_state(account.refunds.get(call.refund_key))
+            return account, _asked_refund(account.refunds.get(call.refund_key))
+        case Review():
+            return account, _review(account)
+        case ClerkRefunded():
+            return _refunded(account, call.refund_key, call.amount_minor, now, is_ours=False)
         case ShopperActed():
             account = _acted(account, call.completed, now)
             return account, state_of(account.payment)
@@ -322,7 +353,8 @@ def _answered_once(
             account = _closed(account)
             outcome = state_of(account.payment)
         case Refund():
-            account, outcome = _refunded(account, call, now)
+            key = call.idempotency_key
+            account, outcome = _refunded(account, key, call.amount_minor, now, is_ours=True)
         case _:
             assert_never(call)
     answer = Answer(call.idempotency_key, call_kind(call), fingerprint, outcome)
@@ -335,7 +367,7 @@ def _fingerprint(call: Charge | Capture | Close | Refund) -> str:
     charge = call if isinstance(call, Charge) else call.charge
     amount_minor = None if isinstance(call, Close) else call.amount_minor
     asked = (charge.charge_key, charge.payment_id, charge.attempt, charge.amount_minor)
-    how = (charge.currency, charge.method_token, charge.flow)
+    how = (charge.currency, charge.method_token, charge.flow, *("hosted",) * charge.hosted)
     return repr((call_kind(call).value, amount_minor, *asked, *how))
 
 
@@ -353,8 +385,13 @@ def _come_due(account: Account, now: datetime) -> Account:
             case Status.AUTHORIZED:
                 account = _voided(account, Status.EXPIRED)
     for refund in account.refunds.values():
-        if refund.status is RefundStatus.PENDING and refund.due_at and now >= refund.due_at:
-            account = _refund_ended(account, refund)
+        if refund.due_at is None or now < refund.due_at:
+            continue
+        if refund.status is RefundStatus.PENDING:
+            account = _refund_ended(account, refund, refund.due_at)
+        elif refund.status is RefundStatus.REFUNDED:
+            failed = replace(refund, status=RefundStatus.FAILED, code="account_closed", due_at=None)
+            account = account.refunding(failed, EntryKind.REFUND_RETURNED)
     return account
 
 
@@ -371,11 +408,14 @@ def _charged(account: Account, call: Charge, now: datetime, action_secret: str) 
         currency=call.currency,
     )
     try:
-        behaviour = behaviour_of(call.method_token)
+        read = behaviour_on_page if call.hosted else behaviour_of
+        behaviour = read(call.method_token)
     except UnknownMethod:
         return _declined(account, payment, INVALID_METHOD)
     if behaviour.decline_code is not None:
         return _declined(account, payment, behaviour.decline_code)
+    if behaviour.action_open_ms is not None and call.off_session:
+        return _declined(account, payment, ACTION_FAILED)  # nobody is there to act
     if behaviour.action_open_ms is not None:
         due_at = now + timedelta(milliseconds=behaviour.action_open_ms)
         return account.paying(
@@ -454,32 +494,40 @@ def _acted(account: Account, completed: bool, now: datetime) -> Account:
     return _declined(account, payment, ACTION_FAILED)
 
 
-def _refunded(account: Account, call: Refund, now: datetime) -> tuple[Account, RefundOutcome]:
+def _refunded(
+    account: Account, refund_key: str, amount_minor: int, now: datetime, *, is_ours: bool
+) -> tuple[Account, RefundOutcome]:
     payment = account.payment
+    if refund_key in account.refunds:
+        return account, _refund_state(account.refunds[refund_key])
     if payment.status is not Status.SUCCEEDED:
         return account, RefundFailed(None, "charge_not_captured")
-    if not 0 < call.amount_minor <= payment.captured_minor - account.given_back_minor:
+    if not 0 < amount_minor <= payment.captured_minor - account.given_back_minor:
         return account, RefundFailed(None, "amount_exceeds_charge")
     refund = ProviderRefund(
-        refund_key=call.idempotency_key,
-        charge_key=call.charge_key,
-        amount_minor=call.amount_minor,
+        refund_key=refund_key,
+        charge_key=payment.charge_key,
+        amount_minor=amount_minor,
         status=RefundStatus.PENDING,
+        is_ours=is_ours,
     )
     pending_ms = payment.behaviour.refund_pending_ms
     if pending_ms is not None:
         refund = replace(refund, due_at=now + timedelta(milliseconds=pending_ms))
         account = account.refunding(refund, EntryKind.REFUND_REQUESTED)
     else:
-        account = _refund_ended(account.refunding(refund, EntryKind.REFUND_REQUESTED), refund)
+        account = account.refunding(refund, EntryKind.REFUND_REQUESTED)
+        account = _refund_ended(account, refund, now)
     return account, _refund_state(account.refunds[refund.refund_key])
 
 
-def _refund_ended(account: Account, refund: ProviderRefund) -> Account:
+def _refund_ended(account: Account, refund: ProviderRefund, now: datetime) -> Account:
     if account.payment.behaviour.refund_fails:
         failed = replace(refund, status=RefundStatus.FAILED, code="refund_declined", due_at=None)
         return account.refunding(failed, EntryKind.REFUND_FAILED)
-    done = replace(refund, status=RefundStatus.REFUNDED, due_at=None)
+    returns_ms = account.payment.behaviour.refund_returns_ms
+    comes_back_at = None if returns_ms is None else now + timedelta(milliseconds=returns_ms)
+    done = replace(refund, status=RefundStatus.REFUNDED, due_at=comes_back_at)
     return account.refunding(done, EntryKind.REFUNDED)
 
 
@@ -517,9 +565,27 @@ def _due(payment: ProviderPayment) -> datetime:
     return payment.due_at
 
 
-def _refund_state(refund: ProviderRefund | None) -> RefundOutcome:
-    if refund is None:
+def _review(account: Account) -> ReviewOutcome:
+    state = state_of(account.payment)
+    if isinstance(state, NotFound | Unknown):
         return NotFound()
+    refunds = tuple(
+        SeenRefund(
+            refund.provider_refund_id,
+            refund.refund_key if refund.is_ours else None,
+            refund.amount_minor,
+            _refund_state(refund),
+        )
+        for refund in account.refunds.values()
+    )
+    return Reviewed(state, refunds)
+
+
+def _asked_refund(refund: ProviderRefund | None) -> RefundOutcome:
+    return NotFound() if refund is None else _refund_state(refund)
+
+
+def _refund_state(refund: ProviderRefund) -> RefundState:
     match refund.status:
         case RefundStatus.PENDING:
             return RefundPending(refund.provider_refund_id)

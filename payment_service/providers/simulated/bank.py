@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from messaging.clock import utc_now
 from messaging.database import Connection, Database, sql
 from payment_service.domain.outcomes import NAMES, Outcome, facts_of, outcome_from
+from payment_service.domain.reconciliation import Standing
 from payment_service.providers.port import IdempotencyConflict
 from payment_service.providers.simulated.account import (
     Account,
@@ -108,6 +109,14 @@ class Bank:
                 _LEDGER, {"payment_id": payment_id, "after": after, "most": most}
             )
             return [dict(row) for row in found]
+
+    async def moved_since(
+        self, since: datetime, after: str, most: int
+    ) -> list[tuple[str, Standing]]:
+        """Where the money of payments stands that moved since, by charge key, behind `after`."""
+        async with self._database.reading() as connection:
+            rows = await connection.fetch(_MOVED, {"since": since, "after": after, "most": most})
+            return [(row.charge_key, Standing(*row[1:])) for row in rows]
 
     async def counts(self) -> dict[str, list[dict[str, Any]]]:
         """How many calls were made under how many keys, and how many entries of how much."""
@@ -198,6 +207,21 @@ _LEDGER = sql("""
     ORDER BY id LIMIT :most
 """)
 
+_MOVED = sql("""
+    WITH moved AS (
+        SELECT DISTINCT charge_key FROM ledger WHERE booked_at >= :since AND charge_key > :after
+        ORDER BY charge_key LIMIT :most
+    )
+    SELECT charge_key,
+        CAST(sum(CASE kind WHEN 'authorized' THEN amount_minor WHEN 'voided' THEN -amount_minor
+            WHEN 'captured' THEN -amount_minor ELSE 0 END) AS bigint),
+        CAST(sum(CASE kind WHEN 'captured' THEN amount_minor ELSE 0 END) AS bigint),
+        CAST(sum(CASE kind WHEN 'refund_requested' THEN amount_minor
+            WHEN 'refund_failed' THEN -amount_minor WHEN 'refund_returned' THEN -amount_minor
+            ELSE 0 END) AS bigint)
+    FROM ledger JOIN moved USING (charge_key) GROUP BY charge_key ORDER BY charge_key
+""")
+
 _COUNTED_CALLS = sql("""
     SELECT call, CAST(sum(calls) AS bigint) AS calls, count(*) AS keys
     FROM calls GROUP BY call ORDER BY call
@@ -242,6 +266,7 @@ async def _load(connection: Connection, calls: Sequence[ProviderCall]) -> _Loade
             status=RefundStatus(row.status),
             code=row.code,
             due_at=row.due_at,
+            is_ours=row.is_ours,
         )
     answers: dict[str, dict[str, Answer]] = {}
     for row in await connection.fetch(_ANSWERS, {"keys": keys}):
@@ -307,6 +332,7 @@ _REFUND: Columns = (
     ("status", "text"),
     ("code", "text"),
     ("due_at", "timestamptz"),
+    ("is_ours", "boolean"),
 )
 
 _ANSWER: Columns = (

@@ -13,11 +13,14 @@ Times are in milliseconds. Nothing is random.
 | `capture_fails`                       | the capture fails and the authorization is gone         |
 | `refund_pending[_<ms>][_then_fails]`  | a refund is pending for ms (1000), then done, or failed |
 | `refund_fails`                        | a refund is refused at once                             |
+| `refund_returns[_<ms>]`               | a refund is done, and comes back after ms (1000)        |
 | `[<call>_]slow[_<ms>]`                | ms (500) pass before the effect                         |
 | `[<call>_]slow_after_effect[_<ms>]`   | ms (2000) pass between the effect and the answer        |
 | `[<call>_]timeout_before_effect[_<n>]`| the first n (1) calls time out and have no effect       |
 | `[<call>_]timeout_after_effect[_<n>]` | the first n (1) calls time out after their effect       |
 | `ask_timeout[_<n>]`                   | the first n (1) questions time out                      |
+
+A charge on a page waits for the shopper, as by `action_required`, whatever else its token says.
 
 `<call>` is `capture`, `close` or `refund`; without it the charge is meant. A fault as the first
 part implies `ok`. Examples: `pm_slow_after_effect_2000`, `pm_processing_300_then_declined`,
@@ -30,11 +33,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
+from contracts.messages.parts import ON_PAGE
 from payment_service.domain.declines import DECLINES
 
 ACTION_OPEN_MS = 600_000
 PROCESSING_MS = 1_000
 REFUND_PENDING_MS = 1_000
+REFUND_RETURNS_MS = 1_000
 SLOW_MS = 500
 SLOW_AFTER_EFFECT_MS = 2_000
 
@@ -81,6 +86,7 @@ class Behaviour:
     capture_fails: bool = False
     refund_fails: bool = False
     refund_pending_ms: int | None = None
+    refund_returns_ms: int | None = None
     faults: Mapping[Call, Fault] = field(default_factory=dict)
 
     def fault(self, call: Call) -> Fault:
@@ -97,6 +103,7 @@ _DECLINED = re.compile(r"declined_([a-z_]+)")
 _ACTION = re.compile(r"action_required(?:_(\d+))?")
 _PROCESSING = re.compile(r"processing(?:_(\d+))?(_then_declined)?")
 _REFUND_PENDING = re.compile(r"refund_pending(?:_(\d+))?(_then_fails)?")
+_REFUND_RETURNS = re.compile(r"refund_returns(?:_(\d+))?")
 _FAULT = re.compile(
     r"(?:(capture|close|refund)_)?"
     r"(slow|slow_after_effect|timeout_before_effect|timeout_after_effect)(?:_(\d+))?"
@@ -117,6 +124,15 @@ def behaviour_of(token: str) -> Behaviour:
     for part in more:
         behaviour = _varied(behaviour, part)
     return behaviour
+
+
+def behaviour_on_page(token: str) -> Behaviour:
+    """What happens on a page, where the shopper has to act whatever else the token says.
+
+    Raises `UnknownMethod`.
+    """
+    asked = Behaviour() if token == ON_PAGE else behaviour_of(token)
+    return replace(asked, action_open_ms=asked.action_open_ms or ACTION_OPEN_MS)
 
 
 def _charged(part: str) -> Behaviour | None:
@@ -149,6 +165,8 @@ def _varied(behaviour: Behaviour, part: str) -> Behaviour:
             refund_pending_ms=_number(found[1], REFUND_PENDING_MS),
             refund_fails=found[2] is not None,
         )
+    if found := _REFUND_RETURNS.fullmatch(part):
+        return replace(behaviour, refund_returns_ms=_number(found[1], REFUND_RETURNS_MS))
     if found := _ASK_TIMEOUT.fullmatch(part):
         return _faulty(behaviour, Call.ASK, "timeout_before_effect", found[1])
     if found := _FAULT.fullmatch(part):

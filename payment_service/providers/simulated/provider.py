@@ -1,20 +1,27 @@
 """The simulated provider as an adapter: the port, with the delays and timeouts of its methods."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeAlias, cast
+from uuid import NAMESPACE_URL
 
 import structlog
 
+from contracts.ids import derived_id
 from messaging.faults import heals_with_time
 from payment_service.domain.outcomes import (
     ActionRequired,
     Outcome,
     PaymentOutcome,
     RefundOutcome,
+    ReviewOutcome,
     Unknown,
 )
+from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.providers.port import (
+    BooksUnread,
     Capture,
     Charge,
     Close,
@@ -22,8 +29,11 @@ from payment_service.providers.port import (
     PaymentQuestion,
     Refund,
     RefundQuestion,
+    Review,
+    SeenMoney,
 )
 from payment_service.providers.simulated.account import (
+    ClerkRefunded,
     ProviderCall,
     ShopperActed,
     ShopperLooked,
@@ -31,6 +41,8 @@ from payment_service.providers.simulated.account import (
 from payment_service.providers.simulated.bank import Bank, Done, Held, Lost
 
 log = structlog.get_logger()
+
+PAGE = 500
 
 TIMEOUT = Unknown("timeout")
 UNREACHABLE = Unknown("unreachable")
@@ -74,6 +86,38 @@ class SimulatedProvider:
         """See `Provider.retrieve_refund`."""
         return cast("RefundOutcome", await self._answer(question))
 
+    async def review(self, question: Review) -> ReviewOutcome:
+        """See `Provider.review`."""
+        return cast("ReviewOutcome", await self._answer(question))
+
+    async def customer(self, payer: Payer) -> str:
+        """See `Provider.customer`: derived, so that it is the same whenever it is asked for."""
+        name = derived_id(NAMESPACE_URL, f"{payer.shop_id}/{payer.customer_id}")
+        return f"sim_cus_{name.hex}"
+
+    async def kept_method(self, charge: Charge) -> KeptMethod | None:
+        """See `Provider.kept_method`: its test methods can be used by whoever names them."""
+        if charge.payer is None or charge.hosted:
+            return None
+        return KeptMethod(await self.customer(charge.payer), charge.method_token, brand="test")
+
+    async def forget_method(self, token: str) -> bool:
+        """See `Provider.forget_method`: there is nothing to forget."""
+        return True
+
+    async def moved_since(self, since: datetime) -> AsyncIterator[SeenMoney]:
+        """See `Provider.moved_since`."""
+        after = ""
+        try:
+            while page := await self.bank.moved_since(since, after, PAGE):
+                for charge_key, standing in page:
+                    yield SeenMoney(None, charge_key, standing)
+                after = page[-1][0]
+        except Exception as error:
+            if not heals_with_time(error):
+                raise
+            raise BooksUnread(type(error).__name__) from error
+
     async def close_connections(self) -> None:
         """See `Provider.close_connections`."""
         await self.bank.close()
@@ -85,6 +129,13 @@ class SimulatedProvider:
     async def shopper_looked(self, charge_key: str) -> PaymentOutcome:
         """The state that the shopper's page shows."""
         return await self._payment(ShopperLooked(charge_key))
+
+    async def clerk_refunded(
+        self, charge_key: str, refund_key: str, amount_minor: int
+    ) -> RefundOutcome:
+        """Somebody at the provider gives money back; answers the state of that refund."""
+        call = ClerkRefunded(charge_key, refund_key, amount_minor)
+        return cast("RefundOutcome", await self._answer(call))
 
     async def _payment(self, request: _Request) -> PaymentOutcome:
         outcome = cast("PaymentOutcome", await self._answer(request))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -87,6 +88,7 @@ class RefundRecord(Table, table=True):
     status: str = Field(sa_column=Column(Text, nullable=False))
     code: str | None = Field(sa_column=Column(Text))
     due_at: datetime | None = Field(sa_column=Column(DateTime(timezone=True)))
+    is_ours: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("true")))
 
 
 class AnswerRecord(Table, table=True):

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from messaging.clock import utc_now
 from messaging.http.bodies import read_bounded
 from messaging.http.problems import Problem
+from messaging.outbox import emit
 from payment_service.providers.stripe.webhooks import (
     NotAnEvent,
     WebhookRefused,
@@ -27,6 +28,7 @@ from payment_service.store.webhooks import Webhook, take
 
 log = structlog.get_logger()
 
+SOURCE = "payment"
 LARGEST_BYTES = 512 * 1024
 """Several times the largest of Stripe's events."""
 SECONDS = 10.0
@@ -75,11 +77,14 @@ def stripe_router(settings: PaymentSettings, wake: Callable[[], None]) -> APIRou
             notice.type,
             notice.provider_payment_id,
             notice.charge_key,
+            notice.news,
         )
         async with request.app.state.api_database.transaction() as connection:
-            state = await take(connection, webhook, settings.webhook_again_after, utc_now())
+            now = utc_now()
+            taken = await take(connection, webhook, settings.webhook_again_after, now)
+            await emit(connection, taken.reviews, source=SOURCE, now=now)
             connection.after_commit(wake)
-        WEBHOOKS.labels("stripe", state or "repeated").inc()
+        WEBHOOKS.labels("stripe", taken.state or "repeated").inc()
         return Response(status_code=200)
 
     return router

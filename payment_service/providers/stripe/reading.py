@@ -4,6 +4,7 @@ Source: Stripe documentation, "How PaymentIntents work", "Refund and cancel paym
 handling".
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import stripe
@@ -21,9 +22,15 @@ from payment_service.domain.outcomes import (
     RefundFailed,
     RefundPending,
     RefundState,
+    SeenDispute,
     Succeeded,
     Unknown,
 )
+from payment_service.domain.saved_methods import KeptMethod
+from payment_service.providers.port import RATE_LIMITED, NotTaken
+
+REDIRECT = "redirect_to_url"
+"""The action of a page: the shopper's browser is sent there."""
 
 HOLD = timedelta(days=7)
 """How long a hold lasts where Stripe does not say."""
@@ -34,8 +41,11 @@ DEBIT = timedelta(days=14)
 ACTION = timedelta(hours=1)
 """How long the shopper has to act. Stripe waits for ever; our window may close before."""
 
-NOT_SENT = frozenset({429})
-"""Statuses that tell that nothing was done."""
+TOO_MANY = 429
+"""The status that tells that Stripe has not looked at the request."""
+
+LOCKED = "lock_timeout"
+"""The code under that status for an object that another request is at, not for too many of them."""
 
 
 class StillOpen(Exception):
@@ -44,6 +54,20 @@ class StillOpen(Exception):
     def __init__(self, intent: stripe.PaymentIntent) -> None:
         super().__init__(f"{intent.id} is declined and not cancelled")
         self.intent = intent
+
+
+def page_of(page: stripe.checkout.Session) -> ActionRequired | Cancelled | None:
+    """The state of a page on which nobody has paid; None once it is complete: ask its intent.
+
+    Complete is not paid: a bank debit is only begun then, and what is held is not captured.
+    """
+    match page.status:
+        case "open":
+            return ActionRequired(page.id, REDIRECT, page.url, _moment(page.expires_at))
+        case "expired":
+            return Cancelled(page.id, "expired")
+        case _:
+            return None
 
 
 def payment_of(intent: stripe.PaymentIntent) -> PaymentOutcome:
@@ -72,10 +96,31 @@ def payment_of(intent: stripe.PaymentIntent) -> PaymentOutcome:
             return Unknown(f"status {newer}")
 
 
-def _cancelled(intent: stripe.PaymentIntent) -> Declined | Cancelled:
+def refusal_of(intent: stripe.PaymentIntent) -> Declined | None:
+    """Why the last confirmation of an intent came to nothing, if it did."""
     error = intent.last_payment_error
-    if error is not None:
-        return declined(_told(error, "decline_code", "code", "type"), intent.id)
+    if error is None:
+        return None
+    return declined(_told(error, "decline_code", "code", "type"), intent.id)
+
+
+def kept_of(intent: stripe.PaymentIntent) -> KeptMethod | None:
+    """What Stripe keeps since this intent, whose `payment_method` is expanded."""
+    method, customer = intent.payment_method, intent.customer
+    if not isinstance(method, stripe.PaymentMethod) or method.customer is None or customer is None:
+        return None
+    owner = customer if isinstance(customer, str) else customer.id
+    card = getattr(method, "card", None)
+    if card is None:
+        details = getattr(method, method.type, None)
+        return KeptMethod(owner, method.id, method.type, getattr(details, "last4", None))
+    return KeptMethod(owner, method.id, card.brand, card.last4, card.exp_month, card.exp_year)
+
+
+def _cancelled(intent: stripe.PaymentIntent) -> Declined | Cancelled:
+    refused = refusal_of(intent)
+    if refused is not None:
+        return refused
     charge = _charge(intent)
     held = charge is not None and charge.paid and not charge.captured
     return Cancelled(
@@ -124,6 +169,17 @@ def refund_of(refund: stripe.Refund) -> RefundState:
             return RefundPending(refund.id)
 
 
+def dispute_of(dispute: stripe.Dispute) -> SeenDispute | None:
+    """A dispute that moved money, or None: an inquiry has withdrawn nothing, and may never."""
+    match dispute.status:
+        case "won" | "lost" as status:
+            return SeenDispute(dispute.id, dispute.amount, status)
+        case "needs_response" | "under_review":
+            return SeenDispute(dispute.id, dispute.amount, "open")
+        case _:
+            return None
+
+
 def is_refused(error: stripe.StripeError) -> bool:
     """Whether Stripe has looked at the request and said no: nothing was done, nor will be."""
     return isinstance(error, stripe.CardError | stripe.InvalidRequestError)
@@ -140,10 +196,34 @@ def _told(details: stripe.StripeObject, *names: str) -> str:
     return next(filter(None, found), "refused")
 
 
+def lost(error: stripe.StripeError) -> Unknown:
+    """What the one request comes to that does something. Raises NotTaken: nothing was done."""
+    if error.http_status == TOO_MANY:
+        raise NotTaken(too_many=error.code != LOCKED, retry_after=_retry_after(error)) from error
+    return unknown(error)
+
+
+def is_repeated(error: stripe.StripeError) -> bool:
+    """Whether this is the error of Stripe's own that an earlier call came to, under this key."""
+    return (error.http_status or 0) >= 500 and _header(error, "idempotent-replayed") == "true"
+
+
+def _header(error: stripe.StripeError, name: str) -> str:
+    """A header of the answer, whichever way it is written; empty where there is none."""
+    told = {known.lower(): value for known, value in (error.headers or {}).items()}
+    return told.get(name, "")
+
+
+def _retry_after(error: stripe.StripeError) -> timedelta | None:
+    """What the header of this name says in seconds; a date in it is left alone."""
+    seconds = _header(error, "retry-after")
+    return timedelta(seconds=int(seconds)) if re.fullmatch(r"[0-9]{1,6}", seconds) else None
+
+
 def unknown(error: stripe.StripeError) -> Unknown:
     """The effect may be there or not; in words that hold no secret."""
-    if error.http_status in NOT_SENT:
-        return Unknown("rate_limited")
+    if error.http_status == TOO_MANY:
+        return RATE_LIMITED
     if error.http_status is not None:
         return Unknown(f"http_{error.http_status}")
     return Unknown("unreachable")

@@ -1,7 +1,7 @@
 """Webhooks of Stripe: whether one is genuine, and what it is about. What it says is not believed.
 
 A webhook is a hint: the object is asked for, and only that is applied. So nothing is read of it
-but its own id and the payment that it is about.
+but its own id, the payment that it is about, and what would be news in it: most tell what we did.
 
 Source: Stripe guide "Receive Stripe events in your webhook endpoint".
 """
@@ -12,6 +12,10 @@ from typing import Any
 
 import orjson
 import stripe
+
+from payment_service.domain.outcomes import NAMES
+from payment_service.providers.stripe.reading import refund_of
+from payment_service.store.webhooks import News
 
 TOLERANCE_SECONDS = 300
 """How old a signature may be, and how far ahead: clocks disagree, and replays do not count."""
@@ -44,6 +48,14 @@ class Notice:
     type: str
     provider_payment_id: str | None
     charge_key: str | None
+    news: News | None = None
+
+
+_OF_PAYMENT = {
+    "payment_intent.succeeded": ("succeeded",),
+    "payment_intent.canceled": ("cancelled", "declined", "never_created", "capture_failed"),
+}
+"""Events that end a payment, and our statuses of an attempt that has ended so."""
 
 
 def notice_of(
@@ -67,7 +79,9 @@ def notice_of(
         raise WrongMode
     if event.get("account") is not None:  # of an account that is connected to ours
         return Notice(event_id, kind, None, None)
-    return Notice(event_id, kind, _payment_of(about), _charge_key_of(about))
+    return Notice(
+        event_id, kind, _payment_of(about), _label_of(about, "charge_key"), _news_of(kind, about)
+    )
 
 
 def _verify(body: bytes, signature: str | None, secrets: Collection[str]) -> None:
@@ -82,15 +96,30 @@ def _verify(body: bytes, signature: str | None, secrets: Collection[str]) -> Non
 
 
 def _payment_of(about: dict[str, Any]) -> str | None:
-    """The payment intent that an object is, or belongs to."""
-    named = about.get("id") if about.get("object") == "payment_intent" else None
-    named = named or about.get("payment_intent")
+    """The payment intent or page that an object is, or the intent that it belongs to."""
+    named = about.get("payment_intent")
+    if about.get("object") in ("payment_intent", "checkout.session"):
+        named = named or about.get("id")
     if isinstance(named, dict):
         named = named.get("id")
     return named if isinstance(named, str) else None
 
 
-def _charge_key_of(about: dict[str, Any]) -> str | None:
+def _label_of(about: dict[str, Any], name: str) -> str | None:
     labels = about.get("metadata")
-    key = labels.get("charge_key") if isinstance(labels, dict) else None
-    return key if isinstance(key, str) else None
+    label = labels.get(name) if isinstance(labels, dict) else None
+    return label if isinstance(label, str) else None
+
+
+def _news_of(kind: str, about: dict[str, Any]) -> News | None:
+    match about.get("object"):
+        case "payment_intent" if kind in _OF_PAYMENT:
+            return News("payment", _OF_PAYMENT[kind])
+        case "refund":
+            refund = stripe.Refund.construct_from({"id": "", "status": None, **about}, None)
+            state = refund_of(refund)
+            return News("refund", (NAMES[type(state)],), _label_of(about, "refund_key"))
+        case "dispute":
+            return News("dispute")
+        case _:
+            return None

@@ -4,8 +4,10 @@ And nothing else is broken: the shop as the services left it has no violation, a
 is under way in it that the two ledgers do not agree on yet.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +15,12 @@ from contracts.messages.order import OrderCancelled, OrderPaid
 from contracts.topics import CART_EVENTS, INVENTORY_EVENTS, ORDER_EVENTS, PAYMENT_EVENTS, Topic
 from messaging.settings import KafkaSettings
 from tests.trolley.audit.world import (
+    LINES,
+    SERIES,
+    SHOP,
+    T0,
     TOTAL,
+    WAREHOUSE,
     Published,
     Shop,
     World,
@@ -209,6 +216,15 @@ async def the_shopper_is_charged_twice(world: World) -> None:
     await _at_provider(world, "paid", "captured", charge_key="another")
 
 
+@breaks("money.every-unit-is-at-both-sides", at=payment_of("paid"))
+async def the_provider_held_and_took_the_same_amount_too_much(world: World) -> None:
+    await world.run(
+        Source.SIMULATED_PROVIDER,
+        "UPDATE ledger SET amount_minor = amount_minor + 1 WHERE payment_id = $1",
+        payment_of("paid"),
+    )
+
+
 @breaks("money.every-unit-is-at-both-sides", at=payment_of("declined"))
 async def the_provider_took_money_that_we_know_nothing_of(world: World) -> None:
     await _at_provider(world, "declined", "captured")
@@ -300,6 +316,20 @@ async def a_piece_too_few_was_taken(world: World) -> None:
 
 
 @breaks("orders.paid-has-one-committed-reservation", at=named("paid"))
+async def as_many_of_each_too_many_were_taken(world: World) -> None:
+    await world.run(
+        Source.ORDER,
+        "UPDATE order_lines SET quantity = 1 WHERE order_id = $1 AND sku IS NOT NULL",
+        order_of("paid"),
+    )
+    await world.run(
+        Source.INVENTORY,
+        "UPDATE reservation_lines SET quantity = 2 WHERE owner_id = $1",
+        named("paid"),
+    )
+
+
+@breaks("orders.paid-has-one-committed-reservation", at=named("paid"))
 async def an_order_was_sold_twice(world: World) -> None:
     await world.run(
         Source.INVENTORY,
@@ -346,6 +376,60 @@ async def a_cancelled_order_was_not_refunded(world: World) -> None:
         Source.PAYMENT,
         "UPDATE payments SET refunded_minor = 0 WHERE payment_id = $1",
         payment_of("refunded"),
+    )
+
+
+@breaks("orders.returned-pieces-are-booked", at=named("paid"))
+async def goods_came_back_that_inventory_never_booked(world: World) -> None:
+    await _came_back(world, "APPLE")
+
+
+@breaks("orders.returned-pieces-are-booked", at=named("paid"))
+async def as_many_of_each_too_many_were_booked_as_come_back(world: World) -> None:
+    await _came_back(world, *LINES)
+    await world.insert(
+        Source.INVENTORY,
+        "movements",
+        *(
+            {
+                "shop_id": SHOP, "sku": sku, "event_seq": 1_000, "round": 1_001, "line": line,
+                "warehouse": WAREHOUSE, "kind": "return", "quantity": 2, "on_hand": 2,
+                "operation_id": named("paid"), "moved_at": T0,
+            }
+            for line, sku in enumerate(LINES)
+        ),
+    )  # fmt: skip
+
+
+async def _came_back(world: World, *skus: str) -> None:
+    """The order believes that a piece of each came back, and was booked."""
+    came = [{"lines": [{"sku": sku, "pieces": 1} for sku in skus], "booked": True}]
+    await world.run(
+        Source.ORDER,
+        "INSERT INTO after_sales (checkout_id, facts, refunded_minor, credited_minor,"
+        " refund_pending_minor, disputed_minor, dispute_lost_minor, blocked, needs_attention,"
+        " changed_at) VALUES ($1, $2::json, 0, 0, 0, 0, 0, false, false, $3)",
+        named("paid"),
+        json.dumps({"returns": came}),
+        T0,
+    )
+
+
+@breaks("orders.keep-what-their-lines-are-worth", at=named("paid"))
+async def money_went_back_that_the_order_never_heard_of(world: World) -> None:
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET refunded_minor = 100 WHERE payment_id = $1",
+        payment_of("paid"),
+    )
+
+
+@breaks("orders.know-their-money", at=named("paid"))
+async def a_bank_withdrew_money_and_the_order_never_heard_of_it(world: World) -> None:
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET dispute_lost_minor = 100 WHERE payment_id = $1",
+        payment_of("paid"),
     )
 
 
@@ -464,6 +548,99 @@ async def _lock_cart(world: World, checkout: str) -> None:
         Source.CART,
         "UPDATE carts SET status = 'locked', order_id = NULL WHERE checkout_id = $1",
         named(checkout),
+    )
+
+
+# Documents.
+
+
+@breaks("documents.numbers-are-gapless", at=named("refunded invoice"))
+async def the_first_invoice_is_gone(world: World) -> None:
+    await world.run(
+        Source.ORDER, "DELETE FROM documents WHERE document_id = $1", named("paid invoice")
+    )
+
+
+@breaks("documents.numbers-are-gapless", at=named("refunded invoice"))
+async def two_invoices_have_one_number(world: World) -> None:
+    await world.lift(Source.ORDER, "documents", "documents_number")
+    await world.run(
+        Source.ORDER,
+        "UPDATE documents SET sequence = 1 WHERE document_id = $1",
+        named("refunded invoice"),
+    )
+
+
+@breaks("documents.counters-end-with-the-last-number", at="main INV 2026")
+async def a_number_was_drawn_and_has_no_document(world: World) -> None:
+    await world.run(Source.ORDER, "UPDATE document_series SET last = last + 1 WHERE series = 'INV'")
+
+
+@breaks("documents.paid-orders-have-one-invoice", at=named("paid"))
+async def a_paid_order_was_never_invoiced(world: World) -> None:
+    await world.run(Source.ORDER, "DELETE FROM documents WHERE order_id = $1", order_of("paid"))
+
+
+@breaks("documents.paid-orders-have-one-invoice", at=named("paid"))
+@breaks("documents.agree-with-the-money", at=named("paid"))
+async def a_paid_order_is_invoiced_twice(world: World) -> None:
+    await _document(world, "paid", "another invoice", "invoice", None, sequence=3)
+
+
+@breaks("documents.agree-with-the-money", at=named("refunded"))
+async def a_refund_has_no_credit_note(world: World) -> None:
+    await world.run(
+        Source.ORDER, "DELETE FROM documents WHERE document_id = $1", named("refunded credit_note")
+    )
+
+
+@breaks("documents.agree-with-the-money", at=named("paid"))
+async def money_is_credited_that_was_kept(world: World) -> None:
+    await _document(world, "paid", "a note", "credit_note", named("paid invoice"), sequence=2)
+
+
+@breaks("documents.agree-with-the-money", at=named("refunded"))
+async def a_credit_note_is_of_anothers_invoice(world: World) -> None:
+    await world.run(
+        Source.ORDER,
+        "UPDATE documents SET invoice_id = $1 WHERE document_id = $2",
+        named("paid invoice"),
+        named("refunded credit_note"),
+    )
+
+
+@breaks("documents.agree-with-the-money", at=named("paid"))
+async def a_receipt_is_of_another_amount(world: World) -> None:
+    await world.run(
+        Source.ORDER,
+        "UPDATE documents SET gross_minor = gross_minor + 1 WHERE document_id = $1",
+        named("paid receipt"),
+    )
+
+
+async def _document(
+    world: World, checkout: str, name: str, kind: str, invoice_id: UUID | None, *, sequence: int
+) -> None:
+    await world.insert(
+        Source.ORDER,
+        "documents",
+        {
+            "document_id": named(name),
+            "shop_id": "main",
+            "order_id": order_of(checkout),
+            "kind": kind,
+            "attempt": 2,
+            "refund": int(kind == "credit_note"),
+            "invoice_id": invoice_id,
+            "series": SERIES[kind],
+            "year": 2026,
+            "sequence": sequence,
+            "currency": "GBP",
+            "net_minor": TOTAL,
+            "gross_minor": TOTAL,
+            "content": {},
+            "issued_at": "2026-01-01T00:00:00Z",
+        },
     )
 
 
@@ -610,7 +787,10 @@ async def test_the_shop_as_its_services_left_it_has_no_violation(audited: Audite
 
     assert list(report.findings) == []
     assert report.clean
-    assert {one.invariant for one in report.checked if not one.facts} == set()
+    # Nothing has come back to this shop.
+    assert {one.invariant for one in report.checked if not one.facts} == {
+        "orders.returned-pieces-are-booked"
+    }
     assert {one.invariant for one in report.checked if one.under_way} == {
         "money.every-unit-is-at-both-sides"
     }

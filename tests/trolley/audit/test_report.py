@@ -47,4 +47,6 @@ def test_a_report_adds_up_and_is_json() -> None:
 
 
 def _report(*checked: Checked) -> AuditReport:
-    return AuditReport(NOW, checked, (OpenItem("dead letters", "cart", 2, 60.0),), 1, 0.5)
+    return AuditReport(
+        NOW, ("a bank",), checked, (OpenItem("dead letters", "cart", 2, 60.0),), 1, 0.5
+    )

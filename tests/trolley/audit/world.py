@@ -45,6 +45,8 @@ PIECES = {sku: quantity for sku, (quantity, _) in LINES.items()}
 POSTAGE = 250
 TOTAL = POSTAGE + sum(quantity * price for quantity, price in LINES.values())
 RECEIVED = 100
+SERIES = {"invoice": "INV", "credit_note": "CN"}
+"""What numbers of documents begin with."""
 
 Row = dict[str, Any]
 
@@ -96,6 +98,7 @@ class Shop:
         self._movements = dict.fromkeys(LINES, 0)
         self._on_hand = dict.fromkeys(LINES, 0)
         self._reserved = dict.fromkeys(LINES, 0)
+        self._numbers = dict.fromkeys(SERIES, 0)
         self._catalog()
         for sku in LINES:
             self._move(sku, "receipt", RECEIVED, named("receipt"))
@@ -106,6 +109,11 @@ class Shop:
         self._paying()
         self._received()
         self._stock()
+        for kind, last in self._numbers.items():
+            self.add(
+                Source.ORDER, "document_series", shop_id=SHOP, series=SERIES[kind], year=2026,
+                last=last,
+            )  # fmt: skip
 
     def add(self, source: Source, table: str, **columns: Any) -> None:
         self.rows[source, table].append(columns)
@@ -384,6 +392,25 @@ class Shop:
         )  # fmt: skip
         for number, event in enumerate(events, start=1):
             self._event(ORDER_EVENTS, event.type, order_id, checkout, number)
+        if OrderPaid in events:
+            self._documents(checkout, *("credit_note",) * refunded)
+
+    def _documents(self, checkout: str, *others: str) -> None:
+        """An invoice and a receipt, and what follows them."""
+        invoice_id = named(f"{checkout} invoice")
+        for kind in ("invoice", "receipt", *others):
+            numbers: Row = {}
+            if kind != "receipt":
+                self._numbers[kind] += 1
+                numbers = {"series": SERIES[kind], "year": 2026, "sequence": self._numbers[kind]}
+            self.add(
+                Source.ORDER, "documents", **{"series": None, "year": None, "sequence": None}
+                | numbers, document_id=named(f"{checkout} {kind}"), shop_id=SHOP,
+                order_id=order_of(checkout), kind=kind, attempt=1,
+                refund=int(kind == "credit_note"), currency=CURRENCY, net_minor=TOTAL - 50,
+                invoice_id=None if kind == "invoice" else invoice_id, gross_minor=TOTAL,
+                content={}, issued_at=T0,
+            )  # fmt: skip
 
     def _event(self, topic: Topic, kind: str, key: UUID, checkout: str, number: int) -> None:
         body = {"total_minor": TOTAL} if topic is ORDER_EVENTS else {}

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from trolley.chaos.accounts import Written, settle
 from trolley.chaos.shoppers import NO_END, Journey
-from trolley.demo.books import Comparison, Entry, Ledger, payment_of
+from trolley.demo.ledgers import Comparison, Entry, Ledger, payment_of
 from trolley.demo.shop import Level
 from trolley.demo.shopper import CANCELLED, PAID, REJECTED, Checkout
 

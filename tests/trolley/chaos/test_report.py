@@ -44,7 +44,7 @@ def blow(
     return Blow(strike, injected, struck_at, over_at, recovered_at - 1, recovered_at)
 
 
-AUDIT = AuditReport(NOW, (Checked("x", "X holds.", 7),), (), looks=1, seconds=1)
+AUDIT = AuditReport(NOW, (), (Checked("x", "X holds.", 7),), (), looks=1, seconds=1)
 RUN = Run(
     command="trolley chaos --minutes 1 --seed 1",
     seed=1,

@@ -25,7 +25,15 @@ from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
 from payment_service.store import operations
 from payment_service.worker import charge_of
-from trolley.demo.books import Books, Comparison, Entry, captured_minor, captures, payment_of
+from trolley.demo.books import Books
+from trolley.demo.ledgers import (
+    Comparison,
+    Entry,
+    captured_minor,
+    captures,
+    payment_of,
+    refunded_minor,
+)
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
@@ -61,6 +69,21 @@ def test_the_same_amount_for_another_payment_is_a_difference() -> None:
 
     assert comparison.differing == (entry(ONE), entry(OTHER))
     assert captured_minor(comparison.ours) == captured_minor(comparison.theirs)
+
+
+def test_the_money_of_one_currency_is_compared_by_itself() -> None:
+    yen = Entry(OTHER, 1, "captured", "JPY")
+    comparison = Comparison({entry(ONE): 500, yen: 20}, {entry(ONE): 499, yen: 20})
+
+    assert comparison.currencies == ("GBP", "JPY")
+    assert comparison.in_currency("JPY").differing == ()
+    assert comparison.in_currency("GBP").differing == (entry(ONE),)
+
+
+def test_what_was_given_back_is_no_capture() -> None:
+    ledger = {entry(ONE): 500, entry(ONE, "refunded"): 20}
+
+    assert (captured_minor(ledger), refunded_minor(ledger), captures(ledger)) == (500, 20, 1)
 
 
 def test_captures_of_some_payments_are_counted() -> None:
@@ -126,7 +149,9 @@ async def till(database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Till]
         Database(theirs, pool_connections=2, application_name="bank"),
         SecretStr("k" * 32),
     )
-    rules = Rules(frozenset({"simulated"}), timedelta(seconds=1), timedelta(seconds=60))
+    rules = Rules(
+        frozenset({"simulated"}), timedelta(seconds=1), timedelta(seconds=60), timedelta(hours=1)
+    )
     charge = ChargePayment(
         checkout_id=CHECKOUT,
         payment_id=payment_of(str(CHECKOUT)),
@@ -175,4 +200,4 @@ async def test_money_at_the_provider_alone_is_a_difference(till: Till) -> None:
 
     assert captured_minor(comparison.theirs) == PRICE_MINOR
     assert comparison.ours == {}
-    assert {entry.kind for entry in comparison.differing} == {"authorized", "captured"}
+    assert {entry.kind for entry in comparison.differing} == {"captured"}

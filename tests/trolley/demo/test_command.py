@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from payment_service.settings import PaymentSettings
 from trolley.cli import app
-from trolley.demo.command import clear
+from trolley.demo.command import clear, environment_at_stand_in
 from trolley.runtime.errors import AlreadyRunning, DirectoryUnwritable
 from trolley.runtime.home import Home
+from trolley.services import SANDBOX_KEY
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
@@ -35,6 +37,20 @@ def test_a_file_that_cannot_be_sold_is_refused_in_one_sentence(
     assert said in result.output
     assert len(result.output.splitlines()) == 1
     assert not home.exists()
+
+
+def test_the_demo_takes_no_key_of_the_shell_to_stripe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TROLLEY_SIGNING_KEY", "k" * 32)
+    monkeypatch.setenv("PAYMENT_STRIPE_API_KEY", "sk_live_of_somebody")
+    monkeypatch.setenv("PAYMENT_PRODUCTION", "true")
+
+    for name, value in environment_at_stand_in().items():
+        monkeypatch.setenv(name, value)
+
+    settings = PaymentSettings()
+    assert settings.stripe_api_key is not None
+    assert settings.stripe_api_key.get_secret_value() == SANDBOX_KEY
+    assert not settings.production
 
 
 def started(path: Path) -> Home:

@@ -49,6 +49,7 @@ def made(*acts: Act, wanted: int) -> dict[str, object]:
         invoices=[InvoiceOutcome("1", "o-1", "paid", 510, "GBP", 1)],
         acts=acts,
         audit={"facts": 9, "violations": []},
+        totals={"JPY": {"captured_minor": 1_980, "refunded_minor": 0}},
         durations={"act_1": 1.23456},
         acts_wanted=wanted,
     )
@@ -82,6 +83,7 @@ def test_the_report_has_what_programs_look_for(tmp_path: Path) -> None:
     assert act["found"] == {"orders": 303}
     assert act["figures"] == {"requests": 4}
     assert found["audit"] == {"facts": 9, "violations": []}
+    assert found["totals"] == {"JPY": {"captured_minor": 1_980, "refunded_minor": 0}}
     assert found["durations_seconds"] == {"act_1": 1.235}
 
 

@@ -4,6 +4,7 @@ from trolley.audit.invariant import Invariant
 from trolley.audit.invariants import (
     carts,
     checkouts,
+    documents,
     events,
     messages,
     money,
@@ -17,6 +18,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *money.INVARIANTS,
     *orders.INVARIANTS,
     *checkouts.INVARIANTS,
+    *documents.INVARIANTS,
     *carts.INVARIANTS,
     *read_models.INVARIANTS,
     *events.INVARIANTS,

@@ -27,19 +27,25 @@ BOOKED = Read(
             sum(amount_minor) FILTER (WHERE kind = 'captured')::BIGINT AS captured,
             sum(amount_minor) FILTER (WHERE kind = 'refund_requested')::BIGINT AS requested,
             sum(amount_minor) FILTER (WHERE kind = 'refunded')::BIGINT AS refunded,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed
+            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_returned')::BIGINT AS returned,
+            sum(amount_minor) FILTER (WHERE kind = 'disputed')::BIGINT AS disputed,
+            sum(amount_minor) FILTER (WHERE kind = 'dispute_won')::BIGINT AS won,
+            sum(amount_minor) FILTER (WHERE kind = 'dispute_lost')::BIGINT AS lost
         FROM ledger l JOIN payments p USING (payment_id)
         GROUP BY l.payment_id
     ), live AS (
         SELECT payment_id, count(*) AS attempts FROM attempts WHERE {LIVE} GROUP BY payment_id
     )
     SELECT payment_id AS key, updated_at AS since, currency, authorized_minor,
-        captured_minor, refund_pending_minor, refunded_minor,
+        captured_minor, refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,
         coalesce(authorized, 0) - coalesce(voided, 0) AS ledger_authorized_minor,
         coalesce(captured, 0) AS ledger_captured_minor,
         coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0)
             AS ledger_refund_pending_minor,
-        coalesce(refunded, 0) AS ledger_refunded_minor,
+        coalesce(refunded, 0) - coalesce(returned, 0) AS ledger_refunded_minor,
+        coalesce(disputed, 0) - coalesce(won, 0) - coalesce(lost, 0) AS ledger_disputed_minor,
+        coalesce(lost, 0) AS ledger_dispute_lost_minor,
         coalesce(entries, 0) AS entries, coalesce(last, 0) AS last_entry,
         coalesce(foreign_entries, 0) AS foreign_entries,
         coalesce(live.attempts, 0) AS live_attempts
@@ -78,12 +84,13 @@ REFUNDED = Read(
     SELECT refund_id AS key, coalesce(r.updated_at, booked.since) AS since,
         coalesce(r.payment_id, booked.payment_id) AS payment_id, status, amount_minor,
         coalesce(requested, 0) AS requested_minor, coalesce(refunded, 0) AS refunded_minor,
-        coalesce(failed, 0) AS failed_minor
+        coalesce(failed, 0) AS failed_minor, coalesce(returned, 0) AS returned_minor
     FROM refunds AS r FULL JOIN (
         SELECT refund_id, max(recorded_at) AS since, min(payment_id) AS payment_id,
             sum(amount_minor) FILTER (WHERE kind = 'refund_requested')::BIGINT AS requested,
             sum(amount_minor) FILTER (WHERE kind = 'refunded')::BIGINT AS refunded,
-            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed
+            sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed,
+            sum(amount_minor) FILTER (WHERE kind = 'refund_returned')::BIGINT AS returned
         FROM ledger WHERE refund_id IS NOT NULL GROUP BY refund_id
     ) AS booked USING (refund_id)
     """,
@@ -116,40 +123,58 @@ _AFTER_REPLY = """
 """Where an attempt can stand once payment has given this answer about it; others are passing."""
 
 
-def _books(name: str, table: Table, booked_at: str, where: str) -> Read:
-    """What one side has of one payment: amounts by attempt, kind and currency.
+_SIDES = (
+    ("authorized", "authorized", 1),
+    ("voided", "voided", 1),
+    ("captured", "captured", 1),
+    ("refund_requested", "refund_pending", 1),
+    ("refund_failed", "refund_pending", -1),
+    ("refunded", "refund_pending", -1),
+    ("refunded", "refunded", 1),
+    ("refund_returned", "refunded", -1),
+    ("disputed", "disputed", 1),
+    ("dispute_won", "disputed", -1),
+    ("dispute_lost", "disputed", -1),
+    ("dispute_lost", "dispute_lost", 1),
+)
+"""What a fact of a ledger does to which balance; a kind that is not here is a balance itself."""
 
-    A refund that is asked for is pending until it is made or refused, on either side. `digest` is
-    of all amounts, in no order: sides that have the same have the same digest.
+_SIDE_ROWS = ", ".join(f"('{kind}', '{balance}', {sign})" for kind, balance, sign in _SIDES)
+
+
+def balances(table: Table, booked_at: str, where: str) -> str:
+    """The rows of a ledger as what they add to the balances of a payment's attempts."""
+    return f"""
+        SELECT payment_id, {booked_at} AS since, attempt, currency,
+            coalesce(balance, kind) AS balance, coalesce(sign, 1) * amount_minor AS amount
+        FROM {table.name} LEFT JOIN (VALUES {_SIDE_ROWS}) AS side (kind, balance, sign) USING (kind)
+        WHERE {where}
+    """  # noqa: S608 - constants
+
+
+def balanced(rows: str) -> str:
+    """What such rows come to, payment by payment: what is not zero, by attempt and currency.
+
+    `digest` is of all amounts, in no order: sides that have the same have the same digest.
     """
-    return Read(
-        name,
-        table.source,
-        f"""
-        SELECT payment_id AS key, max(since) AS since, bit_xor(hash(what, amount)) AS digest,
-            string_agg(what || ' ' || amount, ', ' ORDER BY what) AS amounts
+    return f"""
+        SELECT payment_id AS key, max(since) AS since, bit_xor(hash(what)) AS digest,
+            string_agg(what, ', ' ORDER BY what) AS amounts
         FROM (
-            SELECT payment_id, max(since) AS since, sum(amount)::BIGINT AS amount,
-                attempt || ' ' || kind || ' ' || currency AS what
-            FROM (
-                SELECT payment_id, {booked_at} AS since, attempt, currency,
-                    CASE WHEN kind IN ('refund_requested', 'refund_failed')
-                        THEN 'refund_pending' ELSE kind END AS kind,
-                    CASE kind WHEN 'refund_failed' THEN -amount_minor ELSE amount_minor END
-                        AS amount
-                FROM {table.name} WHERE {where}
-                UNION ALL
-                SELECT payment_id, {booked_at}, attempt, currency, 'refund_pending', -amount_minor
-                FROM {table.name} WHERE kind = 'refunded' AND {where}
-            )
-            GROUP BY payment_id, attempt, kind, currency
+            SELECT payment_id, max(since) AS since,
+                attempt || ' ' || balance || ' ' || currency || ' ' || sum(amount)::BIGINT AS what
+            FROM ({rows})
+            GROUP BY payment_id, attempt, balance, currency
             HAVING sum(amount) <> 0
         )
         GROUP BY payment_id
-        """,  # noqa: S608 - constants
-        (table,),
-        PAYMENT,
-    )
+    """  # noqa: S608 - constants
+
+
+def _books(name: str, table: Table, booked_at: str, where: str) -> Read:
+    """What one side has of one payment."""
+    sql = balanced(balances(table, booked_at, where))
+    return Read(name, table.source, sql, (table,), PAYMENT)
 
 
 OUR_BOOKS = _books("ours", LEDGER, "recorded_at", "provider = 'simulated'")
@@ -186,12 +211,12 @@ _ATTEMPT_AGREES = """
 _REFUND_AGREES = """
     CASE WHEN status IN ('requested', 'unknown', 'refund_pending') THEN
         requested_minor = amount_minor AND refunded_minor = 0 AND failed_minor = 0
-    WHEN status = 'refunded' THEN
-        requested_minor = amount_minor AND refunded_minor = amount_minor AND failed_minor = 0
+    WHEN status = 'refunded' THEN refunded_minor - returned_minor = amount_minor
+        AND requested_minor = refunded_minor + failed_minor
     -- One that was refused before it was asked for was never booked.
-    WHEN status = 'refund_failed' THEN
-        refunded_minor = 0 AND requested_minor = failed_minor
-            AND requested_minor IN (amount_minor, 0)
+    WHEN status = 'refund_failed' THEN refunded_minor = returned_minor
+        AND requested_minor = refunded_minor + failed_minor
+        AND (amount_minor = 0 OR requested_minor % amount_minor = 0)
     ELSE false END
 """
 
@@ -210,9 +235,10 @@ INVARIANTS = (
         "Per payment, every amount is the sum of its ledger's facts.",
         BOOKED,
         """
-        (authorized_minor, captured_minor, refund_pending_minor, refunded_minor)
+        (authorized_minor, captured_minor, refund_pending_minor, refunded_minor, disputed_minor,
+            dispute_lost_minor)
         = (ledger_authorized_minor, ledger_captured_minor, ledger_refund_pending_minor,
-            ledger_refunded_minor)
+            ledger_refunded_minor, ledger_disputed_minor, ledger_dispute_lost_minor)
         """,
     ),
     Within(

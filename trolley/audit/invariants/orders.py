@@ -6,11 +6,13 @@ from trolley.audit.invariants.money import LIVE
 from trolley.audit.subjects import CHECKOUT
 from trolley.audit.tables import (
     ATTEMPTS,
+    MOVEMENTS,
     ORDER_LINES,
     ORDERS,
     PAYMENTS,
     RESERVATION_LINES,
     RESERVATIONS,
+    RETURNED_PIECES,
 )
 from trolley.audit.tables import CHECKOUTS as CHECKOUTS_TABLE
 
@@ -53,7 +55,7 @@ SALES = Read(
     """
     SELECT checkout_id AS key, changed_at AS since, state, final, digest, pieces
     FROM checkouts LEFT JOIN (
-        SELECT order_id, bit_xor(hash(sku, pieces)) AS digest,
+        SELECT order_id, bit_xor(hash(sku || ' ' || pieces)) AS digest,
             string_agg(sku || ' ' || pieces, ', ' ORDER BY sku) AS pieces
         FROM (
             SELECT order_id, sku, sum(quantity)::BIGINT AS pieces
@@ -71,7 +73,7 @@ HOLDINGS = Read(
     Source.INVENTORY,
     """
     WITH sold AS (
-        SELECT owner_id, bit_xor(hash(sku, pieces)) AS digest,
+        SELECT owner_id, bit_xor(hash(sku || ' ' || pieces)) AS digest,
             string_agg(sku || ' ' || pieces, ', ' ORDER BY sku) AS pieces
         FROM (
             SELECT owner_id, sku, sum(quantity)::BIGINT AS pieces
@@ -91,13 +93,45 @@ HOLDINGS = Read(
     CHECKOUT,
 )
 
+# Pieces by SKU that came back to an order, as far as inventory has said that it booked them.
+RETURNED = Read(
+    "returned",
+    Source.ORDER,
+    """
+    SELECT checkout_id AS key, max(changed_at) AS since,
+        bit_xor(hash(sku || ' ' || pieces)) AS digest,
+        string_agg(sku || ' ' || pieces, ', ' ORDER BY sku) AS pieces
+    FROM returned_pieces GROUP BY checkout_id
+    """,
+    (RETURNED_PIECES,),
+    CHECKOUT,
+)
+
+# Pieces by SKU that inventory booked as come back after their sale.
+BOOKED_IN = Read(
+    "booked",
+    Source.INVENTORY,
+    """
+    SELECT operation_id AS key, max(since) AS since,
+        bit_xor(hash(sku || ' ' || pieces)) AS digest,
+        string_agg(sku || ' ' || pieces, ', ' ORDER BY sku) AS pieces
+    FROM (
+        SELECT operation_id, sku, sum(quantity)::BIGINT AS pieces, max(moved_at) AS since
+        FROM movements WHERE kind = 'return' AND round > 1000 GROUP BY operation_id, sku
+    ) GROUP BY operation_id
+    """,
+    (MOVEMENTS,),
+    CHECKOUT,
+)
+
 # What a checkout has in payment.
 MONEY = Read(
     "money",
     Source.PAYMENT,
     f"""
     SELECT checkout_id AS key, updated_at AS since, order_id, currency, captured_minor,
-        refund_pending_minor, refunded_minor, coalesce(live.attempts, 0) AS live_attempts
+        refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,
+        coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN (
         SELECT payment_id, count(*) AS attempts FROM attempts WHERE {LIVE} GROUP BY payment_id
     ) AS live USING (payment_id)
@@ -110,7 +144,9 @@ MONEY = Read(
 _ENDS_AS_ITS_AXES_SAY = """
     CASE WHEN state IS NULL THEN false WHEN NOT final THEN NULL
     WHEN state = 'paid' THEN
-        payment_status IN ('paid', 'not_due') AND fulfilment_status IN ('ready', 'shipped')
+        payment_status IN ('paid', 'not_due', 'refund_pending', 'refund_failed', 'partly_refunded',
+            'refunded', 'disputed', 'dispute_lost')
+        AND fulfilment_status IN ('ready', 'shipped')
     WHEN state = 'cancelled' THEN
         payment_status IN ('cancelled', 'refunded', 'not_due') AND fulfilment_status = 'cancelled'
     ELSE false END
@@ -133,14 +169,17 @@ _HOLDS_NOTHING = """
 _KEEPS_ITS_PRICE = """
     CASE WHEN coalesce(checkout.final, true) THEN
         coalesce(money.captured_minor - money.refunded_minor, 0)
-        = CASE WHEN checkout.state = 'paid' THEN checkout.total_minor ELSE 0 END END
+        = CASE WHEN checkout.state = 'paid'
+            THEN checkout.total_minor - checkout.claimed_minor ELSE 0 END END
 """
 
 _KNOWS_ITS_MONEY = """
     CASE WHEN checkout.final THEN
         checkout.captured_minor = coalesce(money.captured_minor, 0)
         AND checkout.refund_pending_minor = coalesce(money.refund_pending_minor, 0)
-        AND checkout.refunded_minor = coalesce(money.refunded_minor, 0) END
+        AND checkout.refunded_minor = coalesce(money.refunded_minor, 0)
+        AND checkout.disputed_minor = coalesce(money.disputed_minor, 0)
+        AND checkout.dispute_lost_minor = coalesce(money.dispute_lost_minor, 0) END
 """
 
 # A payment that was closed before it was ever charged knows no order.
@@ -191,9 +230,16 @@ INVARIANTS = (
         _HOLDS_NOTHING,
     ),
     Between(
+        "orders.returned-pieces-are-booked",
+        "What came back to an order is booked in by inventory, piece by piece, and no more.",
+        RETURNED,
+        BOOKED_IN,
+        "coalesce(returned.digest = booked.digest, false)",
+    ),
+    Between(
         "orders.keep-what-their-lines-are-worth",
-        "Per order, captured - refunded is the value of the lines kept: the total once paid, "
-        "nothing once cancelled.",
+        "Per order, captured - refunded is the value of the lines kept: the total once paid less "
+        "what went back after the sale, nothing once cancelled.",
         CHECKOUTS,
         MONEY,
         _KEEPS_ITS_PRICE,

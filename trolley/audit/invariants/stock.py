@@ -71,6 +71,7 @@ ITEMS = Read(
 # What one round of a checkout took, beside what the movements under its name say: pieces by
 # `SKU@warehouse`. `oversold` counts the places of which not what was taken was sold, `undone`
 # likewise what was returned. `status` is NULL where movements name a round that is not there.
+# Goods that came back after the sale have rounds of their own, from 1,001 on.
 RESERVATIONS_MOVED = Read(
     "reservation",
     Source.INVENTORY,
@@ -83,7 +84,7 @@ RESERVATIONS_MOVED = Read(
             max(moved_at) AS since,
             -sum(quantity) FILTER (WHERE kind = 'sale')::BIGINT AS sold,
             sum(quantity) FILTER (WHERE kind = 'return')::BIGINT AS returned
-        FROM movements WHERE kind IN ('sale', 'return')
+        FROM movements WHERE kind = 'sale' OR kind = 'return' AND round <= 1000
         GROUP BY ALL
     ), moved AS (
         SELECT shop_id, owner_id, round, max(since) AS since,

@@ -1,9 +1,9 @@
-"""The REST API of the payment service: operators look at payments.
+"""The REST API of the payment service: operators look at payments, and at their providers.
 
 Payments are made, closed and refunded by the saga; shoppers see theirs through their order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,12 +11,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
+from messaging.clock import utc_now
 from messaging.http.commands import ReadConnection
 from messaging.http.problems import Problem
 from messaging.http.tokens import Customer, require_role
 from payment_service.domain.outcomes import NAMES, facts_of
 from payment_service.domain.payment import Payment
+from payment_service.lane import LaneState
 from payment_service.store import payments as store
+from payment_service.store.operations import waiting
 
 router = APIRouter(tags=["payments"])
 
@@ -30,6 +33,8 @@ class AmountsView(BaseModel):
     captured_minor: int
     refund_pending_minor: int
     refunded_minor: int
+    disputed_minor: int
+    dispute_lost_minor: int
     refundable_minor: int
 
 
@@ -42,6 +47,7 @@ class AttemptView(BaseModel):
     live: bool
     provider: str | None
     flow: str | None
+    hosted: bool
     amount_minor: int
     charge_key: str
     provider_payment_id: str | None
@@ -114,6 +120,56 @@ class PaymentList(BaseModel):
     items: list[PaymentView]
 
 
+class ProviderView(BaseModel):
+    """A provider, as the replica that answers sees it; what waits is the same for all replicas.
+
+    `breaker` is closed while it is called as ever, open until `open_until`, then half_open while a
+    few calls try it; it has opened `trips` times since it was closed. `requests_per_second` is what
+    refusals have left of its rate, None where it has no limit. `waiting` operations are due, the
+    first of them since `waiting_since`.
+    """
+
+    provider: str
+    breaker: str
+    open_until: datetime | None
+    trips: int
+    requests_per_second: float | None
+    waiting: int
+    waiting_since: datetime | None
+
+
+class ProviderList(BaseModel):
+    """The providers of this service."""
+
+    items: list[ProviderView]
+
+
+def providers_router(lanes: Callable[[], Sequence[LaneState]]) -> APIRouter:
+    """What operators see of the providers. It goes before `router`: no payment has this name."""
+    router = APIRouter(tags=["payments"])
+
+    @router.get("/payments/providers")
+    async def providers(connection: ReadConnection, operator: Operator) -> ProviderList:
+        """How each provider is called, and what waits for it."""
+        due = await waiting(connection, utc_now())
+        return ProviderList(
+            items=[
+                ProviderView(
+                    provider=lane.provider,
+                    breaker=lane.breaker,
+                    open_until=lane.until,
+                    trips=lane.trips,
+                    requests_per_second=lane.requests_per_second,
+                    waiting=due[lane.provider].operations if lane.provider in due else 0,
+                    waiting_since=due[lane.provider].since if lane.provider in due else None,
+                )
+                for lane in lanes()
+            ]
+        )
+
+    return router
+
+
 @router.get("/payments/{payment_id}")
 async def payment(payment_id: UUID, connection: ReadConnection, operator: Operator) -> PaymentView:
     """A payment of the operator's shop."""
@@ -148,6 +204,8 @@ def _view(payment: Payment) -> PaymentView:
             captured_minor=payment.amounts.captured_minor,
             refund_pending_minor=payment.amounts.refund_pending_minor,
             refunded_minor=payment.amounts.refunded_minor,
+            disputed_minor=payment.amounts.disputed_minor,
+            dispute_lost_minor=payment.amounts.dispute_lost_minor,
             refundable_minor=payment.amounts.refundable_minor,
         ),
         attempts=[
@@ -158,6 +216,7 @@ def _view(payment: Payment) -> PaymentView:
                 live=attempt.is_live,
                 provider=attempt.method and attempt.method.provider,
                 flow=attempt.method and attempt.method.flow,
+                hosted=attempt.method is not None and attempt.method.hosted,
                 amount_minor=attempt.amount_minor,
                 charge_key=attempt.charge_key,
                 provider_payment_id=attempt.provider_payment_id,

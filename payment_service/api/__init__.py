@@ -1,0 +1,1 @@
+"""The REST API: operators look at payments, customers at what they saved."""

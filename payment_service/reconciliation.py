@@ -1,0 +1,209 @@
+"""The reconciliation: our ledger against the provider's lists, by a schedule and when asked for.
+
+A run reads what moved at the provider since a moment, page by page, and what moved here in the same
+time. Payments of which something is under way are left for the next run. A difference of a payment
+of ours makes a review due, which books what it sees; the run waits a little and notes which are
+repaired by then. Whatever no review can repair stays reported.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from prometheus_client import Counter
+
+from contracts.messages.payment import ReviewPayment
+from messaging.clock import utc_now
+from messaging.database import Connection, Database
+from messaging.outbox import emit
+from payment_service.domain.reconciliation import Standing, difference
+from payment_service.providers.port import BooksUnread, Provider, SeenMoney
+from payment_service.settings import PaymentSettings
+from payment_service.store import reconciliations as store
+from payment_service.store.reconciliations import Found, Ours, ReconciliationRun
+
+log = structlog.get_logger()
+
+SOURCE = "payment"
+
+LOOK_AGAIN_SECONDS = 0.5
+
+DIFFERENCES = Counter(
+    "trolley_reconciliation_differences",
+    "Differences between our ledger and a provider's books, by kind.",
+    ["provider", "kind"],
+)
+
+
+def reconcile(
+    settings: PaymentSettings, providers: Mapping[str, Provider]
+) -> Callable[[Database], Awaitable[int]]:
+    """An action for `messaging.periodic.every`: makes one run that is due; 0 if there is none."""
+    interval = timedelta(seconds=settings.reconcile_interval_seconds)
+    overlap = timedelta(seconds=settings.reconcile_overlap_seconds)
+    kept = timedelta(seconds=settings.reconciliation_kept_seconds)
+    lease = timedelta(seconds=settings.reconcile_lease_seconds)
+
+    async def act(database: Database) -> int:
+        async with database.transaction() as connection:
+            now = utc_now()
+            await store.schedule(connection, providers, interval, overlap, now)
+            run = await store.take(connection, now, lease)
+        if run is None:
+            return 0
+        error = await _Run(run, providers[run.provider], database, settings, now).make()
+        async with database.transaction() as connection:
+            now = utc_now()
+            await store.end(connection, run.run_id, error, now)
+            await store.forget(connection, now - kept)
+        return 1
+
+    return act
+
+
+class _Run:
+    """One run of one provider."""
+
+    def __init__(
+        self,
+        run: ReconciliationRun,
+        provider: Provider,
+        database: Database,
+        settings: PaymentSettings,
+        began_at: datetime,
+    ) -> None:
+        self._run = run
+        self._provider = provider
+        self._database = database
+        self._settings = settings
+        self._until = began_at - timedelta(seconds=settings.reconcile_margin_seconds)
+        self._told: set[str] = set()
+        self._open: dict[str, Found] = {}
+        self._compared = self._under_way = self._foreign = 0
+
+    async def make(self) -> str | None:
+        """Compare everything; why it could not be, or None."""
+        try:
+            page: list[SeenMoney] = []
+            async for seen in self._provider.moved_since(self._run.since):
+                page.append(seen)
+                if len(page) == self._settings.reconcile_rows:
+                    await self._compare(page)
+                    page = []
+            await self._compare(page)
+        except BooksUnread as error:
+            log.warning("reconciliation not finished", provider=self._run.provider, why=str(error))
+            return str(error)
+        await self._look_for_ours()
+        await self._wait_for_reviews()
+        return None
+
+    async def _compare(self, page: Sequence[SeenMoney]) -> None:
+        """What the provider has, against what we have of it."""
+        keys = [seen.charge_key for seen in page if seen.charge_key is not None]
+        ids = [seen.provider_payment_id for seen in page if seen.provider_payment_id is not None]
+        async with self._database.transaction() as connection:
+            ours = await store.named(connection, self._run.provider, keys, ids)
+            by_key = {one.charge_key: one for one in ours}
+            by_id = {one.provider_payment_id: one for one in ours}
+            found = []
+            for seen in page:
+                one = by_key.get(seen.charge_key or "") or by_id.get(seen.provider_payment_id or "")
+                if one is None and seen.charge_key is None:
+                    self._foreign += 1
+                    continue
+                if one is not None:
+                    self._told.add(one.charge_key)
+                name = seen.charge_key or seen.provider_payment_id or ""
+                found += self._between(name, one, seen.standing)
+            await self._note(connection, found)
+
+    def _between(self, name: str, ours: Ours | None, theirs: Standing | None) -> list[Found]:
+        self._compared += 1
+        if ours is not None and ours.is_open:
+            self._under_way += 1
+            return []
+        kind = difference(None if ours is None else ours.standing, theirs)
+        return [] if kind is None else [Found(name, kind, ours, theirs)]
+
+    async def _look_for_ours(self) -> None:
+        """What we have and the provider has not told of."""
+        after = ""
+        while True:
+            async with self._database.transaction() as connection:
+                ours = await store.moved(
+                    connection,
+                    self._run.provider,
+                    self._run.since,
+                    self._until,
+                    after,
+                    self._settings.reconcile_rows,
+                )
+                found = [
+                    each
+                    for one in ours
+                    if one.charge_key not in self._told
+                    for each in self._between(one.charge_key, one, None)
+                ]
+                await self._note(connection, found)
+            if not ours:
+                return
+            after = ours[-1].charge_key
+
+    async def _note(self, connection: Connection, found: Sequence[Found]) -> None:
+        """Keep what was found, have payments of ours reviewed, and note how far the run is."""
+        now = utc_now()
+        await store.note(connection, self._run.run_id, found, now)
+        reviews = [
+            ReviewPayment(
+                shop_id=one.ours.shop_id,
+                checkout_id=one.ours.checkout_id,
+                payment_id=one.ours.payment_id,
+                attempt=one.ours.attempt,
+                reason=f"reconciliation: {one.kind}",
+            )
+            for one in found
+            if one.ours is not None
+        ]
+        await emit(connection, reviews, source=SOURCE, now=now)
+        await store.progress(
+            connection,
+            self._run.run_id,
+            compared=self._compared,
+            under_way=self._under_way,
+            foreign=self._foreign,
+            until=now + timedelta(seconds=self._settings.reconcile_lease_seconds),
+        )
+        for one in found:
+            self._open[one.name] = one
+            DIFFERENCES.labels(self._run.provider, one.kind).inc()
+            log.warning(
+                "our ledger and the provider's books differ",
+                provider=self._run.provider,
+                payment=one.name,
+                kind=one.kind,
+            )
+
+    async def _wait_for_reviews(self) -> None:
+        """Note which differences the reviews have repaired, as long as a run may wait for that."""
+        until = utc_now() + timedelta(seconds=self._settings.reconcile_settle_seconds)
+        while reviewed := [one for one in self._open.values() if one.ours is not None]:
+            keys = [one.ours.charge_key for one in reviewed if one.ours is not None]
+            async with self._database.transaction() as connection:
+                now_ours = {
+                    one.charge_key: one.standing
+                    for one in await store.named(connection, self._run.provider, keys, ())
+                }
+                repaired = {
+                    one.name
+                    for one in reviewed
+                    if one.ours is not None
+                    and difference(now_ours.get(one.ours.charge_key), one.theirs) is None
+                }
+                await store.repaired(connection, self._run.run_id, repaired)
+            for name in repaired:
+                del self._open[name]
+            if utc_now() >= until:
+                return
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)

@@ -1,0 +1,246 @@
+"""Shipping, refunding and taking goods back over HTTP, on a real database."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contracts.messages.base import Step
+from contracts.messages.inventory import ReturnStock, StockReturned
+from contracts.messages.order import OrderRefunded, OrderReturned, OrderShipped
+from contracts.messages.payment import DisputeMoved, Refunded, RefundFailed, RefundPayment
+from order_service.after_sale.facts import FIRST_ROUND
+from order_service.checkout.facts import payment_id_of, refund_id_of
+from order_service.exploration import CHECKOUT_ID, start
+from tests.order_service.office import ORDER_ID, Office
+from tests.order_service.story import cart_closed, committed, reserved, succeeded
+from tests.order_service.test_api import problem
+
+pytestmark = pytest.mark.integration
+
+ORDER = f"/orders/{ORDER_ID}"
+REFUNDS, RETURNS, SHIPMENTS = f"{ORDER}/refunds", f"{ORDER}/returns", f"{ORDER}/shipments"
+TOTAL = 2_500
+
+
+@pytest.fixture
+async def sold(office: Office) -> Office:
+    """An office with one paid order of one teapot."""
+    await office.tell(start(), reserved(), succeeded(), committed(), cart_closed())
+    return office
+
+
+def asked(amount: int, round_: int = FIRST_ROUND) -> dict[str, Any]:
+    """The fields of payment's answer to a refund."""
+    return {
+        "checkout_id": CHECKOUT_ID,
+        "round": round_,
+        "payment_id": payment_id_of(CHECKOUT_ID),
+        "attempt": 1,
+        "refund_id": refund_id_of(CHECKOUT_ID, round_),
+        "amount_minor": amount,
+    }
+
+
+async def olga(office: Office, path: str, body: object, **how: Any) -> Any:
+    """An operator of the shop does this."""
+    return await office.post(path, body, office.customer("olga", "operator"), **how)
+
+
+async def test_money_goes_back_in_part_and_the_order_shows_how_far_it_is(sold: Office) -> None:
+    response = await olga(sold, REFUNDS, {"amount_minor": 700, "reason": "a crack"})
+
+    assert response.status_code == 202
+    body = response.json()
+    assert (body["state"], body["payment_status"]) == ("paid", "refund_pending")
+    (refund,) = body["after_sale"]["refunds"]
+    assert (refund["amount_minor"], refund["status"], refund["reason"]) == (
+        700,
+        "requested",
+        "a crack",
+    )
+    assert body["after_sale"]["refundable_minor"] == TOTAL - 700
+
+    await sold.tell(Refunded(**asked(700)))
+    body = (await sold.get(ORDER)).json()
+    assert body["payment_status"] == "partly_refunded"
+    assert body["after_sale"]["refunds"][0]["status"] == "refunded"
+    assert [entry["note"] for entry in body["timeline"]][-2] == "refund 1 of 700"
+    (event,) = await sold.sent(OrderRefunded)
+    assert event.lines[0].gross_minor == 700
+
+
+async def test_a_refund_under_the_same_key_is_one_refund(sold: Office) -> None:
+    body = {"amount_minor": 700, "reason": "a crack"}
+
+    first, again = [await olga(sold, REFUNDS, body, key="the-same-key") for _ in range(2)]
+
+    assert again.json() == first.json()
+    assert len(await sold.sent(RefundPayment)) == 1
+
+
+async def test_many_refunds_at_once_never_give_back_more_than_was_paid(
+    order_database: str, sold: Office
+) -> None:
+    wide = Office(order_database, claims_per_order=2_000, idempotency_wait_seconds=60)
+    limit = asyncio.Semaphore(16)
+
+    async def one() -> int:
+        async with limit:
+            response = await olga(wide, REFUNDS, {"amount_minor": 25, "reason": "a crack"})
+            assert response.status_code in (202, 409), response.text
+            return int(response.status_code)
+
+    statuses = await asyncio.gather(*(one() for _ in range(1_000)))
+    await wide.close()
+
+    assert statuses.count(202) == TOTAL // 25
+    commands = await sold.sent(RefundPayment)
+    assert sum(command.amount_minor for command in commands) == TOTAL
+    assert len({command.round for command in commands}) == len(commands)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        ({"amount_minor": TOTAL + 1, "reason": "x"}, 409, "refund-exceeds-rest"),
+        ({"lines": [{"line_no": 1, "quantity": 2}], "reason": "x"}, 409, "too-many-pieces"),
+        ({"lines": [{"line_no": 2, "quantity": 1}], "reason": "x"}, 422, "no-such-line"),
+        ({"amount_minor": 0, "reason": "x"}, 422, "invalid-request"),
+        ({"amount_minor": 1}, 422, "invalid-request"),
+        (
+            {"amount_minor": 1, "lines": [{"line_no": 1, "quantity": 1}], "reason": "x"},
+            422,
+            "invalid-request",
+        ),
+        ({"amount_minor": 1, "reason": "card 4242 4242 4242 4242"}, 422, "card-number-refused"),
+    ],
+)
+async def test_a_refund_that_cannot_be_changes_nothing(
+    sold: Office, body: object, status: int, slug: str
+) -> None:
+    response = await olga(sold, REFUNDS, body)
+
+    assert problem(response) == (status, slug)
+    assert await sold.sent(RefundPayment) == []
+    assert (await sold.get(ORDER)).json()["payment_status"] == "paid"
+
+
+async def test_an_unpaid_order_has_nothing_to_give_back(office: Office) -> None:
+    await office.tell(start(), reserved())
+
+    response = await olga(office, REFUNDS, {"amount_minor": 1, "reason": "x"})
+
+    assert problem(response) == (409, "nothing-to-refund")
+    assert response.json()["state"] == "paying"
+
+
+async def test_money_under_dispute_is_not_refunded(sold: Office) -> None:
+    await sold.tell(
+        DisputeMoved(
+            checkout_id=CHECKOUT_ID,
+            payment_id=payment_id_of(CHECKOUT_ID),
+            attempt=1,
+            dispute_id="dp_1",
+            amount_minor=TOTAL,
+            status="open",
+        )
+    )
+
+    response = await olga(sold, REFUNDS, {"amount_minor": 1, "reason": "x"})
+
+    assert problem(response) == (409, "payment-disputed")
+    assert (await sold.get(ORDER)).json()["payment_status"] == "disputed"
+
+
+async def test_a_failed_refund_is_seen_and_can_be_asked_for_again(sold: Office) -> None:
+    await olga(sold, REFUNDS, {"amount_minor": 700, "reason": "a crack"})
+    await sold.tell(RefundFailed(**asked(700), code="account_closed"))
+
+    body = (await sold.get(ORDER)).json()
+    assert body["payment_status"] == "refund_failed"
+    assert body["after_sale"]["needs_attention"]
+    assert body["after_sale"]["refunds"][0]["code"] == "account_closed"
+    response = await olga(
+        sold, f"{REFUNDS}/1/resolve", {"decision": "retry", "reason": "asked them"}
+    )
+    assert response.status_code == 202
+    await sold.tell(Refunded(**asked(700, FIRST_ROUND + 1)))
+    assert (await sold.get(ORDER)).json()["payment_status"] == "partly_refunded"
+    decided = await sold.query("SELECT decision, requested_by FROM resolutions ORDER BY id")
+    assert [tuple(row) for row in decided] == [("refund", "olga"), ("refund 1: retry", "olga")]
+
+
+async def test_goods_come_back_to_the_shelf_with_their_money(sold: Office) -> None:
+    shipped = await olga(sold, SHIPMENTS, {"carrier": "post", "tracking": "RR1"})
+    assert shipped.json()["fulfilment_status"] == "shipped"
+    response = await olga(
+        sold, RETURNS, {"lines": [{"line_no": 1, "quantity": 1}], "reason": "too small"}
+    )
+
+    assert response.status_code == 202
+    body = response.json()
+    assert body["return_status"] == "wholly"
+    (came_back,) = body["after_sale"]["returns"]
+    assert (came_back["refund"], came_back["booked"]) == (1, False)
+    (command,) = await sold.sent(ReturnStock)
+    assert (command.lines[0].sku, command.written_off) == ("TEAPOT", ())
+    await sold.tell(
+        StockReturned(checkout_id=CHECKOUT_ID, round=FIRST_ROUND), Refunded(**asked(TOTAL))
+    )
+    body = (await sold.get(ORDER)).json()
+    assert body["payment_status"] == "refunded"
+    assert body["after_sale"]["returns"][0]["booked"]
+    assert [type(one).__name__ for one in await sold.sent(OrderShipped)] == ["OrderShipped"]
+    assert len(await sold.sent(OrderReturned)) == 1
+
+
+async def test_what_was_shipped_is_not_cancelled(sold: Office) -> None:
+    await olga(sold, SHIPMENTS, {})
+
+    response = await sold.post(f"{ORDER}/cancel", {})
+
+    assert problem(response) == (409, "order-finished")
+
+
+async def test_shipping_twice_is_shipping_once(sold: Office) -> None:
+    statuses = [(await olga(sold, SHIPMENTS, {})).status_code for _ in range(2)]
+
+    assert statuses == [202, 202]
+    assert len(await sold.sent(OrderShipped)) == 1
+
+
+@pytest.mark.parametrize("path", [REFUNDS, RETURNS, SHIPMENTS, f"{REFUNDS}/1/resolve"])
+async def test_only_operators_of_the_shop_may(sold: Office, path: str) -> None:
+    lines = [{"line_no": 1, "quantity": 1}]
+    wanted = {
+        REFUNDS: {"reason": "x"},
+        RETURNS: {"reason": "x", "lines": lines},
+        SHIPMENTS: {},
+        f"{REFUNDS}/1/resolve": {"reason": "x", "decision": "retry"},
+    }[path]
+
+    assert (await sold.post(path, wanted)).status_code == 403
+    stranger = sold.customer("olga", "operator", shop="other")
+    assert problem(await sold.post(path, wanted, stranger)) == (404, "order-not-found")
+    unknown = path.replace(str(ORDER_ID), str(uuid4()))
+    assert problem(await olga(sold, unknown, wanted)) == (404, "order-not-found")
+
+
+async def test_a_question_that_nobody_answers_is_asked_again(sold: Office) -> None:
+    await olga(sold, REFUNDS, {"amount_minor": 700, "reason": "a crack"})
+    await sold.query(
+        """
+        UPDATE after_sales SET deadline_at = now() - interval '1 s',
+            facts = jsonb_set(facts::jsonb, '{waits,0,due_at}',
+                to_jsonb(now() - interval '1 s'))::json
+        """
+    )
+
+    assert await sold.sweep() == 1
+    await sold.hear_itself()
+
+    first, again = await sold.sent(RefundPayment)
+    assert (first.step, first.round) == (again.step, again.round) == (Step.REFUND, FIRST_ROUND)
+    assert await sold.sweep() == 0
