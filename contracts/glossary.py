@@ -108,6 +108,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "provider": "The payment provider that is asked.",
         "token": "The provider's token of the method; never a card number.",
         "flow": "`automatic` takes the money at once, `authorize` sets it aside first.",
+        "capture": "When money that was set aside is taken: `at_once`, or `at_shipping`.",
         "hosted": "Whether the shopper chooses the method, and pays, on the provider's page.",
         "save": "Whether the customer agreed that the method is kept for later payments.",
         "saved_method_id": "The method that the customer saved and pays with; null for another.",

@@ -17,6 +17,7 @@ from order_service.checkout import Checkout, CheckoutMessage, State, Tombstone
 from order_service.checkout.facts import AttemptStatus
 from order_service.checkout.policy import BUDGETED_STEPS
 from order_service.exploration import (
+    AT_SHIPPING,
     SHORT_POLICY,
     Move,
     explore,
@@ -67,7 +68,8 @@ def with_picture(text: str) -> str:
 
 def _moves() -> Iterator[Move]:
     policy = replace(SHORT_POLICY, sends=dict.fromkeys(BUDGETED_STEPS, 1))
-    for request in (start(), start(paid=False), start(total_minor=0)):
+    at_shipping = start(method=AT_SHIPPING)
+    for request in (start(), start(paid=False), start(total_minor=0), at_shipping):
         yield from explore(request, policy, alike=silhouette, messages=_but_dead_letters)
 
 

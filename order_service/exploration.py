@@ -29,6 +29,7 @@ from contracts.messages.order import (
     PaymentWindowClosed,
     PayOrder,
     ResolveCheckout,
+    ShipOrder,
     StartCheckout,
     StepBlocked,
     StepUnblocked,
@@ -52,7 +53,7 @@ from contracts.messages.payment import (
 from order_service.checkout.advance import CheckoutMessage, advance
 from order_service.checkout.facts import Checkout, Tombstone, payment_id_of, refund_id_of
 from order_service.checkout.outcomes import Moved
-from order_service.checkout.policy import BUDGETED_STEPS, CART_STEPS, LateSuccess, Policy
+from order_service.checkout.policy import BUDGETED_STEPS, CART_STEPS, Lapse, LateSuccess, Policy
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """When explored checkouts begin."""
@@ -65,6 +66,7 @@ CART_ID = UUID("00000000-0000-7000-8000-000000000002")
 DEAD_LETTER_ID = UUID("00000000-0000-7000-8000-000000000003")
 CARD = PaymentMethod(token="card")  # noqa: S106 - names a method, opens nothing
 OTHER_CARD = PaymentMethod(token="other-card")  # noqa: S106 - names a method, opens nothing
+AT_SHIPPING = CARD.model_copy(update={"flow": "authorize", "capture": "at_shipping"})
 
 SHORT_POLICY = Policy(
     resend_first_seconds=10,
@@ -74,6 +76,7 @@ SHORT_POLICY = Policy(
     unknown_patience_seconds=3_600,
     attempt_grace_seconds=60,
     refund_patience_seconds=86_400,
+    capture_ahead_seconds=86_400,
     attempts_limit=2,
     claims_limit=12,
     refunds_limit=2,
@@ -81,11 +84,14 @@ SHORT_POLICY = Policy(
     success_at_window_close=LateSuccess.KEEP,
     success_at_cancel=LateSuccess.REFUND,
     success_after_release=LateSuccess.KEEP,
+    authorization_lapse=Lapse.CAPTURE,
 )
 """The smallest budgets that still show every kind of move."""
 
 
-def start(*, paid: bool = True, total_minor: int = 2_500) -> StartCheckout:
+def start(
+    *, paid: bool = True, total_minor: int = 2_500, method: PaymentMethod = CARD
+) -> StartCheckout:
     """A checkout of one line; with `paid` it brings its first payment along."""
     line = OrderLine(
         sku="TEAPOT",
@@ -105,7 +111,7 @@ def start(*, paid: bool = True, total_minor: int = 2_500) -> StartCheckout:
         currency="GBP",
         lines=(line,),
         total_minor=total_minor,
-        payment=CARD if paid else None,
+        payment=method if paid else None,
         payment_window_seconds=WINDOW_SECONDS,
         requested_at=START,
     )
@@ -196,6 +202,7 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
     yield checkout.request
     yield PayOrder(checkout_id=CHECKOUT_ID, method=CARD)
     yield PayOrder(checkout_id=CHECKOUT_ID, method=OTHER_CARD, replace=True)
+    yield ship()
     yield resolve("retry")
     if not any(refund.by_hand for refund in checkout.refunds):
         yield resolve("refunded_by_hand")
@@ -211,6 +218,11 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
         yield StepUnblocked(**of, outcome="discarded")
     for step, round_ in sorted(checkout.asked):
         yield from answers_to(step, round_, checkout)
+
+
+def ship() -> ShipOrder:
+    """The shop hands the goods over."""
+    return ShipOrder(checkout_id=CHECKOUT_ID, carrier="post", tracking="RR1", requested_by="olga")
 
 
 def resolve(decision: Literal["retry", "refunded_by_hand"]) -> ResolveCheckout:
@@ -287,7 +299,9 @@ def situation(checkout: Checkout) -> Hashable:
 def silhouette(checkout: Checkout) -> Hashable:
     """What tells checkouts apart from afar: enough to draw them."""
     last = checkout.attempts[-1].status if checkout.attempts else None
+    order = checkout.order
     return (
+        order and (order.fulfilment, order.to_capture, order.shipment is not None),
         checkout.state,
         checkout.stock.status,
         checkout.stock.round,

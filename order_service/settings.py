@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from contracts.messages.base import Step
 from contracts.money import PROVIDER_LIMITS
 from messaging.settings import ServiceSettings, service_settings
-from order_service.checkout import LateSuccess, Policy
+from order_service.checkout import Lapse, LateSuccess, Policy
 from order_service.documents.domain import Seller
 
 Provider = Annotated[str, Field(min_length=1)]
@@ -88,6 +88,17 @@ class OrderSettings(ServiceSettings):
         10 * 24 * 3600,
         gt=0,
         description="How long a refund may be pending at the provider before somebody must look.",
+    )
+    capture_ahead_seconds: float = Field(
+        24 * 3600,
+        gt=0,
+        description="How long before the provider gives back money that was set aside for an "
+        "order something is done about it, shipped or not; at most half of the time there is.",
+    )
+    authorization_lapse: Lapse = Field(
+        Lapse.CAPTURE,
+        description="What is done then: capture, authorize_again (by a method that the customer "
+        "saved; captured where there is none), or cancel.",
     )
     attempts_per_order: int = Field(20, ge=1, description="Most attempts to pay one order.")
     refunds_per_order: int = Field(
@@ -182,6 +193,7 @@ class OrderSettings(ServiceSettings):
             unknown_patience_seconds=self.unknown_patience_seconds,
             attempt_grace_seconds=self.attempt_grace_seconds,
             refund_patience_seconds=self.refund_patience_seconds,
+            capture_ahead_seconds=self.capture_ahead_seconds,
             attempts_limit=self.attempts_per_order,
             refunds_limit=self.refunds_per_order,
             claims_limit=self.claims_per_order,
@@ -189,4 +201,5 @@ class OrderSettings(ServiceSettings):
             success_at_window_close=self.success_at_window_close,
             success_at_cancel=self.success_at_cancel,
             success_after_release=self.success_after_release,
+            authorization_lapse=self.authorization_lapse,
         )

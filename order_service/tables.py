@@ -35,6 +35,7 @@ from order_service.checkout.compass import STATE_OF_LIVE
 from order_service.checkout.facts import (
     ENDED,
     LIVE,
+    AttemptStatus,
     Fulfilment,
     PaymentStatus,
     Returned,
@@ -89,8 +90,11 @@ CHECKOUT_RULES = {
         AND (live_attempt_status IS NULL OR {one_of("live_attempt_status", *sorted(LIVE))})
     """,
     "checkouts_live_state": f"""
-        CASE WHEN {one_of("state", *STATE_OF_LIVE.values())} THEN live_attempt IS NOT NULL
+        CASE WHEN {one_of("state", *STATE_OF_LIVE.values(), State.AUTHORIZED)}
+            THEN live_attempt IS NOT NULL
         ELSE live_attempt IS NULL
+            OR state = '{State.COMMITTING}'
+                AND live_attempt_status = '{AttemptStatus.AUTHORIZED}'
             OR {one_of("state", State.CLOSING_PAYMENT, State.NEEDS_ATTENTION)} END
     """,
     # Nothing goes back that did not come; what is kept is the total or nothing.

@@ -25,6 +25,7 @@ _OPEN_FIRST = (
     "processing",
     "payment_unknown",
     "payment_failed",
+    "authorized",
     "capturing",
     "committing",
     "closing_payment",

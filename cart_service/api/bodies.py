@@ -78,6 +78,10 @@ class PaymentBody(RequestBody):
     token: ShortText | None = None
     provider: ShortText | None = None
     flow: Literal["automatic", "authorize"] = "automatic"
+    capture: Annotated[
+        Literal["at_once", "at_shipping"],
+        Field(description="When money that is set aside (`authorize`) is taken."),
+    ] = "at_once"
     hosted: Annotated[bool, Field(strict=True)] = False
     save: Annotated[
         bool, Field(strict=True, description="The customer agrees that it is kept for later.")
@@ -90,6 +94,8 @@ class PaymentBody(RequestBody):
             raise ValueError("one of: a token, `hosted`, `saved_method_id`")
         if self.save and self.saved_method_id is not None:
             raise ValueError("it is saved already")
+        if self.capture == "at_shipping" and self.flow != "authorize":
+            raise ValueError("captured at shipping is what was authorized: `flow: authorize`")
         return self
 
     def method(self, usual_provider: str) -> PaymentMethod:
@@ -98,6 +104,7 @@ class PaymentBody(RequestBody):
             provider=self.provider or usual_provider,
             token=self.token or (ON_PAGE if self.hosted else ON_FILE),
             flow=self.flow,
+            capture=self.capture,
             hosted=self.hosted,
             save=self.save,
             saved_method_id=self.saved_method_id,

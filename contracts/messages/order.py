@@ -108,7 +108,7 @@ class ReturnOrder(AboutCheckout):
 
 
 class ShipOrder(AboutCheckout):
-    """The goods have left the house."""
+    """The goods leave the house; money that was set aside until then is taken first."""
 
     type: ClassVar[str] = "order.ship_order.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
@@ -213,6 +213,22 @@ class OrderPaymentFailed(OrderEvent):
     attempt: Number
     code: str
     window_closes_at: AwareDatetime
+
+
+class OrderAuthorized(OrderEvent):
+    """Its money is set aside and its stock committed: fulfilment may begin.
+
+    The money is taken when the order is shipped, and OrderPaid follows. OrderPaymentFailed or
+    OrderCancelled says that it is not to be shipped after all.
+    """
+
+    type: ClassVar[str] = "order.authorized.v1"
+
+    email: str
+    shipping_address: Address
+    lines: tuple[OrderLine, ...]
+    shipping: tuple[ShippingLine, ...] = ()
+    capture_before: AwareDatetime
 
 
 class OrderPaid(OrderEvent):

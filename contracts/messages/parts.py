@@ -135,15 +135,22 @@ class PaymentMethod(Value):
     shopper pay on a page of the provider's. The token is `ON_PAGE` then: a reader that does not
     know of pages takes it for a method that there is not, and declines. So it is `ON_FILE` where
     `saved_method_id` names one that the customer saved, who need not be there. `save` is the
-    customer's consent to keep this method for later.
+    customer's consent to keep this method for later. `capture` says when money that was set aside
+    (`authorize`) is taken; a reader that does not know of shipping takes it at once.
     """
 
     provider: str = "simulated"
     token: str = Field(min_length=1, max_length=255)
     flow: Literal["automatic", "authorize"] = "automatic"
+    capture: Literal["at_once", "at_shipping"] = "at_once"
     hosted: bool = False
     save: bool = False
     saved_method_id: UUID | None = None
+
+    @property
+    def captured_at_shipping(self) -> bool:
+        """Is its money set aside first, and taken when the goods leave the house?"""
+        return self.flow == "authorize" and self.capture == "at_shipping"
 
 
 class NextAction(Value):

@@ -79,17 +79,6 @@ class ClaimsExhausted:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class NotShippable:
-    """The order is not ready to be shipped; it is `state`."""
-
-    state: str
-
-    def __str__(self) -> str:
-        return f"an order that is {self.state} is not shipped"
-
-
-@quick
-@dataclass(frozen=True, slots=True)
 class NothingFailed:
     """That refund waits for nobody's decision."""
 
@@ -106,7 +95,6 @@ WhyNot: TypeAlias = (
     | NoSuchLine
     | TooManyPieces
     | ClaimsExhausted
-    | NotShippable
     | NothingFailed
 )
 

@@ -15,11 +15,9 @@ from contracts.messages.order import (
     OrderDisputed,
     OrderRefundFailed,
     OrderReturned,
-    OrderShipped,
     RefundOrder,
     ResolveRefund,
     ReturnOrder,
-    ShipOrder,
     StepBlocked,
     StepUnblocked,
 )
@@ -49,7 +47,6 @@ from order_service.after_sale.outcomes import (
     NoSuchLine,
     NothingFailed,
     NotPaidFor,
-    NotShippable,
     Refused,
     Served,
     TooManyPieces,
@@ -60,7 +57,6 @@ from order_service.after_sale.turn import Turn
 from order_service.after_sale.worth import of_amount, of_pieces
 from order_service.checkout.facts import (
     Checkout,
-    Fulfilment,
     Hold,
     StockStatus,
     Tombstone,
@@ -70,7 +66,7 @@ from order_service.checkout.facts import (
 from order_service.checkout.outcomes import Illegal, Settled, Stale
 from order_service.checkout.policy import Policy
 
-AfterSaleCommand: TypeAlias = RefundOrder | ReturnOrder | ShipOrder | ResolveRefund
+AfterSaleCommand: TypeAlias = RefundOrder | ReturnOrder | ResolveRefund
 AfterSaleAnswer: TypeAlias = RefundPending | Refunded | RefundFailed | StockReturned
 AfterSaleNotice: TypeAlias = (
     RefundMade | DisputeMoved | DeadlinePassed | StepBlocked | StepUnblocked
@@ -115,8 +111,6 @@ def _take_in(turn: Turn, message: AfterSaleMessage) -> Refusal | None:
             return _refused(_refund(turn, message))
         case ReturnOrder():
             return _refused(_return(turn, message))
-        case ShipOrder():
-            return _ship(turn, message)
         case ResolveRefund():
             return _resolve(turn, message)
         case RefundPending() | Refunded() | RefundFailed():
@@ -241,18 +235,6 @@ def _claim_of_return(turn: Turn, command: ReturnOrder) -> Claim | None:
 
 def _sku(turn: Turn, line_no: int) -> str:
     return turn.saga.request.lines[line_no - 1].sku
-
-
-def _ship(turn: Turn, command: ShipOrder) -> Refusal | None:
-    match turn.order.fulfilment:
-        case Fulfilment.SHIPPED:
-            return _KNOWN
-        case Fulfilment.READY if turn.saga.giving_up is None:
-            turn.order = replace(turn.order, fulfilment=Fulfilment.SHIPPED)
-            turn.announce(OrderShipped, carrier=command.carrier, tracking=command.tracking)
-            return None
-        case _:
-            return Refused(NotShippable(turn.saga.state.value))
 
 
 def _resolve(turn: Turn, command: ResolveRefund) -> Refusal | None:

@@ -10,7 +10,6 @@ from order_service.after_sale.outcomes import (
     NoSuchLine,
     NothingFailed,
     NotPaidFor,
-    NotShippable,
     TooManyPieces,
     UnderDispute,
     WhyNot,
@@ -23,6 +22,7 @@ from order_service.checkout.outcomes import (
     MethodRefused,
     NothingToResolve,
     NotPayable,
+    NotShippable,
     Settled,
     Why,
     WindowClosed,
@@ -67,7 +67,7 @@ def total_below_minimum(total_minor: int, minimum_minor: int, currency: str) -> 
 
 
 def problem_of_refusal(why: WhyNot) -> Problem:
-    """The problem document that tells why nothing is given back, or shipped."""
+    """The problem document that tells why nothing is given back."""
     match why:
         case NotPaidFor(state):
             return Problem(
@@ -104,10 +104,6 @@ def problem_of_refusal(why: WhyNot) -> Problem:
                 "No more refunds and returns of this order are taken",
                 claims_limit=limit,
             )
-        case NotShippable(state):
-            return Problem(
-                409, "not-shippable", "The order is not ready to be shipped", state=state
-            )
         case NothingFailed(claim):
             return Problem(
                 409, "nothing-to-resolve", "That refund waits for no decision", refund=claim
@@ -131,6 +127,10 @@ def problem_of(why: Why) -> Problem | None:
         case NotPayable(state):
             return Problem(
                 409, "payment-not-wanted", "No payment is wanted now", str(why), state=state.value
+            )
+        case NotShippable(state):
+            return Problem(
+                409, "not-shippable", "The order is not ready to be shipped", state=state.value
             )
         case WindowClosed(closed_at):
             return Problem(

@@ -11,12 +11,13 @@ turn.py       the vocabulary of both
 from order_service.checkout.advance import CheckoutMessage, advance
 from order_service.checkout.facts import Checkout, State, Tombstone
 from order_service.checkout.outcomes import Illegal, Moved, Outcome, Stale
-from order_service.checkout.policy import LateSuccess, Policy
+from order_service.checkout.policy import Lapse, LateSuccess, Policy
 
 __all__ = [
     "Checkout",
     "CheckoutMessage",
     "Illegal",
+    "Lapse",
     "LateSuccess",
     "Moved",
     "Outcome",

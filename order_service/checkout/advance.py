@@ -33,6 +33,7 @@ from contracts.messages.order import (
     PaymentWindowClosed,
     PayOrder,
     ResolveCheckout,
+    ShipOrder,
     StartCheckout,
     StepBlocked,
     StepUnblocked,
@@ -66,6 +67,7 @@ from order_service.checkout.facts import (
     Reason,
     Refund,
     RefundStatus,
+    Shipment,
     State,
     Stock,
     StockStatus,
@@ -83,16 +85,17 @@ from order_service.checkout.outcomes import (
     Moved,
     NothingToResolve,
     NotPayable,
+    NotShippable,
     Outcome,
     Settled,
     Stale,
     WindowClosed,
 )
-from order_service.checkout.policy import LateSuccess, Policy
+from order_service.checkout.policy import Lapse, LateSuccess, Policy
 from order_service.checkout.turn import Turn
 
 CheckoutCommand: TypeAlias = (
-    StartCheckout | PayOrder | CancelCheckout | ResolveCheckout | PaymentWindowClosed
+    StartCheckout | PayOrder | ShipOrder | CancelCheckout | ResolveCheckout | PaymentWindowClosed
 )
 StockAnswer: TypeAlias = (
     StockReserved
@@ -249,7 +252,7 @@ def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
         return None
     if message.step not in ANSWERS.get(type(message), _ANY_STEP):
         return Illegal(f"it does not answer {message.step}")
-    if (message.step, message.round) not in checkout.asked:
+    if (message.step, message.round) not in checkout.asked and not _put_off(checkout, message):
         return Illegal(f"{message.step} {message.round} was never asked")
     if isinstance(message, RefundReply):
         return _gate_of_refund(checkout, message)
@@ -259,6 +262,14 @@ def _gate(checkout: Checkout, message: CheckoutMessage) -> Refusal | None:
 
 
 _ANY_STEP = frozenset(Step)
+
+
+def _put_off(checkout: Checkout, message: SagaMessage) -> bool:
+    """A capture that is put off has a deadline before it is asked for, which may come late too."""
+    if not isinstance(message, DeadlinePassed) or message.step is not Step.CAPTURE:
+        return False
+    attempts = checkout.attempts[message.round - 1 : message.round]
+    return any(attempt.method.captured_at_shipping for attempt in attempts)
 
 
 def _gate_of_note(checkout: Checkout, note: StepBlocked | StepUnblocked) -> Refusal | None:
@@ -302,6 +313,8 @@ def _take_in(turn: Turn, message: CheckoutMessage) -> Refusal | None:
             return _started_again(turn, message)
         case PayOrder():
             return _pay(turn, message)
+        case ShipOrder():
+            return _ship(turn, message)
         case CancelCheckout():
             return _cancel(turn)
         case ResolveCheckout():
@@ -389,7 +402,8 @@ def _pay(turn: Turn, message: PayOrder) -> Refusal | None:
     order, last = turn.order, turn.last_attempt
     if order is not None and turn.giving_up is Reason.PAYMENT_WINDOW_CLOSED:
         return Stale(WindowClosed(order.window_closes_at))
-    if order is None or turn.giving_up is not None or turn.paid_for or turn.stuck:
+    secured = turn.paid_for or turn.set_aside is not None
+    if order is None or turn.giving_up is not None or secured or turn.stuck:
         return Stale(NotPayable(turn.before.state))
     if not turn.window_open:
         return Stale(WindowClosed(order.window_closes_at))
@@ -416,10 +430,34 @@ def _may_try_again(last: Attempt) -> bool:
     return last.same_method_allowed or last.method.hosted
 
 
+def _ship(turn: Turn, message: ShipOrder) -> Refusal | None:
+    """Ship what is paid for; where the money is set aside, take it first."""
+    order = turn.order
+    if order is not None and order.fulfilment is Fulfilment.SHIPPED:
+        return _KNOWN
+    if order is None or order.fulfilment is not Fulfilment.READY or turn.giving_up is not None:
+        return Stale(NotShippable(turn.before.state))
+    if order.shipment is not None:
+        return _KNOWN
+    shipment = Shipment(message.carrier, message.tracking)
+    if not order.to_capture:
+        turn.ship(shipment)
+        return None
+    attempt = turn.set_aside
+    if attempt is None or turn.stuck:
+        return Stale(NotShippable(turn.before.state))
+    turn.order = replace(order, shipment=shipment)
+    turn.capture(attempt)
+    turn.note = "shipped once its money is taken"
+    return None
+
+
 def _cancel(turn: Turn) -> Refusal | None:
     """Give up, whatever is under way; a second cancel tries again what got stuck."""
     if turn.order is not None and turn.order.fulfilment is Fulfilment.SHIPPED:
         return Stale(Finished(Fulfilment.SHIPPED))
+    if turn.order is not None and turn.order.shipment is not None and not turn.stuck:
+        return Stale(Finished("being shipped"))
     if turn.before.state in (State.CANCELLED, State.REJECTED):
         return Stale(Finished(turn.before.state))
     if turn.order is not None and turn.order.claimed is not None:
@@ -491,12 +529,31 @@ def _deadline_passed(turn: Turn, message: DeadlinePassed) -> Refusal | None:
     wait = turn.waits.get((message.step, message.round))
     if wait is None or wait.hold is not None or wait.due_at != message.due_at:
         return Stale(Settled("the wait is over, or was moved"))
-    if not wait.provisional and turn.policy.may_send_again(wait.step, wait.sends):
+    if wait.sends == 0:
+        _lapse(turn, turn.attempts[wait.round - 1])
+    elif not wait.provisional and turn.policy.may_send_again(wait.step, wait.sends):
         turn.ask_again(wait)
         turn.note = f"asked again, send {wait.sends + 1}"
     else:
         _run_out(turn, wait)
     return None
+
+
+def _lapse(turn: Turn, attempt: Attempt) -> None:
+    """The provider gives the money back before long, and the goods are not shipped."""
+    may_charge = attempt.method.saved_method_id is not None and (
+        len(turn.attempts) < turn.policy.attempts_limit
+    )
+    match turn.policy.authorization_lapse:
+        case Lapse.CANCEL:
+            turn.giving_up = Reason.AUTHORIZATION_LAPSED
+        case Lapse.AUTHORIZE_AGAIN if may_charge:
+            turn.renew_window()
+            turn.next_method = attempt.method
+            turn.note = "authorized again"
+        case Lapse.CAPTURE | Lapse.AUTHORIZE_AGAIN:
+            turn.capture(attempt)
+            turn.note = "captured before it lapses"
 
 
 def _run_out(turn: Turn, wait: Wait) -> None:
@@ -674,13 +731,13 @@ def _decide_late_success(turn: Turn, reason: Reason) -> None:
     turn.giving_up = None
     turn.note = "paid late: kept"
     if turn.placed.fulfilment is Fulfilment.CANCELLED:
-        turn.fulfilment_is(Fulfilment.PENDING)
+        turn.do_not_ship(Fulfilment.PENDING)
 
 
 def _late_success(turn: Turn, reason: Reason) -> LateSuccess:
     if turn.unreturned or turn.refunds:
         return LateSuccess.REFUND
-    if turn.stock.status is StockStatus.HELD:
+    if turn.stock.status in (StockStatus.HELD, StockStatus.COMMITTED):
         if reason is Reason.PAYMENT_WINDOW_CLOSED:
             return turn.policy.success_at_window_close
         return turn.policy.success_at_cancel
@@ -791,6 +848,10 @@ def _closed(turn: Turn, message: PaymentClosed) -> Refusal | None:
 
 
 def _announce_failure(turn: Turn, attempt: Attempt) -> None:
+    if turn.placed.to_capture:
+        # The window is long over: it was for the shopper to pay, and they had.
+        turn.do_not_ship(Fulfilment.PENDING)
+        turn.renew_window()
     turn.announce(
         OrderPaymentFailed,
         attempt=attempt.number,

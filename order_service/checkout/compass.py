@@ -5,7 +5,7 @@ asks what that state needs. So crossing messages need no cases of their own.
 """
 
 from contracts.messages.base import Step
-from contracts.messages.order import OrderCancelled, OrderPaid
+from contracts.messages.order import OrderAuthorized, OrderCancelled, OrderPaid
 from order_service.checkout.facts import (
     NOTHING_HELD,
     REJECTING,
@@ -40,7 +40,8 @@ def _sell(turn: Turn) -> State:
         return State.RESERVING
     if turn.order is None:
         _place(turn)
-    return _deliver(turn) if turn.paid_for else _collect(turn)
+    secured = turn.paid_for or turn.set_aside is not None
+    return _deliver(turn) if secured else _collect(turn)
 
 
 def _place(turn: Turn) -> None:
@@ -73,12 +74,12 @@ def _collect(turn: Turn) -> State:
 
 
 def _deliver(turn: Turn) -> State:
-    """The money is here, or none is due: give back what came twice, and commit the stock."""
+    """The money is here, set aside, or none is due: give back what came twice, commit the stock."""
     turn.next_method = None
     for twice in turn.unreturned[1:]:
         turn.refund(twice.number)
     last = turn.last_attempt
-    if last is not None and last.live:
+    if last is not None and last.live and last is not turn.set_aside:
         return _close(turn, last)
     match turn.stock.status:
         case StockStatus.ASKED:
@@ -88,8 +89,7 @@ def _deliver(turn: Turn) -> State:
             turn.ask(Step.COMMIT, turn.stock.round)
             return State.COMMITTING
         case StockStatus.COMMITTED:
-            _hand_over(turn)
-            return State.PAID
+            return _hand_over(turn)
         case StockStatus.RELEASING:
             return State.RELEASING
         case StockStatus.GONE | StockStatus.REJECTED:
@@ -97,17 +97,22 @@ def _deliver(turn: Turn) -> State:
             return State.RESERVING
 
 
-def _hand_over(turn: Turn) -> None:
-    if turn.placed.fulfilment in (Fulfilment.READY, Fulfilment.SHIPPED):
-        return
-    turn.fulfilment_is(Fulfilment.READY)
-    turn.announce(
-        OrderPaid,
-        email=turn.request.email,
-        shipping_address=turn.request.shipping_address,
-        lines=turn.request.lines,
-        shipping=turn.request.shipping,
-    )
+def _hand_over(turn: Turn) -> State:
+    """The goods are off the shelf: have them shipped, and take the money first if it is to come."""
+    told = turn.placed.fulfilment in (Fulfilment.READY, Fulfilment.SHIPPED)
+    attempt = turn.set_aside
+    if attempt is not None:
+        if not told:
+            turn.ready_to_ship(OrderAuthorized, capture_before=attempt.expires_at)
+        if not turn.awaits(Step.CAPTURE, attempt.number):
+            turn.put_off_capture(attempt)
+        under_way = turn.waits[Step.CAPTURE, attempt.number].sends > 0
+        return State.CAPTURING if under_way else State.AUTHORIZED
+    if turn.placed.to_capture or not told:
+        turn.ready_to_ship(OrderPaid)
+    if turn.placed.shipment is not None:
+        turn.ship(turn.placed.shipment)
+    return State.PAID
 
 
 def _take_back(turn: Turn, reason: Reason) -> State:
@@ -139,7 +144,7 @@ def _give_up(turn: Turn, reason: Reason) -> State:
         turn.ask_once(Step.UNLOCK_CART)
         return State.REJECTED if reason in REJECTING else State.CANCELLED
     if turn.order.fulfilment is not Fulfilment.CANCELLED:
-        turn.fulfilment_is(Fulfilment.CANCELLED)
+        turn.do_not_ship(Fulfilment.CANCELLED)
         turn.announce(OrderCancelled, reason=reason.value)
         turn.ask_once(Step.RESTORE_LINES)
     return State.REFUNDING if turn.open_refunds else State.CANCELLED

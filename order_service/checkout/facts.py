@@ -30,6 +30,7 @@ class State(StrEnum):
     PROCESSING = "processing"
     PAYMENT_UNKNOWN = "payment_unknown"
     PAYMENT_FAILED = "payment_failed"
+    AUTHORIZED = "authorized"
     CAPTURING = "capturing"
     COMMITTING = "committing"
     CLOSING_PAYMENT = "closing_payment"
@@ -63,6 +64,7 @@ class Reason(StrEnum):
     STOCK_UNANSWERED = "stock_unanswered"
     STOCK_NOT_HELD = "stock_not_held"
     PAYMENT_WINDOW_CLOSED = "payment_window_closed"
+    AUTHORIZATION_LAPSED = "authorization_lapsed"
     CANCELLED = "cancelled"
 
 
@@ -194,6 +196,7 @@ class Hold(StrEnum):
 class Wait:
     """An answer that is awaited: asked for `sends` times, asked again or given up at `due_at`.
 
+    With no send yet the question is put off until `due_at`, unless something calls for it before.
     `provisional` says that an answer came which leaves the outcome open (processing, unknown,
     refund pending): asking again would only repeat it.
     """
@@ -245,11 +248,21 @@ class Returned(StrEnum):
 
 @quick
 @dataclass(frozen=True, slots=True)
+class Shipment:
+    """Who carries the goods, and under which number; both may be empty."""
+
+    carrier: str = ""
+    tracking: str = ""
+
+
+@quick
+@dataclass(frozen=True, slots=True)
 class Order:
     """The order that a checkout became; `event_seq` counts its public events.
 
     `claimed` is its payment axis once something of it was refunded, returned or disputed; from then
-    on it is not cancelled any more.
+    on it is not cancelled any more. `to_capture`: it may be shipped, and its money is taken then.
+    `shipment` waits for that money.
     """
 
     id: UUID
@@ -260,6 +273,8 @@ class Order:
     fulfilment: Fulfilment = Fulfilment.PENDING
     returned: Returned = Returned.NONE
     claimed: PaymentStatus | None = None
+    to_capture: bool = False
+    shipment: Shipment | None = None
 
 
 Asked: TypeAlias = tuple[Step, int]

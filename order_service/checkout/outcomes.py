@@ -97,6 +97,17 @@ class NothingToResolve:
         return f"nothing waits for that decision while {self.state}"
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class NotShippable:
+    """The order is not ready to be shipped; it is `state`."""
+
+    state: State
+
+    def __str__(self) -> str:
+        return f"an order that is {self.state} is not shipped"
+
+
 Why: TypeAlias = (
     Settled
     | Finished
@@ -106,6 +117,7 @@ Why: TypeAlias = (
     | AttemptsExhausted
     | MethodRefused
     | NothingToResolve
+    | NotShippable
 )
 
 

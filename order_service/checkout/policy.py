@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
@@ -29,6 +29,15 @@ class LateSuccess(StrEnum):
 
     KEEP = "keep"
     REFUND = "refund"
+
+
+class Lapse(StrEnum):
+    """What becomes of an order that is not shipped before its money is not set aside any more."""
+
+    CAPTURE = "capture"
+    AUTHORIZE_AGAIN = "authorize_again"
+    """Where the customer saved the method, and has attempts left; else it is captured."""
+    CANCEL = "cancel"
 
 
 class InconsistentPolicy(ValueError):
@@ -60,6 +69,9 @@ class Policy:
     refund_patience_seconds: float
     """How long a refund may be pending at the provider before somebody has to look."""
 
+    capture_ahead_seconds: float
+    """How long before the provider gives it back something is done about money set aside."""
+
     attempts_limit: int
     refunds_limit: int
     claims_limit: int
@@ -75,6 +87,8 @@ class Policy:
 
     success_after_release: LateSuccess
     """Success after the stock was given back; kept means reserved again in a new round."""
+
+    authorization_lapse: Lapse
 
     def __post_init__(self) -> None:
         missing = [step for step in BUDGETED_STEPS if self.sends.get(step, 0) < 1]
@@ -93,6 +107,11 @@ class Policy:
         return timedelta(
             seconds=self.refund_patience_seconds if pending else self.unknown_patience_seconds
         )
+
+    def capture_at(self, now: datetime, capture_before: datetime) -> datetime:
+        """When money that was set aside now has to be taken, shipped or not."""
+        ahead = timedelta(seconds=self.capture_ahead_seconds)
+        return capture_before - min(ahead, (capture_before - now) / 2)
 
     def may_send_again(self, step: Step, sends: int) -> bool:
         """Is there budget left for another send after `sends`?"""

@@ -18,7 +18,7 @@ from contracts.messages.inventory import (
     ReleaseStock,
     ReserveStock,
 )
-from contracts.messages.order import OrderEvent, OrderPlaced, StartCheckout
+from contracts.messages.order import OrderEvent, OrderPlaced, OrderShipped, StartCheckout
 from contracts.messages.parts import PaymentMethod, Shortage, StockLine
 from contracts.messages.payment import (
     CapturePayment,
@@ -39,6 +39,7 @@ from order_service.checkout.facts import (
     Reason,
     Refund,
     RefundStatus,
+    Shipment,
     State,
     Stock,
     StockStatus,
@@ -211,6 +212,8 @@ class Turn:
 
     def extend_reservation(self) -> None:
         """Ask to hold the stock as long as the checkout may need it; the newest asking counts."""
+        if self.stock.status is StockStatus.COMMITTED:
+            return  # what is taken off the shelf does not expire
         self.forget(Step.EXTEND)
         self.ask(Step.EXTEND, 1 + sum(step is Step.EXTEND for step, _ in self.asked))
 
@@ -254,6 +257,16 @@ class Turn:
         """Is there money that the order may keep, or is none due?"""
         return self.request.total_minor == 0 or bool(self.unreturned)
 
+    @property
+    def set_aside(self) -> Attempt | None:
+        """The attempt whose money waits at the provider until the goods are shipped."""
+        last = self.last_attempt
+        if last is None or last.status is not AttemptStatus.AUTHORIZED:
+            return None
+        closing = self.awaits(Step.CLOSE_PAYMENT, last.number)
+        wanted = not (closing or self.unreturned or self.next_method is not None)
+        return last if wanted and last.method.captured_at_shipping else None
+
     def charge(self, method: PaymentMethod) -> None:
         """Make the next attempt, with this method."""
         self.next_method = None
@@ -265,6 +278,21 @@ class Turn:
         """This is now known of the attempt of that number."""
         index = attempt.number - 1
         self.attempts = (*self.attempts[:index], attempt, *self.attempts[index + 1 :])
+
+    def put_off_capture(self, attempt: Attempt) -> None:
+        """Take the money of this attempt when the goods are shipped, or before it is lost."""
+        before = attempt.expires_at or self.now
+        due_at = self.policy.capture_at(self.now, before)
+        self.waits[Step.CAPTURE, attempt.number] = Wait(
+            Step.CAPTURE, attempt.number, due_at, sends=0
+        )
+
+    def capture(self, attempt: Attempt) -> None:
+        """Take the money of this attempt now, if that is not under way."""
+        wait = self.waits.get((Step.CAPTURE, attempt.number))
+        if wait is not None and wait.sends == 0:
+            self.settle(Step.CAPTURE, attempt.number)
+        self.ask(Step.CAPTURE, attempt.number)
 
     def settle_attempt(self, attempt: Attempt) -> None:
         """The attempt is decided: this is its last status, no answer about it is awaited."""
@@ -314,9 +342,27 @@ class Turn:
             latest = max(ends, self.order.window_closes_at)
             self.order = replace(self.order, window_closes_at=latest)
 
-    def fulfilment_is(self, fulfilment: Fulfilment) -> None:
-        """The fulfilment axis of the order moved."""
-        self.order = replace(self.placed, fulfilment=fulfilment)
+    def ready_to_ship(self, event: type[OrderEvent], **facts: Any) -> None:
+        """Tell fulfilment to begin: paid for, or with the money set aside."""
+        to_capture = self.set_aside is not None
+        self.order = replace(self.placed, fulfilment=Fulfilment.READY, to_capture=to_capture)
+        self.announce(
+            event,
+            email=self.request.email,
+            shipping_address=self.request.shipping_address,
+            lines=self.request.lines,
+            shipping=self.request.shipping,
+            **facts,
+        )
+
+    def ship(self, shipment: Shipment) -> None:
+        """The goods leave the house."""
+        self.order = replace(self.placed, fulfilment=Fulfilment.SHIPPED, shipment=None)
+        self.announce(OrderShipped, carrier=shipment.carrier, tracking=shipment.tracking)
+
+    def do_not_ship(self, fulfilment: Fulfilment) -> None:
+        """The order is not ready, or not any more: it is pending again, or cancelled."""
+        self.order = replace(self.placed, fulfilment=fulfilment, to_capture=False, shipment=None)
 
     def announce(self, event: type[OrderEvent], **facts: Any) -> None:
         """Tell the world, under the order's next `event_seq`."""

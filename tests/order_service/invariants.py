@@ -58,7 +58,18 @@ def _ends_are_true(after: Checkout) -> None:
             assert kept == after.request.total_minor, "paid is not what is kept"
             assert after.stock.status is StockStatus.COMMITTED
             assert after.order is not None
+            assert after.order.fulfilment in (Fulfilment.READY, Fulfilment.SHIPPED)
+            assert not after.order.to_capture
+            assert after.order.shipment is None
+        case State.AUTHORIZED:
+            assert after.captured_minor == 0
+            assert after.live_attempt is not None
+            assert after.live_attempt.status is AttemptStatus.AUTHORIZED
+            assert after.stock.status is StockStatus.COMMITTED, "to be shipped without stock"
+            assert after.order is not None
             assert after.order.fulfilment is Fulfilment.READY
+            assert after.order.to_capture
+            assert after.order.shipment is None, "a shipment waits for money nobody takes"
         case State.CANCELLED:
             assert after.captured_minor == after.refunded_minor, "cancelled with money kept"
             assert after.stock.status in NOTHING_HELD, "cancelled with stock"
@@ -76,7 +87,7 @@ def _nobody_waits_for_ever(after: Checkout) -> None:
         return
     assert after.deadline_at is not None, "nothing will ever happen here"
     for wait in after.waits:
-        assert (wait.step, wait.round) in after.asked
+        assert wait.sends == 0 or (wait.step, wait.round) in after.asked
         assert wait.hold is not Hold.EXHAUSTED
 
 
@@ -87,6 +98,10 @@ def _order_only_grows(before: Checkout | None, after: Checkout) -> None:
     assert len(before.attempts) <= len(after.attempts)
     assert len(before.refunds) <= len(after.refunds)
     assert before.order is None or after.order is not None
+    if before.order is not None and before.order.fulfilment is Fulfilment.SHIPPED:
+        assert after.order is not None
+        assert after.order.fulfilment is Fulfilment.SHIPPED, "what has left the house comes back"
+        assert after.state in (State.PAID, State.NEEDS_ATTENTION, State.CLOSING_PAYMENT)
 
 
 def _events_have_no_gaps(
@@ -113,7 +128,7 @@ def _may_release(after: Checkout) -> None:
 
 def _may_charge(after: Checkout, charge: ChargePayment) -> None:
     assert charge.attempt == charge.round == len(after.attempts)
-    assert after.stock.status is StockStatus.HELD, "charged without stock"
+    assert after.stock.status in (StockStatus.HELD, StockStatus.COMMITTED), "charged without stock"
     assert after.giving_up is None, "charged while giving up"
     assert after.order is not None
     assert after.captured_minor == 0, "charged again after money came"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from contracts.messages.base import Step
-from order_service.exploration import OTHER_CARD
+from order_service.exploration import AT_SHIPPING, OTHER_CARD, ship
 from tests.order_service.story import (
     Story,
     action_required,
@@ -40,6 +40,12 @@ def failed() -> Story:
     return ordered().tell(declined())
 
 
+def set_aside() -> Story:
+    """The stock is committed, and the money is taken when the goods are shipped."""
+    begun = Story.begun(method=AT_SHIPPING).tell(reserved(), cart_closed())
+    return begun.tell(authorized(), committed())
+
+
 def window_over() -> Story:
     """Cancelled, because nobody paid in time; everything is acknowledged."""
     return failed().window_closes().tell(closed(), released(), restored())
@@ -58,6 +64,9 @@ SITUATIONS: Mapping[str, Callable[[], Story]] = {
     "failed": failed,
     "paying2": lambda: failed().tell(pay()),
     "capturing": lambda: ordered().tell(authorized()),
+    "authorized": set_aside,
+    "capturing-to-ship": lambda: set_aside().tell(ship()),
+    "committing-authorized": lambda: Story.begun(method=AT_SHIPPING).tell(reserved(), authorized()),
     "committing": lambda: ordered().tell(succeeded()),
     "closing-window": lambda: ordered().window_closes(),
     "closing-cancel": lambda: ordered().tell(cancel()),

@@ -12,9 +12,9 @@ from contracts.messages.order import OrderRefunded, OrderReturned, OrderShipped
 from contracts.messages.payment import DisputeMoved, Refunded, RefundFailed, RefundPayment
 from order_service.after_sale.facts import FIRST_ROUND
 from order_service.checkout.facts import payment_id_of, refund_id_of
-from order_service.exploration import CHECKOUT_ID, start
+from order_service.exploration import AT_SHIPPING, CHECKOUT_ID, start
 from tests.order_service.office import ORDER_ID, Office
-from tests.order_service.story import cart_closed, committed, reserved, succeeded
+from tests.order_service.story import authorized, cart_closed, committed, reserved, succeeded
 from tests.order_service.test_api import problem
 
 pytestmark = pytest.mark.integration
@@ -209,6 +209,32 @@ async def test_shipping_twice_is_shipping_once(sold: Office) -> None:
 
     assert statuses == [202, 202]
     assert len(await sold.sent(OrderShipped)) == 1
+
+
+async def test_what_is_set_aside_is_taken_before_the_order_is_shipped(office: Office) -> None:
+    await office.tell(start(method=AT_SHIPPING), reserved(), authorized(), committed())
+    body = (await office.get(ORDER)).json()
+    assert (body["payment_status"], body["fulfilment_status"]) == ("authorized", "ready")
+    refused = await olga(office, REFUNDS, {"amount_minor": 1, "reason": "a crack"})
+    assert problem(refused) == (409, "nothing-to-refund")
+
+    shipped = await olga(office, SHIPMENTS, {"carrier": "post", "tracking": "RR1"})
+
+    assert (shipped.status_code, shipped.json()["fulfilment_status"]) == (202, "ready")
+    assert problem(await office.post(f"{ORDER}/cancel", {})) == (409, "order-finished")
+    await office.tell(succeeded(step=Step.CAPTURE))
+    body = (await office.get(ORDER)).json()
+    assert (body["payment_status"], body["fulfilment_status"]) == ("paid", "shipped")
+    (event,) = await office.sent(OrderShipped)
+    assert (event.carrier, event.tracking) == ("post", "RR1")
+    documents = await office.query("SELECT kind FROM documents ORDER BY kind")
+    assert [row["kind"] for row in documents] == ["invoice", "receipt"]
+
+
+async def test_what_is_not_ready_is_not_shipped(office: Office) -> None:
+    await office.tell(start(), reserved())
+
+    assert problem(await olga(office, SHIPMENTS, {})) == (409, "not-shippable")
 
 
 @pytest.mark.parametrize("path", [REFUNDS, RETURNS, SHIPMENTS, f"{REFUNDS}/1/resolve"])

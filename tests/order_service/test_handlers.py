@@ -21,7 +21,14 @@ from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
 from messaging.clock import utc_now
 from order_service.checkout import Checkout, State, Tombstone
-from order_service.exploration import CHECKOUT_ID, SHORT_POLICY, explore, silhouette, start
+from order_service.exploration import (
+    AT_SHIPPING,
+    CHECKOUT_ID,
+    SHORT_POLICY,
+    explore,
+    silhouette,
+    start,
+)
 from order_service.handlers import CheckoutHandler, _firsts
 from order_service.store import checkouts as store
 from tests.order_service.office import ORDER_ID, Office, of, refusing, some_checkouts, start_of
@@ -398,9 +405,10 @@ class TestCrossings:
 async def test_what_is_saved_is_what_is_loaded_again(office: Office) -> None:
     """Whatever a checkout can get into, the tables take it and give it back."""
     handler = CheckoutHandler(SHORT_POLICY)
+    beginnings = (start(), start(paid=False), start(total_minor=0), start(method=AT_SHIPPING))
     explored = {
         silhouette(move.after): move.after
-        for request in (start(), start(paid=False), start(total_minor=0))
+        for request in beginnings
         for move in explore(request, alike=silhouette)
         if isinstance(move.after, Checkout)
     }

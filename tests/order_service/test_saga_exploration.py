@@ -7,8 +7,18 @@ import pytest
 from contracts.messages.order import StartCheckout
 from order_service.checkout import Checkout, Moved, Stale, State, advance
 from order_service.checkout.advance import CheckoutMessage
-from order_service.checkout.policy import LateSuccess
-from order_service.exploration import SHORT_POLICY, START, Move, explore, silhouette, situation
+from order_service.checkout.policy import Lapse, LateSuccess
+from order_service.exploration import (
+    AT_SHIPPING,
+    CARD,
+    CHECKOUT_ID,
+    SHORT_POLICY,
+    START,
+    Move,
+    explore,
+    silhouette,
+    situation,
+)
 from order_service.exploration import start as start_of
 from tests.order_service.invariants import holds_after
 
@@ -18,6 +28,7 @@ BEGINNINGS = {
     "with a first payment": start_of(),
     "without a payment": start_of(paid=False),
     "for nothing": start_of(total_minor=0),
+    "to be captured at shipping": start_of(method=AT_SHIPPING),
 }
 
 
@@ -45,19 +56,25 @@ def test_the_rules_hold_after_every_move(request_: StartCheckout) -> None:
     assert states >= {State.PAID, State.CANCELLED, State.RELEASING, State.NEEDS_ATTENTION}
 
 
+SAVED = AT_SHIPPING.model_copy(update={"saved_method_id": CHECKOUT_ID})
+
+
+@pytest.mark.parametrize("lapse", Lapse)
 @pytest.mark.parametrize("late", LateSuccess)
-def test_the_rules_hold_with_several_attempts(late: LateSuccess) -> None:
+def test_the_rules_hold_with_several_attempts(late: LateSuccess, lapse: Lapse) -> None:
     policy = replace(
         SHORT_POLICY,
         sends=dict.fromkeys(SHORT_POLICY.sends, 1),
         success_at_window_close=late,
         success_at_cancel=late,
         success_after_release=late,
+        authorization_lapse=lapse,
     )
     states = set()
-    for move in explore(start_of(), policy, alike=silhouette):
-        rules_hold(move)
-        states.add(getattr(move.after, "state", None))
+    for method in (CARD, SAVED):
+        for move in explore(start_of(method=method), policy, alike=silhouette):
+            rules_hold(move)
+            states.add(getattr(move.after, "state", None))
     assert states == set(State) - {State.AWAITING_PAYMENT}
 
 

@@ -16,7 +16,7 @@ from contracts.messages.order import DeadlinePassed, PaymentWindowClosed
 from order_service.checkout import Illegal, Moved, Outcome, Stale, State, Tombstone
 from order_service.checkout.advance import ANSWERS, CheckoutMessage
 from order_service.checkout.policy import BUDGETED_STEPS, CART_STEPS
-from order_service.exploration import AFTER_WINDOW, CHECKOUT_ID, EXPIRY, OTHER_CARD, start
+from order_service.exploration import AFTER_WINDOW, CHECKOUT_ID, EXPIRY, OTHER_CARD, ship, start
 from tests.order_service.situations import SITUATIONS
 from tests.order_service.story import (
     Story,
@@ -124,6 +124,7 @@ MESSAGES: Mapping[str, Tell] = {
     "pay": says(pay()),
     "pay replace": says(pay(OTHER_CARD, replace=True)),
     "pay after the window": at_end_of_window(pay()),
+    "ship": says(ship()),
     "cancel": says(cancel()),
     "resolve retry": says(resolve("retry")),
     "resolve refunded by hand": says(resolve("refunded_by_hand")),
@@ -186,6 +187,7 @@ SHORT = {
     State.PROCESSING: "PRC",
     State.PAYMENT_UNKNOWN: "UNK",
     State.PAYMENT_FAILED: "FLD",
+    State.AUTHORIZED: "AUT",
     State.CAPTURING: "CPT",
     State.COMMITTING: "CMT",
     State.CLOSING_PAYMENT: "CLS",

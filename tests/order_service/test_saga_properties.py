@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.messages.payment import RefundPayment
-from order_service.checkout import LateSuccess, State
-from order_service.exploration import SHORT_POLICY
+from order_service.checkout import Lapse, LateSuccess, State
+from order_service.exploration import AT_SHIPPING, CARD, CHECKOUT_ID, SHORT_POLICY
 from tests.order_service.world import World
 
 FATES = [
@@ -27,6 +27,8 @@ FATES = [
     "silent-no",
 ]
 """How an attempt goes on, and how it ends; silence is the answer that never came."""
+
+SAVED = AT_SHIPPING.model_copy(update={"saved_method_id": CHECKOUT_ID})
 
 SERVICES = ["inventory", "payment", "cart"]
 
@@ -47,12 +49,14 @@ def world(data: st.DataObject, *, dead: frozenset[str] = frozenset()) -> World:
         success_at_window_close=data.draw(late, "success at window close"),
         success_at_cancel=data.draw(late, "success at cancel"),
         success_after_release=data.draw(late, "success after release"),
+        authorization_lapse=data.draw(st.sampled_from(Lapse), "lapse"),
     )
     return World(
         fits=lambda: data.draw(st.sampled_from([True, True, True, False]), "stock fits"),
         fate=lambda: data.draw(st.sampled_from(FATES), "fate"),
         policy=policy,
         paid=data.draw(st.booleans(), "brings a payment"),
+        method=data.draw(st.sampled_from([CARD, AT_SHIPPING, SAVED]), "pays by"),
         dead=dead,
     )
 
@@ -64,7 +68,7 @@ def live_through(world: World, data: st.DataObject, *, most_steps: int = 50) -> 
         possible += [f"reply {name}" for name in SERVICES if world.replies[name]]
         possible += ["order"] * bool(world.orders)
         if world.checkout is not None:
-            possible += ["pay", "replace", "cancel", "deadline", "backstop", "again"]
+            possible += ["pay", "replace", "ship", "cancel", "deadline", "backstop", "again"]
             possible += ["news", "news"] * bool(world.seen)
             possible += ["surprise"] * bool(world.over)
         match data.draw(st.sampled_from(possible), "next").split():
@@ -78,6 +82,8 @@ def live_through(world: World, data: st.DataObject, *, most_steps: int = 50) -> 
                 world.pay(replace=False)
             case ["replace"]:
                 world.pay(replace=True)
+            case ["ship"]:
+                world.ship()
             case ["cancel"]:
                 world.cancel()
             case ["deadline"]:

@@ -39,7 +39,7 @@ from contracts.messages.order import (
     PaymentWindowClosed,
     PayOrder,
 )
-from contracts.messages.parts import NextAction
+from contracts.messages.parts import NextAction, PaymentMethod
 from contracts.messages.payment import (
     CaptureFailed,
     CapturePayment,
@@ -60,7 +60,15 @@ from contracts.messages.payment import (
 )
 from order_service.checkout import Checkout, CheckoutMessage, Moved, Policy, State, advance
 from order_service.checkout.facts import Hold
-from order_service.exploration import CARD, CHECKOUT_ID, OTHER_CARD, SHORT_POLICY, START, start
+from order_service.exploration import (
+    CARD,
+    CHECKOUT_ID,
+    OTHER_CARD,
+    SHORT_POLICY,
+    START,
+    ship,
+    start,
+)
 from tests.order_service.invariants import holds_after
 
 Question = tuple[Step, int]
@@ -297,6 +305,7 @@ class World:
     fate: Callable[[], str]
     policy: Policy = SHORT_POLICY
     paid: bool = True
+    method: PaymentMethod = CARD
     dead: frozenset[str] = frozenset()
     """Services that never answer anything."""
 
@@ -313,7 +322,7 @@ class World:
             "cart": [],
         }
         self.replies: dict[str, list[SagaReply]] = {name: [] for name in self.commands}
-        self.orders: list[CheckoutMessage] = [start(paid=self.paid)]
+        self.orders: list[CheckoutMessage] = [start(paid=self.paid, method=self.method)]
         self.answered: dict[Question, SagaReply] = {}
         self.heard: list[CheckoutMessage] = []
         self.events: list[OrderEvent] = []
@@ -398,6 +407,11 @@ class World:
         method = OTHER_CARD if replace else CARD
         if self.checkout is not None:
             self.tell(PayOrder(checkout_id=CHECKOUT_ID, method=method, replace=replace))
+
+    def ship(self) -> None:
+        """The shop hands the goods over."""
+        if self.checkout is not None:
+            self.tell(ship())
 
     def cancel(self) -> None:
         """The shopper gives up."""

@@ -10,7 +10,15 @@ from cart_service.domain.checkouts import CheckoutRequest
 from cart_service.handlers.shoppers import AddLines, CheckOut
 from cart_service.store.carts import ActiveCart, Contents
 from contracts.messages.base import Event
-from contracts.messages.order import CancelCheckout, OrderPaymentFailed, OrderPlaced, PayOrder
+from contracts.messages.order import (
+    CancelCheckout,
+    OrderAuthorized,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderPlaced,
+    PayOrder,
+    ShipOrder,
+)
 from contracts.messages.parts import Address, PaymentMethod
 from inventory_service.domain import Level, ReceiveStock, Stock, StockChange
 from tests.simulation.catalog import COLD, CURRENCY, HOT, OFFERS, SHOP, WAREHOUSES
@@ -28,6 +36,9 @@ TOKENS = (
     *["pm_ok"] * 48,
     *["pm_authorize"] * 8,
     "pm_authorize+capture_fails",
+    *["pm_authorize_3600000"] * 8,
+    "pm_authorize_600000",
+    "pm_authorize_3600000+capture_fails",
     "pm_declined_insufficient_funds",
     "pm_declined_try_again_later",
     "pm_declined_expired_card",
@@ -46,7 +57,9 @@ TOKENS = (
 
 METHODS = tuple(
     PaymentMethod(
-        token=token, flow="authorize" if token.startswith("pm_authorize") else "automatic"
+        token=token,
+        flow="authorize" if token.startswith("pm_authorize") else "automatic",
+        capture="at_shipping" if token.startswith("pm_authorize_") else "at_once",
     )
     for token in TOKENS
 )
@@ -139,8 +152,16 @@ class Shoppers:
     # What comes of it.
 
     def hear(self, event: Event) -> None:
-        """Shoppers hear that they are to pay, or to pay again; some do."""
+        """Shoppers hear that they are to pay, or to pay again; some do. The shop ships, mostly."""
         match event:
+            case OrderAuthorized():
+                if self._random.random() < 0.7:
+                    self._later(1_200, self._ship, event.checkout_id)
+                if self._random.random() < 0.1:
+                    self._later(1_200, self.cancel, event.checkout_id)
+            case OrderPaid():
+                if self._random.random() < 0.2:
+                    self._later(60, self._ship, event.checkout_id)
             case OrderPaymentFailed():
                 if self._random.random() < 0.6:
                     self._later(60, self._pay, event.checkout_id)
@@ -170,6 +191,10 @@ class Shoppers:
             replace=self._random.random() < 0.5,
         )
         self._world.orders.request(self._world.orders.handler, pay, checkout_id.int)
+
+    def _ship(self, checkout_id: UUID) -> None:
+        ship = ShipOrder(checkout_id=checkout_id, carrier="post", requested_by="shop")
+        self._world.orders.request(self._world.orders.handler, ship, checkout_id.int)
 
     def cancel(self, checkout_id: UUID, by: str = "shopper") -> None:
         """Somebody gives the checkout up."""

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from order_service.checkout import LateSuccess, Policy
+from order_service.checkout import Lapse, LateSuccess, Policy
 from order_service.settings import OrderSettings
 from tests.simulation import faults
 from tests.simulation.bank import Bank
@@ -173,4 +173,5 @@ def _policy(random: Random) -> Policy:
         success_at_window_close=random.choice(late),
         success_at_cancel=random.choice(late),
         success_after_release=random.choice(late),
+        authorization_lapse=random.choice((Lapse.CAPTURE, Lapse.CANCEL)),
     )

@@ -58,8 +58,14 @@ _OPEN = (
         _counting(
             "checkouts",
             "created_at",
-            "NOT final AND NOT blocked AND state NOT IN ('unseen', 'tombstone', 'needs_attention')",
+            "NOT final AND NOT blocked"
+            " AND state NOT IN ('unseen', 'tombstone', 'needs_attention', 'authorized')",
         ),
+    ),
+    (
+        "orders to be shipped before their money is taken",
+        Source.ORDER,
+        _counting("checkouts", "created_at", "NOT final AND NOT blocked AND state = 'authorized'"),
     ),
     (
         "reservations past their expiry",

@@ -215,6 +215,8 @@ def _wait(
             following = _lifted_by(in_the_way, (step.value, one["round"]), checkout_id)
         case "exhausted":
             following = "nothing, until somebody decides: it was asked as often as it may be"
+        case _ if one["sends"] == 0:
+            following = f"{at} it is asked, if nothing calls for it before: a shipment does"
         case _ if step in CART_STEPS:
             following = f"{at} it is asked again, until the cart answers"
         case _ if one["provisional"]:

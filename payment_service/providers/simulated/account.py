@@ -46,6 +46,7 @@ from payment_service.providers.port import (
     Review,
 )
 from payment_service.providers.simulated.methods import (
+    CAPTURE_WITHIN_MS,
     INVALID_METHOD,
     NO_FAULT,
     Behaviour,
@@ -56,7 +57,6 @@ from payment_service.providers.simulated.methods import (
     behaviour_on_page,
 )
 
-CAPTURE_WITHIN = timedelta(days=7)
 """How long an authorization lasts, as with most cards."""
 
 ACTION_TYPE = "redirect_to_url"
@@ -433,7 +433,8 @@ def _paid(account: Account, payment: ProviderPayment, now: datetime) -> Account:
     """The account with the money captured, or set aside, as the flow asks."""
     authorized = Entry(EntryKind.AUTHORIZED, payment.amount_minor)
     if payment.flow == "authorize":
-        due_at = now + CAPTURE_WITHIN
+        within_ms = payment.behaviour.capture_within_ms or CAPTURE_WITHIN_MS
+        due_at = now + timedelta(milliseconds=within_ms)
         return account.paying(replace(payment, status=Status.AUTHORIZED, due_at=due_at), authorized)
     paid = replace(
         payment, status=Status.SUCCEEDED, captured_minor=payment.amount_minor, due_at=None

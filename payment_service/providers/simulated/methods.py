@@ -5,7 +5,8 @@ Times are in milliseconds. Nothing is random.
 
 | part                                  | what happens                                            |
 |---------------------------------------|---------------------------------------------------------|
-| `ok`, `authorize`                     | captured at once, or set aside, as the flow asks        |
+| `ok`                                  | captured at once, or set aside, as the flow asks        |
+| `authorize[_<ms>]`                    | the same; what is set aside lapses after ms (7 days)    |
 | `declined_<code>`                     | a final no with one of the codes of `DECLINES`          |
 | `action_required[_<ms>]`              | waits for the shopper, who may act for ms (600000)      |
 | `processing[_<ms>][_then_declined]`   | processing for ms (1000), then captured, or declined    |
@@ -38,6 +39,7 @@ from payment_service.domain.declines import DECLINES
 
 ACTION_OPEN_MS = 600_000
 PROCESSING_MS = 1_000
+CAPTURE_WITHIN_MS = 7 * 24 * 3_600_000
 REFUND_PENDING_MS = 1_000
 REFUND_RETURNS_MS = 1_000
 SLOW_MS = 500
@@ -83,6 +85,7 @@ class Behaviour:
     processing_ms: int | None = None
     processing_declines: bool = False
     closeable: bool = True
+    capture_within_ms: int | None = None
     capture_fails: bool = False
     refund_fails: bool = False
     refund_pending_ms: int | None = None
@@ -98,7 +101,7 @@ class UnknownMethod(ValueError):
     """The token is none that the simulated provider knows."""
 
 
-_PLAIN = frozenset({"ok", "authorize"})
+_AUTHORIZE = re.compile(r"authorize(?:_(\d+))?")
 _DECLINED = re.compile(r"declined_([a-z_]+)")
 _ACTION = re.compile(r"action_required(?:_(\d+))?")
 _PROCESSING = re.compile(r"processing(?:_(\d+))?(_then_declined)?")
@@ -137,8 +140,10 @@ def behaviour_on_page(token: str) -> Behaviour:
 
 def _charged(part: str) -> Behaviour | None:
     """How the charge goes, when that is what the part says."""
-    if part in _PLAIN:
+    if part == "ok":
         return Behaviour()
+    if found := _AUTHORIZE.fullmatch(part):
+        return Behaviour(capture_within_ms=_number(found[1], CAPTURE_WITHIN_MS))
     if (found := _DECLINED.fullmatch(part)) and found[1] in DECLINES:
         return Behaviour(decline_code=found[1])
     if found := _ACTION.fullmatch(part):
