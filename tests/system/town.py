@@ -119,13 +119,18 @@ class Town:
         return article
 
     async def check_out(
-        self, article: Article, method: str | None = PAYS
+        self, article: Article, method: str | None = PAYS, *, at_shipping: bool = False
     ) -> tuple[Shopper, Checkout]:
         """A shopper who has just bought a piece; nothing is waited for."""
         shopper = Shopper(self._shops[0], self._settings, name="Shopper")
         await shopper.open_cart()
         await shopper.put({article.sku: 1})
-        return shopper, await shopper.check_out(method)
+        return shopper, await shopper.check_out(method, at_shipping=at_shipping)
+
+    @property
+    def shop(self) -> Shop:
+        """As its operator sees it, by the first replica of each service."""
+        return self._shops[0]
 
     async def level(self, article: Article) -> Level:
         """What inventory has of an article."""

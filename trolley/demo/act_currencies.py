@@ -1,4 +1,7 @@
-"""Act 4: shoppers pay in yen, euro and dinar, and some give pieces back, all to the unit."""
+"""Act 4: shoppers pay in yen, euro and dinar, and some give pieces back, all to the unit.
+
+Of every other order the money is set aside at first, and taken when its goods are shipped.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +17,7 @@ from trolley.demo.crowd import crowd, settled
 from trolley.demo.goods import Article, offer
 from trolley.demo.ledgers import Comparison, captured_minor, payment_of, refunded_minor
 from trolley.demo.shelves import shelves
-from trolley.demo.shopper import PAID, Shopper
+from trolley.demo.shopper import PAID, Shopper, is_set_aside
 from trolley.demo.stage import Findings, Stage
 
 ARTICLES = (
@@ -30,11 +33,12 @@ GIVES_BACK_ONE_IN = 3
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """So many pieces of an article, and how many of them come back."""
+    """So many pieces of an article, when they are paid for, and how many of them come back."""
 
     article: Article
     pieces: int
     given_back: int
+    at_shipping: bool
 
     @property
     def total_minor(self) -> int:
@@ -56,6 +60,7 @@ class Bill:
     currency: str = ""
     total_minor: int = 0
     refunded_minor: int = 0
+    paid_at_shipping: bool = False
 
 
 def purchases(count: int, *, most_pieces: int, seed: int) -> tuple[Purchase, ...]:
@@ -66,7 +71,8 @@ def purchases(count: int, *, most_pieces: int, seed: int) -> tuple[Purchase, ...
         pieces = random.randint(1, most_pieces)
         gives_back = place % GIVES_BACK_ONE_IN == place // len(ARTICLES) % GIVES_BACK_ONE_IN
         given_back = random.randint(1, pieces) if gives_back else 0
-        made.append(Purchase(ARTICLES[place % len(ARTICLES)], pieces, given_back))
+        article, at_shipping = ARTICLES[place % len(ARTICLES)], place % 2 == 1
+        made.append(Purchase(article, pieces, given_back, at_shipping))
     return tuple(made)
 
 
@@ -107,6 +113,11 @@ async def sell_in_other_currencies(stage: Stage) -> Findings:
     return Findings(
         (
             Check("orders paid", len(wanted), sum(bill.state == PAID for bill in bills)),
+            Check(
+                "orders whose money was set aside, and taken when they were shipped",
+                sum(purchase.at_shipping for purchase in wanted),
+                sum(bill.paid_at_shipping for bill in bills),
+            ),
             *(
                 check
                 for article in ARTICLES
@@ -137,7 +148,14 @@ async def _buy(stage: Stage, purchase: Purchase) -> Bill:
     )
     await shopper.open_cart()
     await shopper.put({article.sku: purchase.pieces})
-    checkout = await shopper.check_out(VISA)
+    checkout = await shopper.check_out(VISA, at_shipping=purchase.at_shipping)
+    was_set_aside = False
+    if purchase.at_shipping:
+        status = await shopper.follow(checkout, is_set_aside)
+        amounts = await stage.shop.amounts(status["order_id"])
+        taken = amounts["authorized_minor"], amounts["captured_minor"]
+        was_set_aside = taken == (purchase.total_minor, 0)
+        await stage.shop.ship(status["order_id"])
     status = await shopper.follow(checkout)
     order_id = status["order_id"]
     if order_id is None or status["state"] != PAID:
@@ -158,6 +176,7 @@ async def _buy(stage: Stage, purchase: Purchase) -> Bill:
         order["currency"],
         order["total_minor"],
         order["after_sale"]["refunded_minor"],
+        was_set_aside and order["fulfilment_status"] == "shipped",
     )
 
 

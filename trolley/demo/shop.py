@@ -93,6 +93,16 @@ class Shop:
         order: Mapping[str, Any] = answer.body
         return order
 
+    async def ship(self, order_id: str) -> None:
+        """Hands the goods over to the post. Raises `Refused` when they are not ready (409)."""
+        await self.client.command(
+            "POST",
+            "order",
+            f"/orders/{order_id}/shipments",
+            {"carrier": "post", "tracking": f"RR{order_id[:8]}"},
+            headers=self.operator,
+        )
+
     async def take_back(
         self, order_id: str, pieces: Mapping[int, int], *, write_off: bool = False, reason: str
     ) -> None:
@@ -108,6 +118,13 @@ class Shop:
             {"lines": lines, "reason": reason},
             headers=self.operator,
         )
+
+    async def amounts(self, order_id: str) -> Mapping[str, int]:
+        """What of an order's money is set aside, taken and given back."""
+        path = f"/payments?order_id={order_id}"
+        answer = await self.client.get("payment", path, headers=self.operator)
+        amounts: Mapping[str, int] = answer.body["items"][0]["amounts"]
+        return amounts
 
     async def documents(self, order_id: str) -> Sequence[Mapping[str, Any]]:
         """The documents of an order, the oldest first."""

@@ -15,6 +15,7 @@ from trolley.demo.shop import Shop
 PAID, CANCELLED, REJECTED = "paid", "cancelled", "rejected"
 NEEDS_ATTENTION = "needs_attention"
 PAYMENT_FAILED = "payment_failed"
+AUTHORIZED = "authorized"
 """States of a checkout."""
 
 PAYS = "pm_ok"
@@ -36,6 +37,11 @@ def is_over(status: Status) -> bool:
 def payment_failed(status: Status) -> bool:
     """Whether the shopper may pay again."""
     return bool(status["state"] == PAYMENT_FAILED)
+
+
+def is_set_aside(status: Status) -> bool:
+    """Whether the money waits to be taken when the goods are shipped."""
+    return bool(status["state"] == AUTHORIZED)
 
 
 class Stuck(ClientError):
@@ -122,11 +128,13 @@ class Shopper:
         self,
         method: str | None = PAYS,
         *,
+        at_shipping: bool = False,
         window_seconds: int | None = None,
         accept_token: str | None = None,
     ) -> Checkout:
         """Buys what is in the cart, to be paid later where no method is given.
 
+        With `at_shipping` the money is set aside, and taken when the goods are shipped.
         Raises `Refused` when prices or stock moved (409).
         """
         body: dict[str, Any] = {
@@ -139,7 +147,8 @@ class Shopper:
             },
         }
         if method is not None:
-            body["payment"] = {**self._provider, "token": method}
+            later = {"flow": "authorize", "capture": "at_shipping"} if at_shipping else {}
+            body["payment"] = {**self._provider, "token": method, **later}
         if window_seconds is not None:
             body["payment_window_seconds"] = window_seconds
         if accept_token is not None:

@@ -1,0 +1,49 @@
+"""An order whose money is taken when it is shipped, over all services."""
+
+import pytest
+
+from contracts.messages.base import Step
+from tests.system.test_checkouts import trolley
+from tests.system.town import Town
+from trolley.client import Refused
+from trolley.demo.shopper import PAID, is_set_aside
+
+pytestmark = pytest.mark.integration
+
+
+async def test_the_money_is_set_aside_taken_at_shipping_and_in_order_all_the_while(
+    town: Town,
+) -> None:
+    shopper, checkout = await town.check_out(await town.offer(1), at_shipping=True)
+    status = await shopper.follow(checkout, is_set_aside)
+    order_id = status["order_id"]
+    amounts = await town.shop.amounts(order_id)
+    assert (amounts["authorized_minor"], amounts["captured_minor"]) == (checkout.total_minor, 0)
+    code, story = await trolley(town, "show", checkout.checkout_id)
+    assert code == 0
+    assert Step.CAPTURE in story
+    assert "a shipment does" in " ".join(story.split())
+    await town.audit()
+
+    await town.shop.ship(order_id)
+
+    assert (await shopper.follow(checkout))["state"] == PAID
+    assert (await shopper.order(order_id))["fulfilment_status"] == "shipped"
+    assert (await town.shop.amounts(order_id))["captured_minor"] == checkout.total_minor
+    with pytest.raises(Refused, match="finished"):
+        await shopper.cancel(checkout)
+    await town.audit()
+
+
+async def test_given_up_before_it_is_shipped_nothing_is_taken(town: Town) -> None:
+    article = await town.offer(1)
+    shopper, checkout = await town.check_out(article, at_shipping=True)
+    status = await shopper.follow(checkout, is_set_aside)
+
+    await shopper.cancel(checkout)
+
+    assert (await shopper.follow(checkout))["state"] == "cancelled"
+    amounts = await town.shop.amounts(status["order_id"])
+    assert (amounts["authorized_minor"], amounts["captured_minor"]) == (0, 0)
+    assert (await town.level(article)).available == 1
+    await town.audit()
