@@ -33,7 +33,6 @@ from messaging.outbox import emit
 from messaging.points import Point, reach
 from messaging.waiting import happens
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.decisions import Rules
 from payment_service.domain.declines import PROVIDER_UNAVAILABLE, declined
 from payment_service.domain.outcomes import (
     NAMES,
@@ -46,6 +45,7 @@ from payment_service.domain.outcomes import (
 )
 from payment_service.domain.pace import LONGEST_HOLD
 from payment_service.domain.payment import NextCall, OperationKind
+from payment_service.domain.rules import Rules
 from payment_service.domain.saved_methods import KeptMethod
 from payment_service.lane import Lane, LaneState
 from payment_service.providers.port import (
