@@ -289,14 +289,15 @@ class ProviderWorker:
             return known
         call = known
         name = await provider.prepare(charge_of(call))
-        if name is None:
-            return call
-        if not isinstance(name, str):
+        if isinstance(name, Declined | Unknown):
             return name
-        async with database.transaction() as connection:
-            if not await store.name(connection, call, name, utc_now()):
-                return Unknown("lease ended")
-        return replace(call, provider_payment_id=name)
+        if name is not None:
+            async with database.transaction() as connection:
+                if not await store.name(connection, call, name, utc_now()):
+                    return Unknown("lease ended")
+            call = replace(call, provider_payment_id=name)
+        await reach(Point.PAYMENT_PREPARED, SOURCE, [call.kind])
+        return call
 
     async def _with_customer(
         self, provider: Provider, call: LeasedCall, database: Database
