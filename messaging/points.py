@@ -24,6 +24,7 @@ class Point(StrEnum):
     ANSWER_STORED = "request: answer stored, not committed"
     ANSWER_COMMITTED = "request: committed, not answered"
     CALLS_LEASED = "provider: calls leased, not made"
+    PAYMENT_PREPARED = "provider: payment prepared, not charged"
     CALL_ANSWERED = "provider: call answered, not recorded"
     RESULTS_RECORDED = "provider: results recorded"
     ROWS_READ = "relay: rows read"

@@ -11,7 +11,7 @@ from messaging.periodic import BackgroundTask, Run, every
 from messaging.service import Service
 from payment_service.api import payments, reconciliations, saved_methods
 from payment_service.consumers import subscriptions
-from payment_service.domain.decisions import Rules
+from payment_service.domain.rules import Rules
 from payment_service.handlers import PaymentHandler
 from payment_service.providers.port import Provider
 from payment_service.providers.simulated.api import simulated_router

@@ -23,7 +23,7 @@ from contracts.messages.payment import (
     ReviewPayment,
 )
 from contracts.values import replace
-from payment_service.domain.decisions import PaymentMessage, Rules, decide
+from payment_service.domain.decisions import PaymentMessage, decide
 from payment_service.domain.declines import PROVIDER_UNAVAILABLE, declined
 from payment_service.domain.ledger import FactKind
 from payment_service.domain.outcomes import (
@@ -56,6 +56,7 @@ from payment_service.domain.payment import (
     Payment,
     refund_key,
 )
+from payment_service.domain.rules import Rules
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """When explored payments begin."""

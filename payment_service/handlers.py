@@ -6,9 +6,10 @@ from datetime import datetime
 from contracts.messages.payment import ChargePayment, ClosePayment, ProviderReported
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
-from payment_service.domain.decisions import PaymentMessage, Rules, decide
+from payment_service.domain.decisions import PaymentMessage, decide
 from payment_service.domain.ledger import Fact
 from payment_service.domain.payment import Attempt, Operation, OperationStatus, Payment, Refund
+from payment_service.domain.rules import Rules
 from payment_service.domain.saved_methods import SavedMethod, saved_by
 from payment_service.store import payments as store
 from payment_service.store import saved_methods

@@ -33,7 +33,6 @@ from messaging.outbox import emit
 from messaging.points import Point, reach
 from messaging.waiting import happens
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.decisions import Rules
 from payment_service.domain.declines import PROVIDER_UNAVAILABLE, declined
 from payment_service.domain.outcomes import (
     NAMES,
@@ -46,6 +45,7 @@ from payment_service.domain.outcomes import (
 )
 from payment_service.domain.pace import LONGEST_HOLD
 from payment_service.domain.payment import NextCall, OperationKind
+from payment_service.domain.rules import Rules
 from payment_service.domain.saved_methods import KeptMethod
 from payment_service.lane import Lane, LaneState
 from payment_service.providers.port import (
@@ -289,14 +289,15 @@ class ProviderWorker:
             return known
         call = known
         name = await provider.prepare(charge_of(call))
-        if name is None:
-            return call
-        if not isinstance(name, str):
+        if isinstance(name, Declined | Unknown):
             return name
-        async with database.transaction() as connection:
-            if not await store.name(connection, call, name, utc_now()):
-                return Unknown("lease ended")
-        return replace(call, provider_payment_id=name)
+        if name is not None:
+            async with database.transaction() as connection:
+                if not await store.name(connection, call, name, utc_now()):
+                    return Unknown("lease ended")
+            call = replace(call, provider_payment_id=name)
+        await reach(Point.PAYMENT_PREPARED, SOURCE, [call.kind])
+        return call
 
     async def _with_customer(
         self, provider: Provider, call: LeasedCall, database: Database

@@ -1,4 +1,4 @@
-"""What a review has seen at the provider beside the payment itself: refunds and disputes.
+"""What a review has seen at the provider: the attempt itself, its refunds and its disputes.
 
 Each is booked once, by the provider's id of it, and only as far as the ledger does not have it:
 seen again, or seen out of order, it changes nothing.
@@ -7,25 +7,52 @@ seen again, or seen out of order, it changes nothing.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, assert_never
 from uuid import UUID
 
 from contracts.ids import derived_id
-from contracts.messages.payment import DisputeMoved, RefundMade
+from contracts.messages.payment import DisputeMoved, RefundMade, ReviewPayment
 from contracts.values import quick, replace
+from payment_service.domain.commands import with_close
 from payment_service.domain.ledger import FactKind
 from payment_service.domain.outcomes import (
+    ActionRequired,
+    Authorized,
+    Cancelled,
+    CaptureFailed,
+    Declined,
+    NeverCreated,
+    NotDue,
+    NotFound,
+    Outcome,
+    PaymentState,
+    Processing,
     Refunded,
     RefundFailed,
     RefundPending,
     RefundProgress,
     RefundState,
     Requested,
+    Reviewed,
     SeenDispute,
     SeenRefund,
+    Succeeded,
 )
-from payment_service.domain.payment import Operation, Payment, Refund
+from payment_service.domain.payment import (
+    Attempt,
+    NextCall,
+    Operation,
+    OperationStatus,
+    Payment,
+    Refund,
+    review_of,
+)
 from payment_service.domain.replies import Messages, reply_of_refund
+from payment_service.domain.reports import OutcomeOutOfPlace, due_again, settled, state_booked
+from payment_service.domain.rules import Decided, Rules
+
+STILL_OPEN = "still_open"
+"""Why we close an attempt ourselves: it brought nothing here, and still may at the provider."""
 
 AT_PROVIDER = "made_at_provider"
 """Why there is a refund that nobody here asked for."""
@@ -45,6 +72,73 @@ class Noted:
     payment: Payment
     messages: Messages = ()
     look_again: bool = False
+
+
+def requested(payment: Payment, request: ReviewPayment, now: datetime) -> Decided:
+    """The review of an attempt due; one under way will look again."""
+    attempt = payment.attempt(request.attempt)
+    if attempt is None or attempt.method is None or isinstance(attempt.state, NotDue):
+        return Decided(payment)  # no provider has anything of it
+    fresh = review_of(attempt, attempt.method.provider, now)
+    review = payment.operation(fresh.operation_id) or fresh
+    if review.status in (OperationStatus.LEASED, OperationStatus.REPORTED):
+        review = replace(review, hinted=True)
+    else:
+        review = replace(review, status=OperationStatus.DUE, claimable_at=now)
+    return Decided(payment.with_operation(review))
+
+
+def reviewed(
+    payment: Payment,
+    attempt: Attempt,
+    operation: Operation,
+    outcome: Outcome,
+    now: datetime,
+    rules: Rules,
+) -> Decided:
+    """What the provider has of an attempt, whoever did it there. Raises `OutcomeOutOfPlace`."""
+    if operation.hinted or payment.open_operation(attempt.number) is not None:
+        # Seen before something was decided since, or before the answer to what is under way.
+        return Decided(payment.with_operation(due_again(operation, NextCall.ASK, now, rules)))
+    done = replace(operation, status=OperationStatus.DONE)
+    match outcome:
+        case NotFound():
+            return Decided(payment.with_operation(done))
+        case Reviewed():
+            seen = _as_seen(payment, attempt, operation, outcome.payment, now)
+        case _:
+            raise OutcomeOutOfPlace(operation.kind, type(outcome).__name__)
+    assert seen.payment is not None  # noqa: S101 - it was there before
+    refunds = refunds_noted(seen.payment, operation, outcome.refunds, now)
+    disputes = disputes_noted(refunds.payment, operation, outcome.disputes, now)
+    if refunds.look_again:
+        done = due_again(operation, NextCall.ASK, now, rules, outcome)
+    return Decided(
+        disputes.payment.with_operation(done),
+        (*seen.messages, *refunds.messages, *disputes.messages),
+    )
+
+
+def _as_seen(
+    payment: Payment, attempt: Attempt, operation: Operation, state: PaymentState, now: datetime
+) -> Decided:
+    """The payment with an attempt that may have been moved at the provider, not by us."""
+    match state:
+        case Succeeded():
+            if not isinstance(attempt.state, Succeeded):
+                return settled(payment, attempt, operation, state, now)
+        case Declined() | Cancelled() | NeverCreated() | CaptureFailed():
+            if attempt.is_live:
+                return settled(payment, attempt, operation, state, now)
+        case Authorized() | Processing() | ActionRequired():
+            if not attempt.is_live and not isinstance(attempt.state, Succeeded):
+                return Decided(with_close(payment, replace(attempt, close_reason=STILL_OPEN), now))
+            if isinstance(state, Authorized) and isinstance(attempt.state, Authorized):
+                payment = state_booked(payment, operation, state, now)
+                return Decided(payment.with_attempt(replace(attempt, state=state)))
+        case _:
+            assert_never(state)
+    return Decided(payment)
 
 
 def refunds_noted(

@@ -31,7 +31,6 @@ from messaging.settings import ConsumerSettings
 from messaging.signing import customer_token
 from payment_service.app import build
 from payment_service.consumers import subscriptions
-from payment_service.domain.decisions import Rules
 from payment_service.domain.outcomes import (
     Declined,
     PaymentOutcome,
@@ -40,6 +39,7 @@ from payment_service.domain.outcomes import (
     Unknown,
 )
 from payment_service.domain.payment import Payment
+from payment_service.domain.rules import Rules
 from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.handlers import PaymentHandler
 from payment_service.providers.port import (

@@ -18,7 +18,7 @@ from contracts.messages.payment import (
     RefundPayment,
     ReviewPayment,
 )
-from payment_service.domain.decisions import PaymentMessage, Rules, decide
+from payment_service.domain.decisions import PaymentMessage, decide
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import (
     Attempt,
@@ -29,6 +29,7 @@ from payment_service.domain.payment import (
     Payment,
     Refund,
 )
+from payment_service.domain.rules import Rules
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(minutes=30)

@@ -9,13 +9,8 @@ import pytest
 
 from contracts.messages import payment as messages
 from contracts.messages.base import Message, Step
-from payment_service.domain.decisions import (
-    NotAuthorized,
-    OutcomeOutOfPlace,
-    UnknownOperation,
-    UnknownPayment,
-    decide,
-)
+from payment_service.domain.commands import NotAuthorized
+from payment_service.domain.decisions import UnknownOperation, UnknownPayment, decide
 from payment_service.domain.declines import declined
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -38,6 +33,7 @@ from payment_service.domain.outcomes import (
     UnknownOutcomeName,
 )
 from payment_service.domain.payment import NextCall, OperationKind, OperationStatus, PaymentStatus
+from payment_service.domain.reports import OutcomeOutOfPlace
 from tests.payment_service.story import (
     RULES,
     START,

@@ -2,7 +2,8 @@
 
 Which faults there are the stand-in says, which calls are made and which events come a run of each
 flow without a fault. What a flow comes to, here and in the stand-in's own books, must be the same
-with any fault as without. A trial is named `flow/call/fault`, or `flow/event/fault`.
+with any fault as without; and with an error of ours at a point between two calls. A trial is named
+`flow/call/fault`, `flow/point/error` or `flow/event/fault`.
 
 The suite tries one fault at each call and event; `--torture` all of them, `--fault TEXT` those
 whose name contains the text.
@@ -23,6 +24,7 @@ import orjson
 import pytest
 
 from contracts.ids import derived_id
+from messaging.points import Point
 from stripe_sandbox.app import running
 from stripe_sandbox.faults import RequestFault, Rule, WebhookFault
 from stripe_sandbox.settings import SandboxSettings
@@ -31,6 +33,7 @@ from tests.payment_service.fault_matrix.flows import FLOWS, RETRIEVE, Shopper
 from tests.payment_service.fault_matrix.theirs import Books, books_of, customers_of
 from tests.payment_service.fault_matrix.till import KEY, Ours, Till, WaitUntil, endpoint_of
 from tests.payment_service.fault_matrix.wire import Aim, Run
+from tests.torture.injection import Kind
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
@@ -49,6 +52,8 @@ TAKE_TIME = {
 
 DELAYED_MILLISECONDS = 1500
 """By then whoever asks has been answered."""
+
+POINTS = frozenset(map(str, Point))
 
 AT_ONCE = 40
 """Shoppers at the till at the same time."""
@@ -230,7 +235,7 @@ async def calm_runs(till: Till, times: int) -> tuple[list[Visited], dict[str, Ou
 
 
 def aims_of(calm: Sequence[Run]) -> list[Aim]:
-    """Each fault at each call that every run without a fault has made.
+    """Each fault at each call that every run without a fault has made, and at each point.
 
     How often something is asked is a matter of time, so of questions only the first counts.
     """
@@ -238,11 +243,12 @@ def aims_of(calm: Sequence[Run]) -> list[Aim]:
     aims = []
     for operation in sorted(set.intersection(*(set(count) for count in counts))):
         least = min(count[operation] for count in counts)
-        certain = least if operation.startswith("POST") else 1
+        certain = 1 if operation.startswith("GET") else least
+        faults = (Kind.ERROR,) if operation in POINTS else tuple(RequestFault)
         aims += [
             Aim(operation, number, fault, LATE_MILLISECONDS if fault in TAKE_TIME else 0)
             for number in range(1, certain + 1)
-            for fault in RequestFault
+            for fault in faults
         ]
     return aims
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 from contracts.messages import payment as messages
 from contracts.messages.base import Step
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.decisions import NotAuthorized, PaymentMessage
+from payment_service.domain.commands import NotAuthorized
+from payment_service.domain.decisions import PaymentMessage
 from payment_service.domain.outcomes import Outcome, Unknown
 from payment_service.domain.payment import (
     BESIDE,

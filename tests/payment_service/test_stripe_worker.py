@@ -1,6 +1,8 @@
 """The worker with Stripe behind it, on the sandbox: killed between calls, money moves once."""
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 import aiohttp
@@ -8,6 +10,7 @@ import pytest
 
 from contracts.ids import derived_id, new_id
 from contracts.messages.payment import PaymentActionRequired, PaymentDeclined
+from messaging.points import Point
 from payment_service.sweeper import forget_methods
 from stripe_sandbox.app import Running
 from stripe_sandbox.database import Object
@@ -15,6 +18,7 @@ from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service.cashdesk import CashDesk, settled, soon
 from tests.payment_service.story import capture, close, refund
 from tests.payment_service.stripe_page import pay_at
+from tests.payment_service.worker_process import started
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +40,12 @@ def intents(sandbox: Running) -> list[Object]:
     """What Stripe has."""
     with sandbox.database.transaction() as transaction:
         return transaction.all_of("payment_intent")
+
+
+def charges(sandbox: Running) -> list[Object]:
+    """What Stripe has tried to take."""
+    with sandbox.database.transaction() as transaction:
+        return transaction.all_of("charge")
 
 
 async def test_money_is_charged_held_captured_refunded_and_let_go(
@@ -186,6 +196,41 @@ async def test_killed_while_it_confirms_the_named_intent_is_asked_about(
     (intent,) = intents(sandbox)
     assert intent["amount_received"] == 1000
     assert (await desk.payment(derived_id(checkout, "payment"))).amounts.captured_minor == 1000
+
+
+@pytest.mark.parametrize("how", [{}, {"flow": "authorize"}, {"save": True}], ids=str)
+async def test_killed_between_the_making_of_an_intent_and_its_confirmation_it_is_charged_once(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil, how: dict[str, Any]
+) -> None:
+    checkout = new_id()
+    await desk.tell(soon(checkout, method="pm_card_visa", provider="stripe", **how))
+    databases = (desk.database_url, desk.bank_url)
+    first = started(databases, sandbox.url, dies_at=Point.PAYMENT_PREPARED)
+
+    async def is_dead() -> bool:
+        return first.exitcode is not None
+
+    await wait_until(is_dead, what="the end of the process")
+    assert first.exitcode == -signal.SIGKILL
+    (intent,) = intents(sandbox)
+    assert intent["status"] == "requires_payment_method"
+    rows = await desk.query("SELECT provider_payment_id FROM attempts")
+    assert [row["provider_payment_id"] for row in rows] == [intent["id"]]
+    assert await desk.statuses() == ["leased"]
+
+    desk.worker().start()  # the same instance: it takes its leases back at once
+    async with desk.pumping():
+        await wait_until(lambda: settled(desk), what="the charge")
+
+    (charged,) = charges(sandbox)
+    assert (charged["payment_intent"], charged["amount"]) == (intent["id"], 1000)
+    (intent,) = intents(sandbox)
+    assert intent["amount_received"] + intent["amount_capturable"] == 1000
+    answer = "PaymentAuthorized" if "flow" in how else "PaymentSucceeded"
+    assert await desk.replies() == [(answer, "charge", 1)]
+    amounts = (await desk.payment(derived_id(checkout, "payment"))).amounts
+    assert amounts.authorized_minor == 1000
+    assert amounts.captured_minor == intent["amount_received"]
 
 
 async def test_without_its_lease_a_worker_confirms_nothing(

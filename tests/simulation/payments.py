@@ -12,7 +12,6 @@ from contracts.topics import PAYMENT_COMMANDS
 from contracts.values import replace
 from messaging.fold import Decision, Row
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.decisions import Rules
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import (
     NextCall,
@@ -21,6 +20,7 @@ from payment_service.domain.payment import (
     OperationStatus,
     Payment,
 )
+from payment_service.domain.rules import Rules
 from payment_service.handlers import PaymentHandler
 from payment_service.settings import PaymentSettings
 from payment_service.worker import answer_of

@@ -19,6 +19,7 @@ from contracts.messages.base import Message, SagaReply, Step
 from contracts.messages.payment import PaymentChanged
 from contracts.topics import ORDER_REPLIES, PAYMENT_COMMANDS
 from messaging.clock import utc_now
+from messaging.points import listen
 from payment_service.providers.stripe.client import StripeConnection
 from payment_service.providers.stripe.provider import StripeProvider
 from payment_service.sweeper import forget_methods, heed_webhooks
@@ -82,6 +83,7 @@ class Till:
     async def working(self) -> AsyncIterator["Till"]:
         """Everything runs until the block ends."""
         self.connection = await asyncpg.connect(self.desk.database_url)
+        listen(self.runs.at_point)
         self.desk.worker().start()
         task = asyncio.create_task(self._work())
         try:
@@ -90,6 +92,7 @@ class Till:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            listen(None)
             await self.connection.close()
 
     async def _work(self) -> None:

@@ -1,11 +1,12 @@
 """What goes over the wire to Stripe, noted for each run through a flow, and troubled once in it.
 
 A request belongs to the payment that the worker's task is about. So a fault is aimed at the n-th
-call of one kind about one payment, while a hundred others are under way and are left alone.
+call of one kind about one payment, while a hundred others are under way and are left alone. So is
+an error at a point that such a task comes to between two calls (`messaging.points`).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,9 +14,11 @@ from uuid import UUID
 
 import aiohttp
 
+from messaging.points import Point
 from payment_service.providers.stripe.client import StripeHttp
 from stripe_sandbox.faults import HEADER, RequestFault
 from stripe_sandbox.routes import route_of
+from tests.torture.injection import Injected, Kind
 
 DETACH = "POST /v1/payment_methods/{payment_method}/detach"
 """The one call that is about no payment, but about what a customer had kept by one."""
@@ -23,11 +26,11 @@ DETACH = "POST /v1/payment_methods/{payment_method}/detach"
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The `number`-th call of an operation in a run, and what is to go wrong with it."""
+    """The `number`-th call of an operation in a run, or point, and what is to go wrong with it."""
 
     operation: str
     number: int
-    fault: RequestFault
+    fault: RequestFault | Kind
     milliseconds: int = 0
 
     @property
@@ -38,7 +41,7 @@ class Aim:
 
 @dataclass
 class Run:
-    """A run through a flow: the payments that it is about, and the calls that were made for it.
+    """A run through a flow: the payments that it is about, and the calls and points on its way.
 
     `names` are those of each payment, by its place in the run: our id of it from its begin on, then
     Stripe's of its intents, as soon as a call bears them. `hears_name` is told of each.
@@ -66,7 +69,7 @@ class Run:
             self.hears_name(place, name)
 
     def comes_by(self, operation: str) -> str | None:
-        """One more call; gives the header that troubles it, if it is the one."""
+        """One more call or point; gives the header that troubles it, if it is the one."""
         self.calls.append(operation)
         aim = self.aim
         if aim is None or operation != aim.operation or self.calls.count(operation) != aim.number:
@@ -99,15 +102,26 @@ class Runs:
             return None
         return run.comes_by(route.name)
 
+    async def at_point(self, point: Point, _service: str, _under_way: Iterable[str]) -> None:
+        """Note a point that a call has come to; an error there, if it is the one."""
+        run = self._of.get(_about())
+        if run is not None and run.comes_by(point) is not None:
+            raise Injected(point)
+
     def _run(self, operation: str, ids: Mapping[str, str]) -> Run | None:
         if operation == DETACH:
             return self._of.get(ids["payment_method"])
-        task = asyncio.current_task()
-        about = "" if task is None else task.get_name().removeprefix("call ").partition(":")[0]
+        about = _about()
         run = self._of.get(about)
         if run is not None and "intent" in ids:
             run.is_named(UUID(about), ids["intent"])
         return run
+
+
+def _about() -> str:
+    """Our id of the payment that the worker's task is about."""
+    task = asyncio.current_task()
+    return "" if task is None else task.get_name().removeprefix("call ").partition(":")[0]
 
 
 class Wire(StripeHttp):

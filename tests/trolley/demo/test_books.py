@@ -17,9 +17,9 @@ from messaging.database import Database
 from messaging.fold import apply
 from messaging.migrations import upgrade
 from payment_service.domain.calls import LeasedCall
-from payment_service.domain.decisions import Rules
 from payment_service.domain.outcomes import Outcome
 from payment_service.domain.payment import NextCall
+from payment_service.domain.rules import Rules
 from payment_service.handlers import PaymentHandler
 from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
