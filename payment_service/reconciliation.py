@@ -79,7 +79,6 @@ class _Run:
         self._settings = settings
         self._until = began_at - timedelta(seconds=settings.reconcile_margin_seconds)
         self._told: set[str] = set()
-        self._open: dict[str, Found] = {}
         self._compared = self._under_way = self._foreign = 0
 
     async def make(self) -> str | None:
@@ -167,16 +166,8 @@ class _Run:
             if one.ours is not None
         ]
         await emit(connection, reviews, source=SOURCE, now=now)
-        await store.progress(
-            connection,
-            self._run.run_id,
-            compared=self._compared,
-            under_way=self._under_way,
-            foreign=self._foreign,
-            until=now + timedelta(seconds=self._settings.reconcile_lease_seconds),
-        )
+        await self._go_on(connection, now)
         for one in found:
-            self._open[one.name] = one
             DIFFERENCES.labels(self._run.provider, one.kind).inc()
             log.warning(
                 "our ledger and the provider's books differ",
@@ -186,24 +177,32 @@ class _Run:
             )
 
     async def _wait_for_reviews(self) -> None:
-        """Note which differences the reviews have repaired, as long as a run may wait for that."""
+        """Note which differences the reviews have repaired, as long as a run may wait for that.
+
+        What was noted by a process that died is among them.
+        """
         until = utc_now() + timedelta(seconds=self._settings.reconcile_settle_seconds)
-        while reviewed := [one for one in self._open.values() if one.ours is not None]:
-            keys = [one.ours.charge_key for one in reviewed if one.ours is not None]
+        while True:
             async with self._database.transaction() as connection:
-                now_ours = {
-                    one.charge_key: one.standing
-                    for one in await store.named(connection, self._run.provider, keys, ())
-                }
-                repaired = {
+                reviewed = await store.under_review(connection, self._run.run_id)
+                repaired = [
                     one.name
                     for one in reviewed
-                    if one.ours is not None
-                    and difference(now_ours.get(one.ours.charge_key), one.theirs) is None
-                }
+                    if one.ours is not None and difference(one.ours.standing, one.theirs) is None
+                ]
                 await store.repaired(connection, self._run.run_id, repaired)
-            for name in repaired:
-                del self._open[name]
-            if utc_now() >= until:
+                await self._go_on(connection, utc_now())
+            if len(repaired) == len(reviewed) or utc_now() >= until:
                 return
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _go_on(self, connection: Connection, now: datetime) -> None:
+        """Note how far the run is, and that its process is alive."""
+        await store.progress(
+            connection,
+            self._run.run_id,
+            compared=self._compared,
+            under_way=self._under_way,
+            foreign=self._foreign,
+            until=now + timedelta(seconds=self._settings.reconcile_lease_seconds),
+        )

@@ -29,7 +29,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A difference: the payment by its name at the provider or by ours, and both sides."""
+    """A difference: the payment by our name of it, or else by the provider's, and both sides."""
 
     name: str
     kind: Difference
@@ -266,6 +266,12 @@ _NOTE = sql(f"""
         state = excluded.state
 """)  # noqa: S608 - built from the constants above
 
+_UNDER_REVIEW = sql(f"""
+    SELECT d.name, d.kind, d.theirs::text, ours.*
+    FROM differences d JOIN ({_OURS}) AS ours USING (payment_id, attempt)
+    WHERE d.run_id = :run_id AND d.state = 'under_review' ORDER BY d.name
+""")  # noqa: S608 - built from the constants above
+
 _REPAIRED = sql("""
     UPDATE differences SET state = 'repaired'
     WHERE run_id = :run_id AND name = ANY(CAST(:names AS text[]))
@@ -291,6 +297,14 @@ async def note(connection: Connection, run_id: UUID, found: Sequence[Found], now
     await connection.execute(_NOTE, {**arrays(_DIFFERENCE, rows), "run_id": run_id, "now": now})
 
 
+async def under_review(connection: Connection, run_id: UUID) -> list[Found]:
+    """The differences that a run found and nothing has repaired yet; our side as it is now."""
+    return [
+        Found(row.name, Difference(row.kind), _ours(row), _standing(row.theirs))
+        for row in await connection.fetch(_UNDER_REVIEW, {"run_id": run_id})
+    ]
+
+
 async def repaired(connection: Connection, run_id: UUID, named_so: Collection[str]) -> None:
     """These differences are no more."""
     if named_so:
@@ -299,6 +313,10 @@ async def repaired(connection: Connection, run_id: UUID, named_so: Collection[st
 
 def _json(standing: Standing | None) -> str | None:
     return None if standing is None else orjson.dumps(standing).decode()
+
+
+def _standing(json: str | None) -> Standing | None:
+    return None if json is None else Standing(**orjson.loads(json))
 
 
 _RUNS = sql("""

@@ -1,5 +1,6 @@
 """Our ledger against the provider's books: what is missing is booked, the rest is reported."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -277,6 +278,41 @@ async def test_a_run_whose_process_died_is_made_by_another(desk: CashDesk) -> No
 
     states = await desk.query("SELECT state FROM reconciliations WHERE requested_by = 'olga'")
     assert [row["state"] for row in states] == ["done"]
+
+
+@pytest.mark.integration
+async def test_what_a_run_noted_before_its_process_died_is_not_left_under_review(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    name = (await desk.payment(payment_id)).attempts[0].provider_payment_id or ""
+    await at_stripe(sandbox, "refunds", payment_intent=name, amount="400")
+    headers = {**desk.token("operator"), "Idempotency-Key": "a-key-of-a-run-whose-process-dies"}
+    body = {"since": (utc_now() - timedelta(hours=1)).isoformat(), "provider": "stripe"}
+    await desk.http.post("/reconciliations", json=body, headers=headers)
+
+    async def booked() -> bool:
+        return (await desk.payment(payment_id)).amounts.refunded_minor == 400
+
+    act = reconcile(desk.settings, desk.providers)
+    dies = asyncio.ensure_future(act(desk.database))
+    await wait_until(lambda: has(desk, "under_review"), what="a difference")
+    dies.cancel()
+    await asyncio.wait([dies])
+    async with desk.pumping():
+        await wait_until(booked, what="the review")
+    await desk.query("UPDATE reconciliations SET leased_until = now() - interval '1 s'")
+    while await act(desk.database):
+        pass
+
+    assert await has(desk, "repaired")
+
+
+async def has(desk: CashDesk, state: str) -> bool:
+    """Whether one difference was found, and stands so."""
+    rows = await desk.query("SELECT state FROM differences")
+    return [row["state"] for row in rows] == [state]
 
 
 @pytest.mark.integration
