@@ -91,6 +91,14 @@ _MOVED = sql(f"""
 """)
 
 
+_DISPUTED = sql(f"""
+    {_OURS}
+    WHERE a.provider = :provider AND a.charge_key > :after
+      AND p.disputed_minor > 0 AND withdrawn > 0
+    ORDER BY a.charge_key LIMIT :most
+""")
+
+
 async def named(
     connection: Connection, provider: str, charge_keys: Collection[str], ids: Collection[str]
 ) -> list[Ours]:
@@ -115,6 +123,12 @@ async def moved(
         {"provider": provider, "since": since, "until": until, "after": after, "most": most},
     )
     return [_ours(row) for row in rows]
+
+
+async def disputed(connection: Connection, provider: str, after: str, most: int) -> list[Ours]:
+    """Attempts under a dispute that nobody here knows the end of, in order of their keys."""
+    values = {"provider": provider, "after": after, "most": most}
+    return [_ours(row) for row in await connection.fetch(_DISPUTED, values)]
 
 
 def _ours(row: Any) -> Ours:

@@ -62,10 +62,15 @@ async def desk(payment_databases: tuple[str, str], sandbox: Running) -> AsyncIte
     await desk.close()
 
 
-async def paid(desk: CashDesk, wait_until: WaitUntil, provider: str = "stripe") -> UUID:
+async def paid(
+    desk: CashDesk,
+    wait_until: WaitUntil,
+    provider: str = "stripe",
+    method: str = "pm_card_visa",
+) -> UUID:
     """A payment that is taken; its id."""
     checkout = new_id()
-    method = "pm_card_visa" if provider == "stripe" else "pm_ok"
+    method = method if provider == "stripe" else "pm_ok"
     await desk.tell(soon(checkout, method=method, provider=provider))
 
     async def there() -> bool:
@@ -135,6 +140,39 @@ async def test_a_refund_that_no_webhook_told_of_is_found_and_booked(
     assert one["payment_id"] == str(payment_id)
     assert (await desk.payment(payment_id)).amounts.refunded_minor == 400
     assert (await run(desk))["differences"] == 0
+
+
+@pytest.mark.integration
+async def test_a_dispute_that_was_lost_without_a_webhook_is_lost_here(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until, method="pm_card_createDispute")
+
+    async def amounts() -> tuple[int, int]:
+        found = (await desk.payment(payment_id)).amounts
+        return found.disputed_minor, found.dispute_lost_minor
+
+    async with desk.pumping():
+        await wait_until(lambda: has_disputes(sandbox), what="the dispute")
+        assert (await run(desk))["found"][0]["state"] == "repaired"
+        assert await amounts() == (1000, 0)
+        with sandbox.database.transaction() as transaction:
+            (dispute,) = transaction.all_of("dispute")
+        await at_stripe(sandbox, f"disputes/{dispute['id']}/close")
+
+        await run(desk)
+
+        async def lost() -> bool:
+            return await amounts() == (0, 1000)
+
+        await wait_until(lost, what="the end of the dispute")
+
+
+async def has_disputes(sandbox: Running) -> bool:
+    """Whether anything is disputed at Stripe."""
+    with sandbox.database.transaction() as transaction:
+        return bool(transaction.all_of("dispute"))
 
 
 @pytest.mark.integration
