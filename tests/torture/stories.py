@@ -564,6 +564,13 @@ async def _with_a_cart(scene: Scene, sku: str, pieces: int = 2) -> Guest:
     return guest
 
 
+AFTER_THE_SALE: Mapping[str, Story] = {
+    "comes back": comes_back,
+    "is refunded in part by hand": is_refunded_in_part_by_hand,
+    "is refunded by a clerk": is_refunded_by_a_clerk,
+    "is disputed": is_disputed,
+}
+
 STORIES: Mapping[str, Story] = {
     "buys": buys,
     "gives up": gives_up,
@@ -574,10 +581,7 @@ STORIES: Mapping[str, Story] = {
     "waits for the bank": waits_for_the_bank,
     "loses the stock": loses_the_stock,
     "is refunded by hand": is_refunded_by_hand,
-    "comes back": comes_back,
-    "is refunded in part by hand": is_refunded_in_part_by_hand,
-    "is refunded by a clerk": is_refunded_by_a_clerk,
-    "is disputed": is_disputed,
+    **AFTER_THE_SALE,
     "changes their mind": changes_their_mind,
     "saves a method": saves_a_method,
     "meets a bug": meets_a_bug,
