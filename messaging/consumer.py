@@ -29,7 +29,9 @@ log = structlog.get_logger()
 POLL_SECONDS = 1
 """How long a poll waits for records; after it FastStream looks whether it is to stop."""
 
-READY_WAIT_SECONDS = 1
+ANSWER_SECONDS = 3
+"""How long a server may take to answer whether it is there. A slow one is there; whoever asks us
+whether we are ready waits for 4 s (Docker) or 5 (`trolley up`)."""
 
 RETRY_MS = 300
 """How long a client waits before it asks Kafka again. Each of a service's topics has a client with
@@ -120,6 +122,8 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._rebalances = 0
         self._fail = fail
         self._draining = False
+        self._polled_at: float | None = None
+        self._looks_since_poll = 0
         self._housekeeping: asyncio.Task[None] | None = None
         self.group = kafka.topic_prefix + self.name
         self._subscriber = broker.subscriber(
@@ -164,7 +168,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if consumer is None:
             return False
         try:
-            async with asyncio.timeout(READY_WAIT_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await consumer.topics()
         except (KafkaError, TimeoutError):
             return False
@@ -259,10 +263,22 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await self._watch_polling()
 
     async def _watch_polling(self) -> None:
-        """Raise `ConsumerStuck` when polling has stopped; without Kafka it may have to wait."""
-        seconds = self.seconds_since_poll
-        if seconds > self._settings.stuck_seconds and await self.reaches_kafka():
-            raise ConsumerStuck(self.name, seconds)
+        """Raise `ConsumerStuck` when polling has stopped; without Kafka it may have to wait.
+
+        Our own turns are counted and not the clock: where a machine is slow, or stood still,
+        polling had no more of them than we had, and a fresh start would mend nothing.
+        """
+        consumer = self._consumer
+        if consumer is None or consumer.polled_at != self._polled_at:
+            self._polled_at = None if consumer is None else consumer.polled_at
+            self._looks_since_poll = 0
+            return
+        self._looks_since_poll += 1
+        waited_ms = self._looks_since_poll * self._settings.commit_interval_ms
+        if waited_ms <= self._settings.stuck_seconds * 1000 or not await self.reaches_kafka():
+            return
+        if consumer.polled_at == self._polled_at:
+            raise ConsumerStuck(self.name, self.seconds_since_poll)
 
     def _resume(self) -> None:
         consumer = self._consumer

@@ -19,7 +19,7 @@ from contracts.topics import Topic
 from messaging import inbox, metrics
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
-from messaging.consumer import TopicConsumer, make_broker
+from messaging.consumer import ANSWER_SECONDS, TopicConsumer, make_broker
 from messaging.database import Database, sql
 from messaging.dead_letters.api import router as dead_letters
 from messaging.dead_letters.replayer import Replayer
@@ -47,7 +47,6 @@ log = structlog.get_logger()
 HOUSEKEEPING_SECONDS = 600.0
 COUNT_SECONDS = 15.0
 FORGET_ROWS = 2000
-READY_WAIT_SECONDS = 1.0
 POOL_WAIT_SECONDS = 30.0
 STOP_WAIT_SECONDS = 6.0
 """With the requests' drain this keeps a stop under ten seconds."""
@@ -293,18 +292,16 @@ class Service:
 
     async def _ready(self) -> Response:
         """The service can do its work: database, relay and Kafka can be reached."""
-        checks = {
-            "database": await self._database_answers(),
-            "relay": all(relay.connected for relay in self._relays),
-            "kafka": await self._kafka_answers(),
-        }
+        database, kafka = await asyncio.gather(self._database_answers(), self._kafka_answers())
+        relay = all(relay.connected for relay in self._relays)
+        checks = {"database": database, "relay": relay, "kafka": kafka}
         ready = all(checks.values())
         content = {"status": "ready" if ready else "waiting", "checks": checks}
         return JsonResponse(content, 200 if ready else 503)
 
     async def _database_answers(self) -> bool:
         try:
-            async with asyncio.timeout(READY_WAIT_SECONDS), self.database.reading() as connection:
+            async with asyncio.timeout(ANSWER_SECONDS), self.database.reading() as connection:
                 await connection.execute(sql("SELECT 1"))
         except Exception as error:
             if not heals_with_time(error):

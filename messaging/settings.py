@@ -78,8 +78,8 @@ class ConsumerSettings(BaseSettings):
     stuck_seconds: float = Field(
         60,
         gt=0,
-        description="A consumer that has not asked for records for so long, though Kafka answers, "
-        "ends its process, to be started afresh.",
+        description="A consumer that has not asked for records for so long, though Kafka answers "
+        "and its process was not held up itself, ends its process, to be started afresh.",
     )
     session_timeout_ms: int = Field(
         10_000, ge=1, description="After this silence another replica takes the partitions."

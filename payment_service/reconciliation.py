@@ -3,7 +3,7 @@
 A run reads what moved at the provider since a moment, page by page, and what moved here in the same
 time. Payments of which something is under way are left for the next run. A difference of a payment
 of ours makes a review due, which books what it sees; the run waits a little and notes which are
-repaired by then. Whatever no review can repair stays reported.
+repaired by then. Whatever no review can repair stays reported. Open disputes are always reviewed.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class _Run:
         self._settings = settings
         self._until = began_at - timedelta(seconds=settings.reconcile_margin_seconds)
         self._told: set[str] = set()
-        self._open: dict[str, Found] = {}
+        self._reviewed: set[str] = set()
         self._compared = self._under_way = self._foreign = 0
 
     async def make(self) -> str | None:
@@ -96,6 +96,7 @@ class _Run:
             log.warning("reconciliation not finished", provider=self._run.provider, why=str(error))
             return str(error)
         await self._look_for_ours()
+        await self._ask_about_disputes()
         await self._wait_for_reviews()
         return None
 
@@ -151,32 +152,42 @@ class _Run:
                 return
             after = ours[-1].charge_key
 
+    async def _ask_about_disputes(self) -> None:
+        """Have open disputes reviewed: one that is lost moves no more money, so no list tells."""
+        after = ""
+        while True:
+            async with self._database.transaction() as connection:
+                ours = await store.disputed(
+                    connection, self._run.provider, after, self._settings.reconcile_rows
+                )
+                unasked = [one for one in ours if one.charge_key not in self._reviewed]
+                await self._review(connection, dict.fromkeys(unasked, "open dispute"))
+            if not ours:
+                return
+            after = ours[-1].charge_key
+
+    async def _review(self, connection: Connection, why: Mapping[Ours, str]) -> None:
+        """Have payments of ours looked at as the provider has them now."""
+        reviews = [
+            ReviewPayment(
+                shop_id=one.shop_id,
+                checkout_id=one.checkout_id,
+                payment_id=one.payment_id,
+                attempt=one.attempt,
+                reason=f"reconciliation: {reason}",
+            )
+            for one, reason in why.items()
+        ]
+        self._reviewed |= {one.charge_key for one in why}
+        await emit(connection, reviews, source=SOURCE, now=utc_now())
+
     async def _note(self, connection: Connection, found: Sequence[Found]) -> None:
         """Keep what was found, have payments of ours reviewed, and note how far the run is."""
         now = utc_now()
         await store.note(connection, self._run.run_id, found, now)
-        reviews = [
-            ReviewPayment(
-                shop_id=one.ours.shop_id,
-                checkout_id=one.ours.checkout_id,
-                payment_id=one.ours.payment_id,
-                attempt=one.ours.attempt,
-                reason=f"reconciliation: {one.kind}",
-            )
-            for one in found
-            if one.ours is not None
-        ]
-        await emit(connection, reviews, source=SOURCE, now=now)
-        await store.progress(
-            connection,
-            self._run.run_id,
-            compared=self._compared,
-            under_way=self._under_way,
-            foreign=self._foreign,
-            until=now + timedelta(seconds=self._settings.reconcile_lease_seconds),
-        )
+        await self._review(connection, {one.ours: one.kind for one in found if one.ours})
+        await self._go_on(connection, now)
         for one in found:
-            self._open[one.name] = one
             DIFFERENCES.labels(self._run.provider, one.kind).inc()
             log.warning(
                 "our ledger and the provider's books differ",
@@ -186,24 +197,32 @@ class _Run:
             )
 
     async def _wait_for_reviews(self) -> None:
-        """Note which differences the reviews have repaired, as long as a run may wait for that."""
+        """Note which differences the reviews have repaired, as long as a run may wait for that.
+
+        What was noted by a process that died is among them.
+        """
         until = utc_now() + timedelta(seconds=self._settings.reconcile_settle_seconds)
-        while reviewed := [one for one in self._open.values() if one.ours is not None]:
-            keys = [one.ours.charge_key for one in reviewed if one.ours is not None]
+        while True:
             async with self._database.transaction() as connection:
-                now_ours = {
-                    one.charge_key: one.standing
-                    for one in await store.named(connection, self._run.provider, keys, ())
-                }
-                repaired = {
+                reviewed = await store.under_review(connection, self._run.run_id)
+                repaired = [
                     one.name
                     for one in reviewed
-                    if one.ours is not None
-                    and difference(now_ours.get(one.ours.charge_key), one.theirs) is None
-                }
+                    if one.ours is not None and difference(one.ours.standing, one.theirs) is None
+                ]
                 await store.repaired(connection, self._run.run_id, repaired)
-            for name in repaired:
-                del self._open[name]
-            if utc_now() >= until:
+                await self._go_on(connection, utc_now())
+            if len(repaired) == len(reviewed) or utc_now() >= until:
                 return
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _go_on(self, connection: Connection, now: datetime) -> None:
+        """Note how far the run is, and that its process is alive."""
+        await store.progress(
+            connection,
+            self._run.run_id,
+            compared=self._compared,
+            under_way=self._under_way,
+            foreign=self._foreign,
+            until=now + timedelta(seconds=self._settings.reconcile_lease_seconds),
+        )

@@ -87,6 +87,7 @@ class PaymentRow(Table, table=True):
         CheckConstraint("authorized_minor = 0 OR currency IS NOT NULL", name="payments_currency"),
         UniqueConstraint("shop_id", "checkout_id", name="payments_checkout"),
         Index("payments_order", "order_id"),
+        Index("payments_under_dispute", "payment_id", postgresql_where=text("disputed_minor > 0")),
         changed_index("payments_updated", "updated_at"),
     )
 

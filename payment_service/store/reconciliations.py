@@ -29,7 +29,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A difference: the payment by its name at the provider or by ours, and both sides."""
+    """A difference: the payment by our name of it, or else by the provider's, and both sides."""
 
     name: str
     kind: Difference
@@ -91,6 +91,14 @@ _MOVED = sql(f"""
 """)
 
 
+_DISPUTED = sql(f"""
+    {_OURS}
+    WHERE a.provider = :provider AND a.charge_key > :after
+      AND p.disputed_minor > 0 AND withdrawn > 0
+    ORDER BY a.charge_key LIMIT :most
+""")
+
+
 async def named(
     connection: Connection, provider: str, charge_keys: Collection[str], ids: Collection[str]
 ) -> list[Ours]:
@@ -115,6 +123,12 @@ async def moved(
         {"provider": provider, "since": since, "until": until, "after": after, "most": most},
     )
     return [_ours(row) for row in rows]
+
+
+async def disputed(connection: Connection, provider: str, after: str, most: int) -> list[Ours]:
+    """Attempts under a dispute that nobody here knows the end of, in order of their keys."""
+    values = {"provider": provider, "after": after, "most": most}
+    return [_ours(row) for row in await connection.fetch(_DISPUTED, values)]
 
 
 def _ours(row: Any) -> Ours:
@@ -266,6 +280,12 @@ _NOTE = sql(f"""
         state = excluded.state
 """)  # noqa: S608 - built from the constants above
 
+_UNDER_REVIEW = sql(f"""
+    SELECT d.name, d.kind, d.theirs::text, ours.*
+    FROM differences d JOIN ({_OURS}) AS ours USING (payment_id, attempt)
+    WHERE d.run_id = :run_id AND d.state = 'under_review' ORDER BY d.name
+""")  # noqa: S608 - built from the constants above
+
 _REPAIRED = sql("""
     UPDATE differences SET state = 'repaired'
     WHERE run_id = :run_id AND name = ANY(CAST(:names AS text[]))
@@ -291,6 +311,14 @@ async def note(connection: Connection, run_id: UUID, found: Sequence[Found], now
     await connection.execute(_NOTE, {**arrays(_DIFFERENCE, rows), "run_id": run_id, "now": now})
 
 
+async def under_review(connection: Connection, run_id: UUID) -> list[Found]:
+    """The differences that a run found and nothing has repaired yet; our side as it is now."""
+    return [
+        Found(row.name, Difference(row.kind), _ours(row), _standing(row.theirs))
+        for row in await connection.fetch(_UNDER_REVIEW, {"run_id": run_id})
+    ]
+
+
 async def repaired(connection: Connection, run_id: UUID, named_so: Collection[str]) -> None:
     """These differences are no more."""
     if named_so:
@@ -299,6 +327,10 @@ async def repaired(connection: Connection, run_id: UUID, named_so: Collection[st
 
 def _json(standing: Standing | None) -> str | None:
     return None if standing is None else orjson.dumps(standing).decode()
+
+
+def _standing(json: str | None) -> Standing | None:
+    return None if json is None else Standing(**orjson.loads(json))
 
 
 _RUNS = sql("""

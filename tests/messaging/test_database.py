@@ -49,10 +49,8 @@ def test_another_scheme_is_refused() -> None:
 
 @pytest.fixture
 async def two(example: Example) -> AsyncIterator[Database]:
-    """A pool of two connections that waits briefly."""
-    database = Database(
-        example.database_url, pool_connections=2, application_name="two", pool_wait_seconds=0.2
-    )
+    """A pool of two connections."""
+    database = Database(example.database_url, pool_connections=2, application_name="two")
     yield database
     await database.close()
 
@@ -160,8 +158,11 @@ class TestTransaction:
 
 @pytest.mark.integration
 class TestPool:
-    async def test_says_when_no_connection_comes_free(self, two: Database) -> None:
+    async def test_says_when_no_connection_comes_free(
+        self, two: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async with two.reading(), two.reading():
+            monkeypatch.setattr(two, "_wait_seconds", 0.2)  # now that both are open
             with pytest.raises(NoFreeConnection) as caught:
                 async with two.reading():
                     pass

@@ -108,7 +108,7 @@ async def test_no_later_row_of_a_partition_is_sent_after_a_batch_of_it_failed(
     partition = rows[0].partition
     failing = (1, 2, 5)
     line.faults = {(partition, number): fault for number in failing}
-    settings = RelaySettings(poll_seconds=0.2, send_timeout_seconds=0.5, retry_longest_ms=100)
+    settings = RelaySettings(poll_seconds=0.2, send_timeout_seconds=3, retry_longest_ms=100)
     relay = PlainRelay("inventory", example.database_url, example.kafka, settings)
     async with relaying(relay):
         await commit(example, rows, relay)

@@ -30,6 +30,7 @@ class Membership:
         self.fault: Exception | None = None
         self.asked: Callable[[], object] = lambda: None
         self.pauses: set[TopicPartition] = set()
+        self.looks = 0
         self.polled_at = monotonic()
 
     async def topics(self) -> set[str]:
@@ -62,6 +63,7 @@ class Membership:
         self.pauses.discard(partition)
 
     def paused(self) -> set[TopicPartition]:
+        self.looks += 1
         return set(self.pauses)
 
 
@@ -207,6 +209,22 @@ async def test_a_consumer_that_stopped_polling_ends_the_process(wait_until: Wait
         return [type(fault) for fault in scene.faults] == [ConsumerStuck]
 
     await wait_until(told, what="the fault")
+    await scene.consumer.stop()
+
+
+async def test_a_process_that_stood_still_has_no_stuck_consumer(
+    wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(Ledger(), Membership({}), commit_interval_ms=1)
+    scene.consumer.start_housekeeping()
+    monkeypatch.setattr("messaging.consumer.monotonic", lambda: monotonic() + 3600)
+
+    async def looked() -> bool:
+        return scene.membership.looks > 10
+
+    await wait_until(looked, what="looks after it")
+    assert scene.consumer.seconds_since_poll > 3000
+    assert scene.faults == []
     await scene.consumer.stop()
 
 

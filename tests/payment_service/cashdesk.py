@@ -81,7 +81,7 @@ TABLES = (
     "parked_keys",
     "http_idempotency",
 )
-BANK_TABLES = ("ledger", "calls", "answers", "refunds", "payments")
+BANK_TABLES = ("ledger", "calls", "answers", "refunds", "disputes", "payments")
 WINDOW = timedelta(minutes=30)
 
 M = TypeVar("M", bound=Message)

@@ -31,6 +31,7 @@ from payment_service.domain.outcomes import (
     RefundPending,
     Reviewed,
     ReviewOutcome,
+    SeenDispute,
     Succeeded,
     Unknown,
 )
@@ -89,7 +90,8 @@ class Bench:
 
     `act` completes (or fails) the required action of a charge key as the shopper would;
     `captured` is what the provider's own books say was captured under it; `give_back` refunds some
-    of it as somebody at the provider would, without us.
+    of it as somebody at the provider would, without us. `disputed` pays and has the shopper's bank
+    withdraw all of it; gives the charge key.
     """
 
     provider: Provider
@@ -97,6 +99,7 @@ class Bench:
     act: Callable[[str, bool], Awaitable[None]]
     captured: Callable[[str], Awaitable[int]]
     give_back: Callable[[str, int], Awaitable[None]]
+    disputed: Callable[["Bench"], Awaitable[str]]
     _charges: dict[str, Charge] = field(default_factory=dict)
 
     def charge(
@@ -192,6 +195,12 @@ class Bench:
     async def review(self, charge_key: str) -> ReviewOutcome:
         """All that the provider has of a payment."""
         return await self.provider.review(Review(self.known(charge_key)))
+
+    async def disputes(self, charge_key: str) -> tuple[SeenDispute, ...]:
+        """The disputes that a review shows."""
+        reviewed = await self.review(charge_key)
+        assert isinstance(reviewed, Reviewed)
+        return reviewed.disputes
 
 
 class ProviderContract:
@@ -652,6 +661,23 @@ class ProviderContract:
             return isinstance(reviewed.refunds[0].state, RefundFailed)
 
         await wait_until(back, what="the money to come back")
+
+    async def test_what_a_bank_has_withdrawn_is_seen_and_not_refunded(
+        self, bench: Bench, wait_until: WaitUntil
+    ) -> None:
+        began_at = utc_now() - timedelta(seconds=2)
+        key = await bench.disputed(bench)
+
+        async def withdrawn() -> bool:
+            seen = await bench.disputes(key)
+            return [(one.amount_minor, one.status) for one in seen] == [(AMOUNT, "open")]
+
+        await wait_until(withdrawn, what="the dispute")
+        assert isinstance(await bench.refund(key, 500), RefundFailed)
+        books = {
+            seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
+        }
+        assert books[key] == Standing(0, AMOUNT, 0, AMOUNT)
 
     # books
 

@@ -7,7 +7,7 @@ import stripe
 from contracts.ids import new_id
 from messaging.clock import utc_now
 from payment_service.providers.stripe.labels import label
-from tests.payment_service.provider_contract import Methods
+from tests.payment_service.provider_contract import Bench, Methods
 
 METHODS = Methods(
     ok="pm_card_visa",
@@ -57,3 +57,9 @@ async def give_back(client: stripe.StripeClient, charge_key: str, amount_minor: 
         params={"payment_intent": intent.id, "amount": amount_minor},
         options={"idempotency_key": str(new_id())},
     )
+
+
+async def disputed(bench: Bench) -> str:
+    """Pay with a card whose owner disputes all of it; gives the charge key."""
+    key, _ = await bench.charged("pm_card_createDispute")
+    return key

@@ -1,5 +1,6 @@
 """Our ledger against the provider's books: what is missing is booked, the rest is reported."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -61,10 +62,15 @@ async def desk(payment_databases: tuple[str, str], sandbox: Running) -> AsyncIte
     await desk.close()
 
 
-async def paid(desk: CashDesk, wait_until: WaitUntil, provider: str = "stripe") -> UUID:
+async def paid(
+    desk: CashDesk,
+    wait_until: WaitUntil,
+    provider: str = "stripe",
+    method: str = "pm_card_visa",
+) -> UUID:
     """A payment that is taken; its id."""
     checkout = new_id()
-    method = "pm_card_visa" if provider == "stripe" else "pm_ok"
+    method = method if provider == "stripe" else "pm_ok"
     await desk.tell(soon(checkout, method=method, provider=provider))
 
     async def there() -> bool:
@@ -134,6 +140,39 @@ async def test_a_refund_that_no_webhook_told_of_is_found_and_booked(
     assert one["payment_id"] == str(payment_id)
     assert (await desk.payment(payment_id)).amounts.refunded_minor == 400
     assert (await run(desk))["differences"] == 0
+
+
+@pytest.mark.integration
+async def test_a_dispute_that_was_lost_without_a_webhook_is_lost_here(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until, method="pm_card_createDispute")
+
+    async def amounts() -> tuple[int, int]:
+        found = (await desk.payment(payment_id)).amounts
+        return found.disputed_minor, found.dispute_lost_minor
+
+    async with desk.pumping():
+        await wait_until(lambda: has_disputes(sandbox), what="the dispute")
+        assert (await run(desk))["found"][0]["state"] == "repaired"
+        assert await amounts() == (1000, 0)
+        with sandbox.database.transaction() as transaction:
+            (dispute,) = transaction.all_of("dispute")
+        await at_stripe(sandbox, f"disputes/{dispute['id']}/close")
+
+        await run(desk)
+
+        async def lost() -> bool:
+            return await amounts() == (0, 1000)
+
+        await wait_until(lost, what="the end of the dispute")
+
+
+async def has_disputes(sandbox: Running) -> bool:
+    """Whether anything is disputed at Stripe."""
+    with sandbox.database.transaction() as transaction:
+        return bool(transaction.all_of("dispute"))
 
 
 @pytest.mark.integration
@@ -277,6 +316,41 @@ async def test_a_run_whose_process_died_is_made_by_another(desk: CashDesk) -> No
 
     states = await desk.query("SELECT state FROM reconciliations WHERE requested_by = 'olga'")
     assert [row["state"] for row in states] == ["done"]
+
+
+@pytest.mark.integration
+async def test_what_a_run_noted_before_its_process_died_is_not_left_under_review(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    name = (await desk.payment(payment_id)).attempts[0].provider_payment_id or ""
+    await at_stripe(sandbox, "refunds", payment_intent=name, amount="400")
+    headers = {**desk.token("operator"), "Idempotency-Key": "a-key-of-a-run-whose-process-dies"}
+    body = {"since": (utc_now() - timedelta(hours=1)).isoformat(), "provider": "stripe"}
+    await desk.http.post("/reconciliations", json=body, headers=headers)
+
+    async def booked() -> bool:
+        return (await desk.payment(payment_id)).amounts.refunded_minor == 400
+
+    act = reconcile(desk.settings, desk.providers)
+    dies = asyncio.ensure_future(act(desk.database))
+    await wait_until(lambda: has(desk, "under_review"), what="a difference")
+    dies.cancel()
+    await asyncio.wait([dies])
+    async with desk.pumping():
+        await wait_until(booked, what="the review")
+    await desk.query("UPDATE reconciliations SET leased_until = now() - interval '1 s'")
+    while await act(desk.database):
+        pass
+
+    assert await has(desk, "repaired")
+
+
+async def has(desk: CashDesk, state: str) -> bool:
+    """Whether one difference was found, and stands so."""
+    rows = await desk.query("SELECT state FROM differences")
+    return [row["state"] for row in rows] == [state]
 
 
 @pytest.mark.integration

@@ -11,8 +11,9 @@ from contracts.ids import new_id
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.migrations import upgrade
-from payment_service.domain.outcomes import NotFound, Succeeded, Unknown
+from payment_service.domain.outcomes import NotFound, Refunded, RefundFailed, Succeeded, Unknown
 from payment_service.providers.port import Charge
+from payment_service.providers.simulated.account import DisputeStatus
 from payment_service.providers.simulated.bank import Bank
 from payment_service.providers.simulated.provider import SimulatedProvider
 from tests.conftest import Infrastructure
@@ -74,7 +75,12 @@ async def bench(provider: SimulatedProvider, query: "Query") -> Bench:
     async def give_back(charge_key: str, amount_minor: int) -> None:
         await provider.clerk_refunded(charge_key, f"{charge_key}:clerk", amount_minor)
 
-    return Bench(provider, METHODS, act, captured, give_back)
+    async def disputed(bench: Bench) -> str:
+        key, _ = await bench.charged(METHODS.ok)
+        await provider.bank_disputed(key, f"{key}:dispute", AMOUNT, "open")
+        return key
+
+    return Bench(provider, METHODS, act, captured, give_back, disputed)
 
 
 Query = Callable[..., Awaitable[list[asyncpg.Record]]]
@@ -174,6 +180,36 @@ async def test_a_slow_call_that_was_given_up_has_no_effect(bench: Bench) -> None
     await asyncio.gather(slow, return_exceptions=True)
 
     assert await bench.state(request.idempotency_key) == NotFound()
+
+
+@pytest.mark.parametrize(
+    ("end", "refunded"), [("won", Refunded), ("lost", RefundFailed)], ids=["won", "lost"]
+)
+async def test_what_a_bank_has_decided_stays_decided(
+    bench: Bench, query: Query, end: DisputeStatus, refunded: type[Refunded | RefundFailed]
+) -> None:
+    assert isinstance(bench.provider, SimulatedProvider)
+    key = await bench.disputed(bench)
+
+    for word in (end, "open", "won", "lost"):
+        await bench.provider.bank_disputed(key, f"{key}:dispute", AMOUNT, word)
+
+    (seen,) = await bench.disputes(key)
+    assert (seen.amount_minor, seen.status) == (AMOUNT, end)
+    booked = await query("SELECT kind FROM ledger WHERE charge_key = $1 ORDER BY id", key)
+    assert [row["kind"] for row in booked][2:] == ["disputed", f"dispute_{end}"]
+    assert isinstance(await bench.refund(key), refunded)
+
+
+async def test_a_bank_withdraws_no_more_than_was_taken(bench: Bench) -> None:
+    assert isinstance(bench.provider, SimulatedProvider)
+    held, _ = await bench.charged("pm_ok", "authorize")
+    taken, _ = await bench.charged("pm_ok")
+
+    await bench.provider.bank_disputed(held, f"{held}:dispute", AMOUNT, "open")
+    await bench.provider.bank_disputed(taken, f"{taken}:dispute", AMOUNT + 1, "open")
+
+    assert await bench.disputes(held) == await bench.disputes(taken) == ()
 
 
 async def test_the_ledger_is_append_only(bench: Bench, query: Query) -> None:

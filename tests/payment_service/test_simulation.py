@@ -44,7 +44,9 @@ from payment_service.providers.port import (
 )
 from payment_service.providers.simulated.account import (
     Account,
+    BankDisputed,
     ClerkRefunded,
+    DisputeStatus,
     ProviderCall,
     ProviderPayment,
     ShopperActed,
@@ -82,12 +84,15 @@ METHODS = (
 )
 ATTEMPTS = st.sampled_from((1, 1, 1, 2))
 SELDOM = st.sampled_from((False, False, True))
+DISPUTES: tuple[DisputeStatus, ...] = ("open", "won", "lost")
 FLOWS: tuple[Flow, ...] = ("automatic", "authorize")
 STANDING = {
     "refund_requested": (("refund_pending", 1),),
     "refund_failed": (("refund_pending", -1),),
     "refunded": (("refund_pending", -1), ("refunded", 1)),
     "refund_returned": (("refunded", -1),),
+    "dispute_won": (("disputed", -1),),
+    "dispute_lost": (("disputed", -1), ("dispute_lost", 1)),
 }
 Fate = Literal["answered", "answer lost", "call lost", "call late"]
 FATES: tuple[Fate, ...] = ("answered", "answered", "answer lost", "call lost", "call late")
@@ -193,6 +198,14 @@ class PaymentsAndProvider(RuleBasedStateMachine):
     ) -> None:
         key = data.draw(st.sampled_from(sorted(self.bank.accounts)))
         self.bank.serve(ClerkRefunded(key, f"{key}:clerk:{number}", amount), self.story)
+        if told:
+            self.decide(review(1 if key.endswith(":1:charge") else 2))
+
+    @precondition(lambda self: self.bank.accounts)
+    @rule(data=st.data(), status=st.sampled_from(DISPUTES), told=st.booleans())
+    def the_bank_disputes(self, data: st.DataObject, status: DisputeStatus, told: bool) -> None:
+        key = data.draw(st.sampled_from(sorted(self.bank.accounts)))
+        self.bank.serve(BankDisputed(key, f"{key}:dispute", 400, status), self.story)
         if told:
             self.decide(review(1 if key.endswith(":1:charge") else 2))
 

@@ -31,7 +31,7 @@ from payment_service.providers.stripe.keys import TEST_KEYS
 from payment_service.providers.stripe.provider import StripeProvider
 from stripe_sandbox.app import Running
 from tests.payment_service.provider_contract import Bench, ProviderContract, WaitUntil
-from tests.payment_service.stripe_bench import METHODS, captured, give_back
+from tests.payment_service.stripe_bench import METHODS, captured, disputed, give_back
 
 KEY = "TROLLEY_STRIPE_TEST_KEY"
 BASE_URL = "TROLLEY_STRIPE_TEST_BASE_URL"
@@ -102,6 +102,7 @@ async def bench(wait_until: WaitUntil) -> AsyncIterator[Bench]:
         act,
         partial(captured, connection.api),
         partial(give_back, connection.api),
+        disputed,
     )
     await connection.close()
 

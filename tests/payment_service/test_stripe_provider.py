@@ -127,6 +127,7 @@ def bench(connection: StripeConnection, client: stripe.StripeClient, sandbox: Ru
         act,
         partial(stripe_bench.captured, client),
         partial(stripe_bench.give_back, client),
+        stripe_bench.disputed,
     )
     return its
 

@@ -231,7 +231,7 @@ async def test_what_a_provider_is_to_do_that_is_not_offered_any_more_waits(
 async def test_a_call_without_an_answer_is_unknown_then_asked_about(
     desk: CashDesk, wait_until: WaitUntil
 ) -> None:
-    desk.worker(call_timeout_seconds=0.3).start()
+    desk.worker(call_timeout_seconds=2).start()
 
     await desk.tell(soon(new_id(), method="pm_slow_after_effect_60000"))
     async with desk.pumping():

@@ -258,5 +258,5 @@ async def receiver(wait_until: Callable[..., Awaitable[None]]) -> AsyncIterator[
 @pytest.fixture
 async def browser(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     """A shopper's browser, which goes nowhere by itself."""
-    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS, timeout=60) as http:
         yield http

@@ -61,11 +61,17 @@ async def test_a_fault_and_what_is_true_afterwards(
     assert len(events.data) == effects + 1
 
 
-async def test_a_client_that_waits_no_longer_is_not_held_up(sandbox: Sandbox) -> None:
-    async with client_of(sandbox.url, wait_seconds=0.3) as client:
+async def test_a_client_that_waits_no_longer_is_not_held_up(
+    sandbox: Sandbox, client: stripe.StripeClient, wait_until: Any
+) -> None:
+    async with client_of(sandbox.url, wait_seconds=0.3) as hasty:
         with pytest.raises(stripe.APIConnectionError):
-            await create(client, "timeout_after_effect")
-        assert await count(client) == 1
+            await create(hasty, "timeout_after_effect")
+
+    async def is_there() -> bool:
+        return await count(client) == 1
+
+    await wait_until(is_there, what="the effect")
 
 
 async def test_a_slow_effect_comes_although_nobody_waits_for_it(

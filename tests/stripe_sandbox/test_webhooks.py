@@ -144,7 +144,7 @@ async def test_an_endpoint_that_is_not_there_holds_up_nobody(
 async def test_an_endpoint_that_hangs_is_tried_again(
     sandbox: Sandbox, receiver: Receiver, wait_until: Wait
 ) -> None:
-    sandbox.settings.webhook_timeout_seconds = 0.3
+    sandbox.settings.webhook_timeout_seconds = 2
     await sandbox.restart()
     receiver.hangs_seconds = [30.0]
     await sandbox.client.v1.webhook_endpoints.create_async(

@@ -22,7 +22,7 @@ async def test_a_link_leads_to_the_providers_page_and_then_tells_that_it_is_paid
     status = await shopper.follow(checkout, _waits_for_payment)
     link = await shopper.payment_link(status["order_id"])
 
-    async with httpx.AsyncClient(base_url=link.partition("/pay/")[0]) as browser:
+    async with httpx.AsyncClient(base_url=link.partition("/pay/")[0], timeout=60) as browser:
         (button,) = re.findall('action="(.*?)"', (await browser.get(link)).text)
         there = (await browser.post(button)).headers["location"]
         status = await shopper.follow(checkout, lambda one: one["state"] == "action_required")

@@ -3,10 +3,22 @@
 Time passes for one row alone and at once, so that nothing else of a story races with it.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
+from pydantic import SecretStr
+
+from messaging.database import Database
 from order_service.checkout.facts import payment_id_of
+from payment_service.providers.simulated.account import DisputeStatus
+from payment_service.providers.simulated.bank import Bank
+from payment_service.providers.simulated.provider import SimulatedProvider
 from tests.torture.city import City
+from tests.torture.injection import OBSERVER
+from trolley.services import databases
+
+PROVIDER = "simulated_provider"
 
 _ATTEMPT_IS_OVERDUE = """
     UPDATE checkouts SET deadline_at = now(), facts = jsonb_set(facts::jsonb, '{waits}', (
@@ -32,6 +44,7 @@ _REFUND_IS_DUE = """
     UPDATE refunds SET due_at = now() FROM payments
     WHERE payments.charge_key = refunds.charge_key AND payment_id = $1
 """
+_PAID = "SELECT charge_key FROM payments WHERE payment_id = $1 AND captured_minor > 0"
 _RESERVATION_IS_LOST = """
     WITH lost AS (
         UPDATE reservations SET status = 'released', next_question_at = NULL, reason = 'lost'
@@ -64,14 +77,48 @@ async def reservation_is_due(town: City, checkout_id: str) -> None:
 
 async def payment_is_due(town: City, checkout_id: str) -> None:
     """What the provider has under way comes to its end there."""
-    await town.query("simulated_provider", _PAYMENT_IS_DUE, payment_id_of(UUID(checkout_id)))
+    await town.query(PROVIDER, _PAYMENT_IS_DUE, payment_id_of(UUID(checkout_id)))
 
 
 async def refund_is_due(town: City, checkout_id: str) -> None:
     """A refund that is pending at the provider comes to its end there."""
-    await town.query("simulated_provider", _REFUND_IS_DUE, payment_id_of(UUID(checkout_id)))
+    await town.query(PROVIDER, _REFUND_IS_DUE, payment_id_of(UUID(checkout_id)))
 
 
 async def reservation_is_lost(town: City, checkout_id: str) -> None:
     """Somebody gives the pieces of a reservation free, in the database."""
     await town.query("inventory", _RESERVATION_IS_LOST, checkout_id)
+
+
+async def clerk_refunds(town: City, checkout_id: str, amount_minor: int) -> None:
+    """Somebody at the provider gives money back, without being asked."""
+    charge_key = await _charge_key(town, checkout_id)
+    async with _provider(town) as provider:
+        await provider.clerk_refunded(charge_key, f"{charge_key}:clerk", amount_minor)
+
+
+async def bank_disputes(
+    town: City, checkout_id: str, amount_minor: int, status: DisputeStatus
+) -> None:
+    """The shopper's bank withdraws money, or decides about it."""
+    charge_key = await _charge_key(town, checkout_id)
+    async with _provider(town) as provider:
+        await provider.bank_disputed(charge_key, f"{charge_key}:dispute", amount_minor, status)
+
+
+async def _charge_key(town: City, checkout_id: str) -> str:
+    (paid,) = await town.query(PROVIDER, _PAID, payment_id_of(UUID(checkout_id)))
+    return str(paid["charge_key"])
+
+
+@asynccontextmanager
+async def _provider(town: City) -> AsyncIterator[SimulatedProvider]:
+    """The provider's own window, open to its clerks and to banks."""
+    url = next(town.environment[one.setting] for one in databases() if one.name == PROVIDER)
+    observer = OBSERVER["application_name"]
+    database = Database(url, pool_connections=1, application_name=observer)
+    provider = SimulatedProvider(Bank(database, SecretStr("no shopper acts here")), "")
+    try:
+        yield provider
+    finally:
+        await provider.close_connections()

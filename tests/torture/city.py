@@ -29,8 +29,13 @@ PATIENCE = {
     "ORDER_SWEEP_INTERVAL_SECONDS": "0.1",
     "PAYMENT_ASK_FIRST_SECONDS": "0.1",
     "PAYMENT_ASK_LONGEST_SECONDS": "0.4",
+    "PAYMENT_RECONCILE_POLL_SECONDS": "0.1",
+    "PAYMENT_RECONCILE_MARGIN_SECONDS": "0",
+    "PAYMENT_RECONCILE_SETTLE_SECONDS": "60",
+    "PAYMENT_RECONCILE_LEASE_SECONDS": "5",
+    "PAYMENT_RECONCILE_INTERVAL_SECONDS": str(7 * 24 * 3600),
 }
-"""Whatever a story has to wait for comes soon."""
+"""Whatever a story has to wait for comes soon, and nothing comes that it does not ask for."""
 RESTART_SECONDS = 0.05
 REST_SECONDS = 90
 """A lane leaves out a partition that failed for a minute: what it holds back is old then."""

@@ -25,18 +25,39 @@ _OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
         " WHERE checkout_id = $1",
         "SELECT d.kind, d.attempt, d.refund, d.gross_minor FROM documents d"
         " JOIN orders USING (order_id) WHERE checkout_id = $1 ORDER BY 1, 2, 3",
+        "SELECT refunded_minor, credited_minor, refund_pending_minor, disputed_minor,"
+        " dispute_lost_minor, blocked, needs_attention, deadline_at IS NULL AS at_rest"
+        " FROM after_sales WHERE checkout_id = $1",
+        "SELECT claim->>'number' AS number, claim->>'attempt' AS attempt,"
+        " claim->>'amount_minor' AS amount_minor, claim->>'origin' AS origin,"
+        " claim->>'status' AS status, claim->>'by_hand' AS by_hand,"
+        " claim->>'credited' AS credited, claim->>'lines' AS lines"
+        " FROM after_sales, json_array_elements(facts->'claims') AS claim"
+        " WHERE checkout_id = $1 ORDER BY 1",
+        "SELECT back->>'claim' AS claim, back->>'booked' AS booked, line->>'pieces' AS pieces,"
+        " line->>'write_off' AS write_off FROM after_sales,"
+        " json_array_elements(facts->'returns') AS back, json_array_elements(back->'lines') AS line"
+        " WHERE checkout_id = $1 ORDER BY 1, 3, 4",
+        "SELECT dispute->>'amount_minor' AS amount_minor, dispute->>'status' AS status"
+        " FROM after_sales, json_array_elements(facts->'disputes') AS dispute"
+        " WHERE checkout_id = $1",
     ),
     "inventory": (
         "SELECT round, status FROM reservations WHERE owner_id = $1 ORDER BY round",
         "SELECT round, quantity FROM reservation_lines WHERE owner_id = $1 ORDER BY round",
     ),
     "payment": (
-        "SELECT status, authorized_minor, captured_minor, refunded_minor, event_seq"
-        " FROM payments WHERE checkout_id = $1",
+        "SELECT status, authorized_minor, captured_minor, refund_pending_minor, refunded_minor,"
+        " disputed_minor, dispute_lost_minor, event_seq FROM payments WHERE checkout_id = $1",
         "SELECT o.kind, o.status, o.amount_minor FROM operations o JOIN payments USING (payment_id)"
-        " WHERE checkout_id = $1 ORDER BY 1, 2",
+        " WHERE checkout_id = $1 ORDER BY 1, 2, 3",
         "SELECT l.seq, l.kind, l.amount_minor FROM ledger l JOIN payments USING (payment_id)"
         " WHERE checkout_id = $1 ORDER BY seq",
+        "SELECT r.round, r.reason, r.status, r.amount_minor"
+        " FROM refunds r JOIN payments USING (payment_id) WHERE checkout_id = $1 ORDER BY 1, 2",
+        "SELECT d.kind, d.state, d.ours, d.theirs FROM differences d"
+        " JOIN reconciliations r USING (run_id) JOIN payments USING (payment_id)"
+        " WHERE checkout_id = $1 AND r.state = 'done' ORDER BY r.requested_at",
     ),
     "simulated_provider": (
         "SELECT status, amount_minor, captured_minor, released_minor FROM payments"
@@ -82,7 +103,7 @@ _REPLAYED = (
     " WHERE key = convert_to($1::text, 'UTF8') ORDER BY seq"
 )
 
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(r"[0-9a-f]{8}(-?)[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{4}\1[0-9a-f]{12}")
 _NUMBER = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)")
 

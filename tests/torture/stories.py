@@ -5,6 +5,7 @@ What a later story has in common with an earlier one is tried in the earlier one
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from uuid import uuid4
 from contracts.messages.cart import RestoreLines
 from contracts.messages.inventory import ReserveStock
 from contracts.messages.payment import ChargePayment, PaymentSucceeded
+from messaging.clock import utc_now
+from payment_service.providers.simulated.account import DisputeStatus
 from tests.torture import behind
 from tests.torture.city import City
 from trolley.client import Refused
@@ -20,7 +23,7 @@ from trolley.demo.crowd import settled
 from trolley.demo.orders import CURRENCY, Product, Variant
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
-from trolley.demo.shopper import PAYS, Checkout, Shopper, Status, payment_failed
+from trolley.demo.shopper import PAYS, Checkout, Shopper, Status, Stuck, payment_failed
 
 DECLINED = "pm_declined_card_declined"
 NEVER = 10_000_000
@@ -97,6 +100,59 @@ class Guest(Shopper):
     def told(self, sku: str, checkout: Checkout) -> Told:
         """The story of this guest."""
         return Told(sku, self.cart_id, checkout.checkout_id)
+
+
+AfterSale = Mapping[str, Any]
+"""What an order says of itself after it was paid for."""
+
+RECENTLY = timedelta(minutes=5)
+"""How far back the books are compared: any time that reaches back to the story's beginning."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An operator with a paid order before them."""
+
+    scene: Scene
+    order_id: str
+
+    async def ask(self, path: str, body: Any) -> None:
+        """Does something with the order."""
+        await self._command("order", f"/orders/{self.order_id}/{path}", body)
+
+    async def reconcile(self) -> None:
+        """Has our ledger compared with the provider's books, and waits until it is done."""
+        since = (utc_now() - RECENTLY).isoformat()
+        (run,) = (await self._command("payment", "/reconciliations", {"since": since}))["items"]
+        look = partial(self._get, "payment", f"/reconciliations/{run['run_id']}")
+        await self._until(look, _run_is_over)
+
+    async def until(self, wanted: Callable[[AfterSale], bool]) -> None:
+        """Waits for something that is under way."""
+        await self._until(self._after_sale, wanted)
+
+    async def _after_sale(self) -> AfterSale:
+        found: AfterSale = (await self.scene.shop.order(self.order_id))["after_sale"]
+        return found
+
+    async def _until(
+        self,
+        look: Callable[[], Awaitable[AfterSale]],
+        wanted: Callable[[AfterSale], bool],
+    ) -> None:
+        settings = self.scene.settings
+        patient = settings.model_copy(update={"settle_seconds": settings.finish_seconds})
+        found = await settled(look, wanted, patient)
+        if not wanted(found):
+            raise Stuck(self.order_id, str(found), patient.settle_seconds)
+
+    async def _command(self, service: str, path: str, body: Any) -> Any:
+        shop = self.scene.shop
+        return (await shop.client.command("POST", service, path, body, headers=shop.operator)).body
+
+    async def _get(self, service: str, path: str) -> Any:
+        shop = self.scene.shop
+        return (await shop.client.get(service, path, headers=shop.operator)).body
 
 
 Story = Callable[[Scene, str], Awaitable[Told]]
@@ -210,6 +266,85 @@ async def is_refunded_by_hand(scene: Scene, sku: str) -> Told:
     )
     await guest.follow(checkout)
     return guest.told(sku, checkout)
+
+
+# Stories of what comes after the sale.
+
+
+async def comes_back(scene: Scene, sku: str) -> Told:
+    """What was bought is shipped and refunded in part; it comes back, and one piece is broken."""
+    guest, checkout, desk = await _sold(scene, sku)
+    await desk.ask("shipments", {"carrier": "post", "tracking": "RR1"})
+    await desk.ask("refunds", {"amount_minor": 250, "reason": "a crack"})
+    await desk.until(_refunded(1))
+    one = {"line_no": 1, "quantity": 1}
+    pieces = [one, one | {"write_off": True}]
+    await desk.ask("returns", {"lines": pieces, "reason": "too big"})
+    await desk.until(_all_came_back)
+    return guest.told(sku, checkout)
+
+
+async def is_refunded_in_part_by_hand(scene: Scene, sku: str) -> Told:
+    """A refund fails for good, and an operator makes it another way."""
+    guest, checkout, desk = await _sold(scene, sku, f"{PAYS}+refund_fails")
+    await desk.ask("refunds", {"amount_minor": 250, "reason": "a crack"})
+    await desk.until(_needs_a_decision)
+    decision = {"decision": "refunded_by_hand", "reason": "by bank transfer"}
+    await desk.ask("refunds/1/resolve", decision)
+    await desk.until(_refunded(1))
+    return guest.told(sku, checkout)
+
+
+async def is_refunded_by_a_clerk(scene: Scene, sku: str) -> Told:
+    """Somebody at the provider gives money back, and a reconciliation finds it."""
+    guest, checkout, desk = await _sold(scene, sku)
+    await behind.clerk_refunds(scene.town, checkout.checkout_id, 250)
+    await desk.reconcile()
+    await desk.until(_refunded(1))
+    return guest.told(sku, checkout)
+
+
+async def is_disputed(scene: Scene, sku: str) -> Told:
+    """The guest's bank withdraws the money, and gives it back; reconciliations find both."""
+    guest, checkout, desk = await _sold(scene, sku)
+    for status in _OF_A_DISPUTE:
+        await behind.bank_disputes(scene.town, checkout.checkout_id, checkout.total_minor, status)
+        await desk.reconcile()
+        await desk.until(_disputed(status))
+    return guest.told(sku, checkout)
+
+
+async def _sold(scene: Scene, sku: str, method: str = PAYS) -> tuple[Guest, Checkout, Desk]:
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(method)
+    status = await guest.follow(checkout)
+    return guest, checkout, Desk(scene, status["order_id"])
+
+
+_OF_A_DISPUTE: tuple[DisputeStatus, ...] = ("open", "won")
+
+
+def _run_is_over(run: AfterSale) -> bool:
+    return bool(run["state"] == "done")
+
+
+def _refunded(refunds: int) -> Callable[[AfterSale], bool]:
+    def are_made(after: AfterSale) -> bool:
+        return [one["status"] for one in after["refunds"]] == refunds * ["refunded"]
+
+    return are_made
+
+
+def _all_came_back(after: AfterSale) -> bool:
+    return _refunded(2)(after) and all(one["booked"] for one in after["returns"])
+
+
+def _needs_a_decision(after: AfterSale) -> bool:
+    return bool(after["needs_attention"])
+
+
+def _disputed(status: str) -> Callable[[AfterSale], bool]:
+    return lambda after: [one["status"] for one in after["disputes"]] == [status]
 
 
 # Stories in which time passes.
@@ -429,6 +564,13 @@ async def _with_a_cart(scene: Scene, sku: str, pieces: int = 2) -> Guest:
     return guest
 
 
+AFTER_THE_SALE: Mapping[str, Story] = {
+    "comes back": comes_back,
+    "is refunded in part by hand": is_refunded_in_part_by_hand,
+    "is refunded by a clerk": is_refunded_by_a_clerk,
+    "is disputed": is_disputed,
+}
+
 STORIES: Mapping[str, Story] = {
     "buys": buys,
     "gives up": gives_up,
@@ -439,6 +581,7 @@ STORIES: Mapping[str, Story] = {
     "waits for the bank": waits_for_the_bank,
     "loses the stock": loses_the_stock,
     "is refunded by hand": is_refunded_by_hand,
+    **AFTER_THE_SALE,
     "changes their mind": changes_their_mind,
     "saves a method": saves_a_method,
     "meets a bug": meets_a_bug,

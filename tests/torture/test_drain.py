@@ -29,7 +29,7 @@ DRAINED_SECONDS = 10
 
 SKU = "drained"
 SHOPPERS, AT_ONCE = 30, 10
-ENDS_MEANWHILE = "pm_slow_after_effect_1500"
+ENDS_MEANWHILE = "pm_slow_after_effect_3000"
 OUTLASTS_IT = "pm_slow_after_effect_9000"
 """Longer than a drain lets calls finish, shorter than a call may take."""
 

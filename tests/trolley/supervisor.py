@@ -13,7 +13,8 @@ from pathlib import Path
 from trolley.runtime.children import Children
 from trolley.runtime.guardian import Rung
 
-LADDER = (Rung(signal.SIGTERM, 0.5), Rung(signal.SIGKILL, 5))
+POLITE_LADDER = (Rung(signal.SIGTERM, 30), Rung(signal.SIGKILL, 5))
+STUBBORN_LADDER = (Rung(signal.SIGTERM, 0.5), Rung(signal.SIGKILL, 5))
 POLITE = 'trap "echo $0 >>ended; exit" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
 STUBBORN = 'trap "" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
 
@@ -21,10 +22,10 @@ STUBBORN = 'trap "" TERM; echo up >>$0.up; while :; do sleep 0.05; done'
 def plain(home: Path) -> None:
     children = Children(home)
     pids = {}
-    for name, phase, script in (
-        ("server", 1, POLITE),
-        ("service", 0, POLITE),
-        ("stubborn", 0, STUBBORN),
+    for name, phase, script, ladder in (
+        ("server", 1, POLITE, POLITE_LADDER),
+        ("service", 0, POLITE, POLITE_LADDER),
+        ("stubborn", 0, STUBBORN, STUBBORN_LADDER),
     ):
         child = children.spawn(
             name,
@@ -33,7 +34,7 @@ def plain(home: Path) -> None:
             directory=home,
             log=home / "children.log",
             phase=phase,
-            ladder=LADDER,
+            ladder=ladder,
         )
         pids[name] = child.pid
     guardian = children.guardian_pid

@@ -19,7 +19,7 @@ from trolley.runtime.guardian import Rung, Watched, birth
 if TYPE_CHECKING:
     from tests.trolley.conftest import Supervisor
 
-SECONDS = 15
+SECONDS = 60
 LADDER = (Rung(signal.SIGTERM, 2), Rung(signal.SIGKILL, 2))
 
 Wait = Callable[..., Awaitable[None]]

@@ -86,6 +86,7 @@ async def test_services_and_entry_points_read_the_same_settings(running: Runtime
 
 
 async def test_the_state_file_tells_what_runs(running: Runtime) -> None:
+    await running.wait_ready()
     state = Home(running.home.path).state()
 
     assert state is not None

@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,18 @@ from trolley.services import OPERATIONS, SERVICES, STRIPE_SANDBOX, databases
 
 pytestmark = pytest.mark.integration
 
+Wait = Callable[..., Awaitable[None]]
+
 UP_SECONDS = 240
 RUNNING = (*SERVICES, OPERATIONS, STRIPE_SANDBOX)
+
+
+def born(home: Home) -> dict[str, object]:
+    """What runs there, and since when: who lives on is the same."""
+    state = home.state()
+    assert state is not None
+    processes = {one.name: (one.pid, one.since, one.restarts) for one in state.processes}
+    return {"supervisor": (state.pid, state.born), **processes}
 
 
 def trolley(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -57,29 +68,36 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     assert not home.exists()
 
 
-def test_every_process_is_ready(running: Home) -> None:
-    shown = trolley(running.path, "status")
+async def test_every_process_is_ready(running: Home, wait_until: Wait) -> None:
+    async def shown() -> bool:
+        status = trolley(running.path, "status")
+        assert status.returncode == 0, status.stderr
+        states = dict(re.findall(r"^(\S+) +(\S+)", status.stdout, re.MULTILINE))
+        ready = all(states[name] == "ready" for name in processes)
+        return ready and "checkouts  none yet" in status.stdout
 
-    assert shown.returncode == 0, shown.stderr
-    for name in ("postgres", "kafka", *(f"{service.name}-0" for service in RUNNING)):
-        line = next(line for line in shown.stdout.splitlines() if line.startswith(f"{name} "))
-        assert "ready" in line
-    assert "checkouts  none yet" in shown.stdout
+    processes = ("postgres", "kafka", *(f"{service.name}-0" for service in RUNNING))
+    await wait_until(shown, what="every process is shown as ready")
 
 
-def test_every_service_says_that_it_is_ready(running: Home) -> None:
+async def test_every_service_says_that_it_is_ready(running: Home, wait_until: Wait) -> None:
     settings = running.written_environment()
 
-    for service in RUNNING:
-        url = f"http://127.0.0.1:{settings[service.port_setting]}"
-        assert httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
-        assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
-        if service is not STRIPE_SANDBOX:
-            assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 200
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        for service in RUNNING:
+            url = f"http://127.0.0.1:{settings[service.port_setting]}"
+
+            async def ready(url: str = url) -> bool:
+                return (await http.get(f"{url}/health/ready")).is_success
+
+            await wait_until(ready, what=f"{service.name} is ready")
+            assert (await http.get(f"{url}/health/live")).is_success
+            if service is not STRIPE_SANDBOX:
+                assert (await http.get(f"{url}/metrics")).is_success
 
 
 def test_a_second_one_is_refused_and_harms_nothing(running: Home) -> None:
-    state = running.state()
+    before = born(running)
 
     for arguments in ((), ("--detach",)):
         second = trolley(running.path, "up", *arguments)
@@ -87,7 +105,7 @@ def test_a_second_one_is_refused_and_harms_nothing(running: Home) -> None:
         assert second.stderr.startswith(f"trolley: Trolley already runs in {running.path} ")
         assert "Traceback" not in second.stderr
 
-    assert running.state() == state
+    assert born(running) == before
     assert trolley(running.path, "reset", "--yes").returncode == 1
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never
 from uuid import NAMESPACE_URL, UUID
 
 from contracts.ids import derived_id
@@ -31,6 +31,7 @@ from payment_service.domain.outcomes import (
     RefundState,
     Reviewed,
     ReviewOutcome,
+    SeenDispute,
     SeenRefund,
     Succeeded,
     Unknown,
@@ -99,6 +100,9 @@ class EntryKind(StrEnum):
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
     REFUND_RETURNED = "refund_returned"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
+    DISPUTE_LOST = "dispute_lost"
 
 
 @quick
@@ -161,6 +165,28 @@ class ProviderRefund:
         return f"sim_ref_{derived_id(NAMESPACE_URL, self.refund_key).hex}"
 
 
+DisputeStatus: TypeAlias = Literal["open", "won", "lost"]
+
+DECIDED = {"won": EntryKind.DISPUTE_WON, "lost": EntryKind.DISPUTE_LOST}
+"""What is booked at the end of a dispute."""
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class ProviderDispute:
+    """Money that the shopper's bank has withdrawn: for now, not after all, or for good."""
+
+    dispute_key: str
+    charge_key: str
+    amount_minor: int
+    status: DisputeStatus
+
+    @property
+    def provider_dispute_id(self) -> str:
+        """The provider's own id."""
+        return f"sim_dis_{derived_id(NAMESPACE_URL, self.dispute_key).hex}"
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -189,6 +215,7 @@ class Account:
 
     payment: ProviderPayment
     refunds: Mapping[str, ProviderRefund] = field(default_factory=dict)
+    disputes: Mapping[str, ProviderDispute] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
 
@@ -201,6 +228,13 @@ class Account:
             if refund.status is not RefundStatus.FAILED
         )
 
+    @property
+    def withdrawn_minor(self) -> int:
+        """Disputed, and not won."""
+        return sum(
+            dispute.amount_minor for dispute in self.disputes.values() if dispute.status != "won"
+        )
+
     def paying(self, payment: ProviderPayment, *entries: Entry) -> "Account":
         """The account with this payment and further entries; entries of zero are none."""
         booked = tuple(entry for entry in entries if entry.amount_minor)
@@ -211,6 +245,12 @@ class Account:
         entries = tuple(Entry(kind, refund.amount_minor, refund.refund_key) for kind in kinds)
         refunds = {**self.refunds, refund.refund_key: refund}
         return replace(self, refunds=refunds, entries=self.entries + entries)
+
+    def disputing(self, dispute: ProviderDispute, kind: EntryKind) -> "Account":
+        """The account with this dispute, and an entry for its amount."""
+        disputes = {**self.disputes, dispute.dispute_key: dispute}
+        entries = (*self.entries, Entry(kind, dispute.amount_minor))
+        return replace(self, disputes=disputes, entries=entries)
 
 
 @quick
@@ -240,6 +280,17 @@ class ClerkRefunded:
     amount_minor: int
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class BankDisputed:
+    """The shopper's bank withdraws money (`open`), or decides about what it has withdrawn."""
+
+    charge_key: str
+    dispute_key: str
+    amount_minor: int
+    status: DisputeStatus
+
+
 ProviderCall: TypeAlias = (
     Charge
     | Capture
@@ -251,6 +302,7 @@ ProviderCall: TypeAlias = (
     | ShopperActed
     | ShopperLooked
     | ClerkRefunded
+    | BankDisputed
 )
 
 
@@ -267,7 +319,7 @@ def call_kind(call: ProviderCall) -> Call:
             return Call.REFUND
         case PaymentQuestion() | RefundQuestion() | Review():
             return Call.ASK
-        case ShopperActed() | ShopperLooked() | ClerkRefunded():
+        case ShopperActed() | ShopperLooked() | ClerkRefunded() | BankDisputed():
             return Call.ASK
         case _:
             assert_never(call)
@@ -282,6 +334,8 @@ def call_key(call: ProviderCall) -> str:
             return call.charge_key
         case RefundQuestion() | ClerkRefunded():
             return call.refund_key
+        case BankDisputed():
+            return call.dispute_key
         case _:
             assert_never(call)
 
@@ -293,7 +347,7 @@ def opens_account(call: ProviderCall) -> bool:
 
 def fault_of(account: Account | None, call: ProviderCall) -> Fault:
     """What goes wrong with this call, by the method of its payment."""
-    if isinstance(call, ShopperActed | ShopperLooked | ClerkRefunded):
+    if isinstance(call, ShopperActed | ShopperLooked | ClerkRefunded | BankDisputed):
         return NO_FAULT
     token = call.method_token if isinstance(call, Charge) else None
     if token is None:
@@ -323,6 +377,9 @@ def answered(
             return account, _review(account)
         case ClerkRefunded():
             return _refunded(account, call.refund_key, call.amount_minor, now, is_ours=False)
+        case BankDisputed():
+            account = _disputed(account, call)
+            return account, _review(account)
         case ShopperActed():
             account = _acted(account, call.completed, now)
             return account, state_of(account.payment)
@@ -503,6 +560,8 @@ def _refunded(
         return account, _refund_state(account.refunds[refund_key])
     if payment.status is not Status.SUCCEEDED:
         return account, RefundFailed(None, "charge_not_captured")
+    if account.withdrawn_minor:
+        return account, RefundFailed(None, "charge_disputed")
     if not 0 < amount_minor <= payment.captured_minor - account.given_back_minor:
         return account, RefundFailed(None, "amount_exceeds_charge")
     refund = ProviderRefund(
@@ -530,6 +589,19 @@ def _refund_ended(account: Account, refund: ProviderRefund, now: datetime) -> Ac
     comes_back_at = None if returns_ms is None else now + timedelta(milliseconds=returns_ms)
     done = replace(refund, status=RefundStatus.REFUNDED, due_at=comes_back_at)
     return account.refunding(done, EntryKind.REFUNDED)
+
+
+def _disputed(account: Account, call: BankDisputed) -> Account:
+    """The account after a word of the bank's. What it has decided stays decided."""
+    dispute = account.disputes.get(call.dispute_key)
+    if dispute is None:
+        if not 0 < call.amount_minor <= account.payment.captured_minor - account.withdrawn_minor:
+            return account
+        dispute = ProviderDispute(call.dispute_key, call.charge_key, call.amount_minor, "open")
+        account = account.disputing(dispute, EntryKind.DISPUTED)
+    if dispute.status != "open" or call.status == "open":
+        return account
+    return account.disputing(replace(dispute, status=call.status), DECIDED[call.status])
 
 
 def state_of(payment: ProviderPayment) -> PaymentOutcome:
@@ -579,7 +651,11 @@ def _review(account: Account) -> ReviewOutcome:
         )
         for refund in account.refunds.values()
     )
-    return Reviewed(state, refunds)
+    disputes = tuple(
+        SeenDispute(dispute.provider_dispute_id, dispute.amount_minor, dispute.status)
+        for dispute in account.disputes.values()
+    )
+    return Reviewed(state, refunds, disputes)
 
 
 def _asked_refund(refund: ProviderRefund | None) -> RefundOutcome:

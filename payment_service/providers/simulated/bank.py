@@ -26,6 +26,7 @@ from payment_service.providers.simulated.account import (
     Account,
     Answer,
     ProviderCall,
+    ProviderDispute,
     ProviderPayment,
     ProviderRefund,
     RefundStatus,
@@ -218,6 +219,8 @@ _MOVED = sql("""
         CAST(sum(CASE kind WHEN 'captured' THEN amount_minor ELSE 0 END) AS bigint),
         CAST(sum(CASE kind WHEN 'refund_requested' THEN amount_minor
             WHEN 'refund_failed' THEN -amount_minor WHEN 'refund_returned' THEN -amount_minor
+            ELSE 0 END) AS bigint),
+        CAST(sum(CASE kind WHEN 'disputed' THEN amount_minor WHEN 'dispute_won' THEN -amount_minor
             ELSE 0 END) AS bigint)
     FROM ledger JOIN moved USING (charge_key) GROUP BY charge_key ORDER BY charge_key
 """)
@@ -247,6 +250,7 @@ _LOCK = sql("""
 
 _PAYMENTS = sql("SELECT * FROM payments WHERE charge_key = ANY(CAST(:keys AS text[]))")
 _REFUNDS = sql("SELECT * FROM refunds WHERE charge_key = ANY(CAST(:keys AS text[]))")
+_DISPUTES = sql("SELECT * FROM disputes WHERE charge_key = ANY(CAST(:keys AS text[]))")
 _ANSWERS = sql("SELECT * FROM answers WHERE charge_key = ANY(CAST(:keys AS text[]))")
 _CALLS = sql("SELECT * FROM calls WHERE charge_key = ANY(CAST(:keys AS text[]))")
 
@@ -268,6 +272,11 @@ async def _load(connection: Connection, calls: Sequence[ProviderCall]) -> _Loade
             due_at=row.due_at,
             is_ours=row.is_ours,
         )
+    disputes: dict[str, dict[str, ProviderDispute]] = {}
+    for row in await connection.fetch(_DISPUTES, {"keys": keys}):
+        disputes.setdefault(row.charge_key, {})[row.dispute_key] = ProviderDispute(
+            row.dispute_key, row.charge_key, row.amount_minor, row.status
+        )
     answers: dict[str, dict[str, Answer]] = {}
     for row in await connection.fetch(_ANSWERS, {"keys": keys}):
         answers.setdefault(row.charge_key, {})[row.idempotency_key] = Answer(
@@ -280,6 +289,7 @@ async def _load(connection: Connection, calls: Sequence[ProviderCall]) -> _Loade
         row.charge_key: Account(
             payment=_payment(row),
             refunds=refunds.get(row.charge_key, {}),
+            disputes=disputes.get(row.charge_key, {}),
             answers=answers.get(row.charge_key, {}),
         )
         for row in await connection.fetch(_PAYMENTS, {"keys": keys})
@@ -335,6 +345,13 @@ _REFUND: Columns = (
     ("is_ours", "boolean"),
 )
 
+_DISPUTE: Columns = (
+    ("dispute_key", "text"),
+    ("charge_key", "text"),
+    ("amount_minor", "bigint"),
+    ("status", "text"),
+)
+
 _ANSWER: Columns = (
     ("idempotency_key", "text"),
     ("charge_key", "text"),
@@ -370,6 +387,11 @@ _SAVE_REFUNDS = sql(f"""
     INSERT INTO refunds ({names(_REFUND)}) SELECT * FROM {unnested(_REFUND)}
     ON CONFLICT (refund_key) DO UPDATE
     SET status = excluded.status, code = excluded.code, due_at = excluded.due_at
+""")  # noqa: S608 - built from the constants above
+
+_SAVE_DISPUTES = sql(f"""
+    INSERT INTO disputes ({names(_DISPUTE)}) SELECT * FROM {unnested(_DISPUTE)}
+    ON CONFLICT (dispute_key) DO UPDATE SET status = excluded.status
 """)  # noqa: S608 - built from the constants above
 
 _SAVE_ANSWERS = sql(f"""
@@ -412,6 +434,12 @@ async def _save(
         for key, refund in after.refunds.items()
         if refund is not before.refunds.get(key)
     ]
+    disputes = [
+        _row_of(dispute, _DISPUTE)
+        for before, after in changed
+        for key, dispute in after.disputes.items()
+        if dispute is not before.disputes.get(key)
+    ]
     answers = [
         (
             key,
@@ -446,6 +474,7 @@ async def _save(
     for statement, columns, rows in (
         (_SAVE_PAYMENTS, _PAYMENT, payments),
         (_SAVE_REFUNDS, _REFUND, refunds),
+        (_SAVE_DISPUTES, _DISPUTE, disputes),
         (_SAVE_ANSWERS, _ANSWER, answers),
         (_SAVE_CALLS, _CALL, calls),
     ):
@@ -455,5 +484,7 @@ async def _save(
         await connection.execute(_SAVE_ENTRIES, {**arrays(_ENTRY, entries), "now": now})
 
 
-def _row_of(record: ProviderPayment | ProviderRefund, columns: Columns) -> tuple[Any, ...]:
+def _row_of(
+    record: ProviderPayment | ProviderRefund | ProviderDispute, columns: Columns
+) -> tuple[Any, ...]:
     return tuple(getattr(record, name) for name, _ in columns)

@@ -33,7 +33,9 @@ from payment_service.providers.port import (
     SeenMoney,
 )
 from payment_service.providers.simulated.account import (
+    BankDisputed,
     ClerkRefunded,
+    DisputeStatus,
     ProviderCall,
     ShopperActed,
     ShopperLooked,
@@ -136,6 +138,13 @@ class SimulatedProvider:
         """Somebody at the provider gives money back; answers the state of that refund."""
         call = ClerkRefunded(charge_key, refund_key, amount_minor)
         return cast("RefundOutcome", await self._answer(call))
+
+    async def bank_disputed(
+        self, charge_key: str, dispute_key: str, amount_minor: int, status: DisputeStatus
+    ) -> ReviewOutcome:
+        """The shopper's bank withdraws money, or decides; answers all there is of the payment."""
+        call = BankDisputed(charge_key, dispute_key, amount_minor, status)
+        return cast("ReviewOutcome", await self._answer(call))
 
     async def _payment(self, request: _Request) -> PaymentOutcome:
         outcome = cast("PaymentOutcome", await self._answer(request))

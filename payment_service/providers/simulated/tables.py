@@ -91,6 +91,23 @@ class RefundRecord(Table, table=True):
     is_ours: bool = Field(sa_column=Column(Boolean, nullable=False, server_default=text("true")))
 
 
+class DisputeRecord(Table, table=True):
+    """Money that the shopper's bank has withdrawn: open, won or lost."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        CheckConstraint("amount_minor > 0", name="disputes_amount"),
+        Index("disputes_payment", "charge_key"),
+    )
+
+    dispute_key: str = Field(sa_column=Column(Text, primary_key=True))
+    charge_key: str = Field(
+        sa_column=Column(Text, ForeignKey("payments.charge_key"), nullable=False)
+    )
+    amount_minor: int = Field(sa_column=Column(BigInteger, nullable=False))
+    status: str = Field(sa_column=Column(Text, nullable=False))
+
+
 class AnswerRecord(Table, table=True):
     """The first answer under an idempotency key: given again, whatever came since."""
 

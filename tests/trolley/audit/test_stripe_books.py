@@ -74,7 +74,7 @@ class Till:
 
     async def forward(self, seconds: int) -> None:
         """It is so much later there, and all that was due until then has happened."""
-        async with httpx.AsyncClient(verify=False) as controls:  # noqa: S501 - nothing speaks TLS
+        async with httpx.AsyncClient(verify=False, timeout=60) as controls:  # noqa: S501 - no TLS
             told = await controls.post(f"{self._url}/sandbox/clock", json={"seconds": seconds})
         assert told.status_code == 200
 

@@ -63,9 +63,7 @@ async def till(*script: bytes) -> AsyncIterator[Till]:
 @pytest.fixture
 def client_of() -> Callable[[Till], Client]:
     def make(it: Till) -> Client:
-        settings = DemoSettings(
-            patience_seconds=0.3, retry_first_seconds=0.001, retry_longest_seconds=0.01
-        )
+        settings = DemoSettings(retry_first_seconds=0.001, retry_longest_seconds=0.01)
         return Client({"cart": it.url}, settings)
 
     return make
@@ -117,8 +115,11 @@ async def test_a_question_is_repeated_too(client_of: Callable[[Till], Client]) -
     assert shop.keys == [None, None]
 
 
-async def test_patience_ends(client_of: Callable[[Till], Client]) -> None:
-    async with till(*[LOST] * 1000) as shop, client_of(shop) as client:
+async def test_patience_ends() -> None:
+    settings = DemoSettings(
+        patience_seconds=0.3, retry_first_seconds=0.001, retry_longest_seconds=0.01
+    )
+    async with till(*[LOST] * 1000) as shop, Client({"cart": shop.url}, settings) as client:
         with pytest.raises(Unanswered, match="POST /carts: no answer"):
             await client.command("POST", "cart", "/carts")
 
