@@ -232,7 +232,7 @@ class OrderAuthorized(OrderEvent):
 
 
 class OrderPaid(OrderEvent):
-    """Paid and its stock committed: fulfilment may begin."""
+    """Paid and its stock committed: fulfilment may begin, if OrderAuthorized has not begun it."""
 
     type: ClassVar[str] = "order.paid.v1"
 

@@ -136,7 +136,8 @@ def _refused(why: WhyNot | None) -> Refused | None:
 def _may_claim(turn: Turn, *, money: bool) -> WhyNot | None:
     saga = turn.saga
     sold = saga.giving_up is None and saga.stock.status is StockStatus.COMMITTED
-    if not sold or (money and turn.saga.kept_minor == 0):
+    paid = saga.kept_minor > 0 or (saga.request.total_minor == 0 and not money)
+    if not (sold and paid):
         return NotPaidFor(saga.state.value)
     if len(turn.after.claims) + len(turn.after.returns) >= turn.policy.claims_limit:
         return ClaimsExhausted(turn.policy.claims_limit)

@@ -223,6 +223,8 @@ class Turn:
         after = self.after
         if not (after.claims or after.returns or after.disputes):
             return None
+        if self.saga.kept_minor == 0 and self.saga.request.total_minor > 0:
+            return None
         if after.disputed_minor:
             return PaymentStatus.DISPUTED
         if any(claim.status is ClaimStatus.FAILED for claim in after.claims):

@@ -71,7 +71,10 @@ AtDesk = Annotated[Desk, Depends(desk)]
 
 @router.post("/orders/{order_id}/shipments", status_code=202, response_model=OrderView)
 async def ship_order(body: NewShipment, desk: AtDesk) -> JsonResponse:
-    """The goods have left the house; from now on the order is not cancelled any more."""
+    """Hand the goods over; from now on the order is not cancelled any more.
+
+    Money that was set aside is taken first: the order is shipped when its fulfilment says so.
+    """
     return await desk.done(ShipOrder(**desk.about, carrier=body.carrier, tracking=body.tracking))
 
 

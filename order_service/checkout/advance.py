@@ -64,9 +64,12 @@ from order_service.checkout.facts import (
     Checkout,
     Fulfilment,
     Hold,
+    Order,
+    PaymentStatus,
     Reason,
     Refund,
     RefundStatus,
+    Returned,
     Shipment,
     State,
     Stock,
@@ -265,8 +268,12 @@ _ANY_STEP = frozenset(Step)
 
 
 def _put_off(checkout: Checkout, message: SagaMessage) -> bool:
-    """A capture that is put off has a deadline before it is asked for, which may come late too."""
-    if not isinstance(message, DeadlinePassed) or message.step is not Step.CAPTURE:
+    """A capture that is put off has a deadline before it is asked for, which may come late too.
+
+    Its record may also become a dead letter.
+    """
+    of_deadline = isinstance(message, DeadlinePassed | StepBlocked | StepUnblocked)
+    if not of_deadline or message.step is not Step.CAPTURE:
         return False
     attempts = checkout.attempts[message.round - 1 : message.round]
     return any(attempt.method.captured_at_shipping for attempt in attempts)
@@ -274,7 +281,8 @@ def _put_off(checkout: Checkout, message: SagaMessage) -> bool:
 
 def _gate_of_note(checkout: Checkout, note: StepBlocked | StepUnblocked) -> Refusal | None:
     """A note is made of a record's headers, and anybody's record may name a checkout there."""
-    known = (note.step, note.round) in checkout.asked and note.shop_id == checkout.request.shop_id
+    asked = (note.step, note.round) in checkout.asked or _put_off(checkout, note)
+    known = asked and note.shop_id == checkout.request.shop_id
     return None if known else Stale(Settled("this checkout has not asked that"))
 
 
@@ -435,7 +443,8 @@ def _ship(turn: Turn, message: ShipOrder) -> Refusal | None:
     order = turn.order
     if order is not None and order.fulfilment is Fulfilment.SHIPPED:
         return _KNOWN
-    if order is None or order.fulfilment is not Fulfilment.READY or turn.giving_up is not None:
+    ready = order is not None and order.fulfilment is Fulfilment.READY and turn.giving_up is None
+    if order is None or not ready or _went_back(order):
         return Stale(NotShippable(turn.before.state))
     if order.shipment is not None:
         return _KNOWN
@@ -450,6 +459,11 @@ def _ship(turn: Turn, message: ShipOrder) -> Refusal | None:
     turn.capture(attempt)
     turn.note = "shipped once its money is taken"
     return None
+
+
+def _went_back(order: Order) -> bool:
+    """Is nothing left to be shipped, because all of it came back, or all of its money went back?"""
+    return order.returned is Returned.WHOLLY or order.claimed is PaymentStatus.REFUNDED
 
 
 def _cancel(turn: Turn) -> Refusal | None:
@@ -501,7 +515,9 @@ def _resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
     if not failed and not held:
         return Stale(NothingToResolve(turn.before.state))
     for wait in held:
-        if wait.hold is Hold.BLOCKED:
+        if wait.sends == 0:
+            turn.resume(wait)
+        elif wait.hold is Hold.BLOCKED:
             # The dead letter may be the answer itself: only an answer shows that nothing is in
             # the way, and until then the step must neither time out nor be given up.
             turn.repeat(wait)
@@ -608,7 +624,7 @@ def _unblocked(turn: Turn, message: StepUnblocked) -> Refusal | None:
     if wait is None or wait.hold is not Hold.BLOCKED:
         return Stale(Settled("that step is not blocked"))
     under_way = wait.step is Step.CHARGE and wait.provisional
-    if message.outcome == "replayed" or under_way:
+    if message.outcome == "replayed" or under_way or wait.sends == 0:
         turn.resume(wait)
     else:
         _run_out(turn, wait)
@@ -841,6 +857,8 @@ def _closed(turn: Turn, message: PaymentClosed) -> Refusal | None:
         expires_at=None,
     )
     turn.settle_attempt(closed)
+    if turn.placed.to_capture and turn.next_method is not None:
+        turn.renew_window()  # to set it aside anew is ours to do, however long the closing took
     replaced = turn.next_method is not None and turn.window_open
     if turn.giving_up is None and not replaced and not turn.paid_for:
         _announce_failure(turn, closed)

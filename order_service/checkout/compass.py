@@ -76,10 +76,13 @@ def _collect(turn: Turn) -> State:
 def _deliver(turn: Turn) -> State:
     """The money is here, set aside, or none is due: give back what came twice, commit the stock."""
     turn.next_method = None
+    waiting = turn.set_aside
+    if waiting is not None and not turn.awaits(Step.CAPTURE, waiting.number):
+        turn.put_off_capture(waiting)
     for twice in turn.unreturned[1:]:
         turn.refund(twice.number)
     last = turn.last_attempt
-    if last is not None and last.live and last is not turn.set_aside:
+    if last is not None and last.live and last is not waiting:
         return _close(turn, last)
     match turn.stock.status:
         case StockStatus.ASKED:
@@ -104,8 +107,6 @@ def _hand_over(turn: Turn) -> State:
     if attempt is not None:
         if not told:
             turn.ready_to_ship(OrderAuthorized, capture_before=attempt.expires_at)
-        if not turn.awaits(Step.CAPTURE, attempt.number):
-            turn.put_off_capture(attempt)
         under_way = turn.waits[Step.CAPTURE, attempt.number].sends > 0
         return State.CAPTURING if under_way else State.AUTHORIZED
     if turn.placed.to_capture or not told:
@@ -118,6 +119,7 @@ def _hand_over(turn: Turn) -> State:
 def _take_back(turn: Turn, reason: Reason) -> State:
     """First no money can come any more, then all of it is on its way back, then the stock."""
     turn.next_method = None
+    turn.ship_later()
     turn.forget(Step.RESERVE, Step.EXTEND, Step.COMMIT)
     last = turn.last_attempt
     if last is not None and not turn.no_more_money:

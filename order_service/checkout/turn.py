@@ -161,8 +161,12 @@ class Turn:
     def resume(self, wait: Wait) -> None:
         """The command of a blocked wait is on its way after all: its deadline runs again.
 
-        It has its whole budget too: what it had used up was spent on the dead letter.
+        It has its whole budget too: what it had used up was spent on the dead letter. What is put
+        off stays so: the dead letter was the word of its deadline, which comes again.
         """
+        if wait.sends == 0:
+            self.waits[wait.step, wait.round] = replace(wait, hold=None)
+            return
         due_at = self.now + self.policy.resend_after(1)
         if wait.provisional:
             due_at = max(due_at, wait.due_at)
@@ -359,6 +363,11 @@ class Turn:
         """The goods leave the house."""
         self.order = replace(self.placed, fulfilment=Fulfilment.SHIPPED, shipment=None)
         self.announce(OrderShipped, carrier=shipment.carrier, tracking=shipment.tracking)
+
+    def ship_later(self) -> None:
+        """No shipment waits any more: the shop asks for it anew, if it comes to that."""
+        if self.order is not None and self.order.shipment is not None:
+            self.order = replace(self.order, shipment=None)
 
     def do_not_ship(self, fulfilment: Fulfilment) -> None:
         """The order is not ready, or not any more: it is pending again, or cancelled."""

@@ -24,6 +24,8 @@ def holds_after(
     _money_adds_up(after)
     _ends_are_true(after)
     _nobody_waits_for_ever(after)
+    _nothing_ships_that_is_given_up(after)
+    _holds_are_watched(after)
     _order_only_grows(before, after)
     events = [message for message in messages if isinstance(message, OrderEvent)]
     _events_have_no_gaps(before, after, events)
@@ -80,6 +82,20 @@ def _ends_are_true(after: Checkout) -> None:
             assert after.stock.status in NOTHING_HELD
         case State.RELEASING:
             assert after.live_attempt is None
+
+
+def _nothing_ships_that_is_given_up(after: Checkout) -> None:
+    shipment = after.order is not None and after.order.shipment is not None
+    assert not (shipment and after.giving_up is not None), "a shipment waits, and is given up"
+
+
+def _holds_are_watched(after: Checkout) -> None:
+    last = after.attempts[-1] if after.attempts else None
+    if last is None or last.status is not AttemptStatus.AUTHORIZED:
+        return
+    watched = {(wait.step, wait.round) for wait in after.waits}
+    either = {(Step.CAPTURE, last.number), (Step.CLOSE_PAYMENT, last.number)}
+    assert watched & either, "money is set aside, and nobody takes it or gives it back"
 
 
 def _nobody_waits_for_ever(after: Checkout) -> None:

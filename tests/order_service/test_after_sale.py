@@ -46,14 +46,16 @@ from order_service.after_sale.outcomes import (
     TooManyPieces,
     UnderDispute,
 )
-from order_service.checkout import Checkout, Illegal, Stale
+from order_service.checkout import Checkout, Illegal, Stale, State
 from order_service.checkout.facts import (
     PaymentStatus,
     Returned,
     payment_id_of,
     refund_id_of,
 )
+from order_service.checkout.outcomes import NotShippable
 from order_service.exploration import CHECKOUT_ID, DEAD_LETTER_ID, ship, start
+from tests.order_service.situations import failed, set_aside
 from tests.order_service.story import Story, cancel, committed, paid_story, reserved, succeeded
 
 _OF: dict[str, Any] = {"checkout_id": CHECKOUT_ID}
@@ -338,6 +340,17 @@ class TestRefunds:
 
 
 class TestReturns:
+    def test_what_is_set_aside_or_not_paid_has_nothing_to_come_back(self) -> None:
+        for story in (set_aside(), set_aside().tell(ship()), failed()):
+            Sold(story).refuses(give_back((1, 1)), NotPaidFor(story.state))
+
+    def test_what_came_back_or_was_refunded_whole_is_not_shipped(self) -> None:
+        returned = Sold().tell(give_back((1, 1), (2, 3), money=False))
+        refunded = Sold().tell(refund()).refunded()
+        for order in (returned, refunded):
+            order.story.checkout = order.saga
+            assert order.story.hears(ship()) == Stale(NotShippable(State.PAID))
+
     def test_goods_go_back_on_the_shelf_and_their_money_to_the_shopper(self) -> None:
         order = Sold(shipped()).tell(give_back((2, 2)))
 

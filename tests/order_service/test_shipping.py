@@ -16,6 +16,7 @@ from tests.order_service.situations import set_aside
 from tests.order_service.story import (
     Story,
     authorized,
+    blocked,
     cancel,
     capture_failed,
     closed,
@@ -26,8 +27,10 @@ from tests.order_service.story import (
     pay,
     released,
     reserved,
+    resolve,
     restored,
     succeeded,
+    unblocked,
     unknown,
 )
 
@@ -149,7 +152,9 @@ class TestMoneySetAside:
     def test_who_waits_for_a_stuck_capture_may_cancel_after_all(self) -> None:
         story = set_aside().tell(ship()).runs_out(Step.CAPTURE)
         story.is_now(State.NEEDS_ATTENTION).tell(cancel()).is_now(State.CLOSING_PAYMENT)
-        refused(story.tell(closed()), NotShippable(State.RELEASING))
+        refused(story, NotShippable(State.CLOSING_PAYMENT))
+        kept = story.with_policy(success_at_cancel=LateSuccess.KEEP).tell(succeeded())
+        assert kept.is_now(State.PAID).tells == ["order.paid"]  # nobody has it shipped any more
 
 
 class TestMoneyThatCannotBeTaken:
@@ -203,6 +208,25 @@ class TestALapseAhead:
         story.tell(ship()).ignores(passed)
         story.tell(succeeded(step=Step.CAPTURE)).ignores(passed)
 
+    def test_it_is_seen_to_while_the_stock_is_not_committed_yet(self) -> None:
+        story = Story.begun(method=AT_SHIPPING).tell(reserved(), authorized(), blocked(Step.COMMIT))
+        story.passes(Step.CAPTURE).is_now(State.COMMITTING)
+        assert story.asks == [Step.CAPTURE]
+        story.tell(succeeded(step=Step.CAPTURE), unblocked(Step.COMMIT), committed())
+        assert story.is_now(State.PAID).tells == ["order.paid"]
+
+    def test_a_dead_letter_of_that_deadline_is_seen_and_puts_nothing_forward(self) -> None:
+        story = set_aside()
+        due_at = story.wait(Step.CAPTURE).due_at
+        for lifted in (unblocked(Step.CAPTURE), resolve("retry")):
+            story.tell(blocked(Step.CAPTURE))
+            assert story.saga.blocked
+            story.tell(lifted)
+            assert not story.saga.blocked
+            assert story.asks == []
+            assert story.wait(Step.CAPTURE).due_at == due_at
+        assert story.passes(Step.CAPTURE).asks == [Step.CAPTURE]
+
     def test_or_the_order_is_cancelled(self) -> None:
         story = set_aside().with_policy(authorization_lapse=Lapse.CANCEL).passes(Step.CAPTURE)
         story.is_now(State.CLOSING_PAYMENT)
@@ -217,6 +241,12 @@ class TestALapseAhead:
         story.tell(authorized(2)).is_now(State.AUTHORIZED)
         assert story.tells == []  # it may be shipped as before
         assert story.tell(ship()).last(CapturePayment).attempt == 2
+
+    def test_a_close_that_takes_longer_than_the_window_is_no_failure_of_the_shopper(self) -> None:
+        story = Story.begun(method=SAVED).with_policy(authorization_lapse=Lapse.AUTHORIZE_AGAIN)
+        story.tell(reserved(), authorized(), committed()).passes(Step.CAPTURE).later(hours=2)
+        story.tell(closed()).is_now(State.PAYING)
+        assert story.tells == []
 
     def test_set_aside_again_in_vain_the_shopper_has_to_pay(self) -> None:
         story = Story.begun(method=SAVED).with_policy(authorization_lapse=Lapse.AUTHORIZE_AGAIN)

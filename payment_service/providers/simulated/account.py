@@ -58,8 +58,6 @@ from payment_service.providers.simulated.methods import (
     behaviour_on_page,
 )
 
-"""How long an authorization lasts, as with most cards."""
-
 ACTION_TYPE = "redirect_to_url"
 
 ACTION_FAILED = "authentication_required"

@@ -40,6 +40,7 @@ from payment_service.domain.declines import DECLINES
 ACTION_OPEN_MS = 600_000
 PROCESSING_MS = 1_000
 CAPTURE_WITHIN_MS = 7 * 24 * 3_600_000
+"""How long an authorization lasts, as with most cards."""
 REFUND_PENDING_MS = 1_000
 REFUND_RETURNS_MS = 1_000
 SLOW_MS = 500
