@@ -162,6 +162,7 @@ def answers_to(step: Step, round_: int, checkout: Checkout) -> tuple[CheckoutMes
         case Step.CAPTURE:
             return (
                 PaymentSucceeded(**attempt, step=step, amount_minor=amount),
+                PaymentSucceeded(**attempt, step=step, amount_minor=1),
                 CaptureFailed(**attempt, code="expired"),
                 PaymentUnknown(**attempt, step=step),
             )
@@ -176,7 +177,7 @@ def answers_to(step: Step, round_: int, checkout: Checkout) -> tuple[CheckoutMes
                 **attempt,
                 "attempt": checkout.refunds[round_ - 1].attempt,
                 "refund_id": refund_id_of(checkout.id, round_),
-                "amount_minor": amount,
+                "amount_minor": checkout.refunds[round_ - 1].amount_minor,
             }
             return (
                 RefundPending(**refund),

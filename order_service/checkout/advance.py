@@ -292,8 +292,11 @@ def _gate_of_attempt(checkout: Checkout, message: AttemptAnswer) -> Refusal | No
         return Illegal("it tells of another payment")
     if not 1 <= message.attempt <= message.round:
         return Illegal("it tells of another attempt than was asked")
+    total_minor = checkout.request.total_minor
+    if isinstance(message, PaymentSucceeded) and 0 < message.amount_minor < total_minor:
+        return None
     if isinstance(message, PaymentSucceeded | PaymentAuthorized):
-        return _gate_of_amount(message.amount_minor, checkout.request.total_minor)
+        return _gate_of_amount(message.amount_minor, total_minor)
     return None
 
 
@@ -732,11 +735,31 @@ def _succeeded(turn: Turn, message: PaymentSucceeded) -> Refusal | None:
     attempt = turn.attempts[message.attempt - 1]
     if attempt.status is AttemptStatus.SUCCEEDED:
         return _KNOWN
+    if message.amount_minor < turn.request.total_minor:
+        _captured_short(turn, attempt, message.amount_minor)
+        return None
     if turn.giving_up is not None:
         _decide_late_success(turn, turn.giving_up)
     succeeded = replace(attempt, status=AttemptStatus.SUCCEEDED, next_action=None, expires_at=None)
     turn.settle_attempt(succeeded)
     return None
+
+
+def _captured_short(turn: Turn, attempt: Attempt, amount_minor: int) -> None:
+    """Somebody took a part of the money at the provider: it secures nothing, and goes back."""
+    short = replace(
+        attempt,
+        status=AttemptStatus.SUCCEEDED,
+        short_minor=amount_minor,
+        code="captured_in_part",
+        next_action=None,
+        expires_at=None,
+    )
+    turn.settle_attempt(short)
+    turn.refund(short.number)
+    turn.note = f"only {amount_minor} was captured: refunded"
+    if turn.giving_up is None and not turn.paid_for:
+        _announce_failure(turn, short)
 
 
 def _decide_late_success(turn: Turn, reason: Reason) -> None:

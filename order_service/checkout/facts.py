@@ -138,7 +138,9 @@ class Attempt:
     """One attempt to pay.
 
     `expected_by` is set once the provider works on it by itself (a bank debit): from then on
-    the attempt's own deadline stands in place of the payment window.
+    the attempt's own deadline stands in place of the payment window. `short_minor` is what came
+    where it was less than the total, which only somebody at the provider can do: nothing is sold
+    for it, and it goes back.
     """
 
     number: int
@@ -150,6 +152,7 @@ class Attempt:
     next_action: NextAction | None = None
     expires_at: datetime | None = None
     expected_by: datetime | None = None
+    short_minor: int | None = None
 
     @property
     def live(self) -> bool:
@@ -174,7 +177,7 @@ class RefundStatus(StrEnum):
 @quick
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """One refund: all the money that attempt `attempt` brought."""
+    """One refund of the saga: all the money that attempt `attempt` brought."""
 
     number: int
     attempt: int
@@ -366,8 +369,12 @@ class Checkout:
         captured_minor = 0
         for attempt in self.attempts:
             if attempt.status is AttemptStatus.SUCCEEDED:
-                captured_minor += self.request.total_minor
+                captured_minor += self.brought_minor(attempt)
         return captured_minor
+
+    def brought_minor(self, attempt: Attempt) -> int:
+        """What an attempt that succeeded brought."""
+        return self.request.total_minor if attempt.short_minor is None else attempt.short_minor
 
     @property
     def kept_attempt(self) -> Attempt | None:
@@ -400,7 +407,7 @@ class Checkout:
             return self.order.claimed
         if self.request.total_minor == 0:
             return PaymentStatus.NOT_DUE
-        if self.captured_minor > 0:
+        if self.captured_minor > 0 and (self.giving_up is not None or self.kept_minor > 0):
             return self._status_of_money()
         last = self.attempts[-1] if self.attempts else None
         if last is not None and last.live:

@@ -313,7 +313,8 @@ class Turn:
     def refund(self, attempt: int, *, by_hand: bool = False) -> None:
         """Give back all the money that this attempt brought, or have it booked as given back."""
         number = len(self.refunds) + 1
-        self.refunds += (Refund(number, attempt, self.request.total_minor, by_hand=by_hand),)
+        amount_minor = self.before.brought_minor(self.attempts[attempt - 1])
+        self.refunds += (Refund(number, attempt, amount_minor, by_hand=by_hand),)
         self.ask(Step.REFUND, number)
 
     def refund_is(self, refund: Refund) -> None:
@@ -457,6 +458,7 @@ class Turn:
                 )
             case Step.REFUND:
                 refund = self.refunds[round_ - 1]
+                short = self.attempts[refund.attempt - 1].short_minor is not None
                 return RefundPayment(
                     shop_id=request.shop_id,
                     checkout_id=self.id,
@@ -465,7 +467,7 @@ class Turn:
                     payment_id=payment_id_of(self.id),
                     refund_id=refund_id_of(self.id, round_),
                     amount_minor=refund.amount_minor,
-                    reason=self._taken_back_for(),
+                    reason="captured_in_part" if short else self._taken_back_for(),
                     by_hand=refund.by_hand,
                 )
             case Step.UNLOCK_CART:

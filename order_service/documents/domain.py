@@ -336,6 +336,12 @@ def spread(lines: Sequence[Line], amount_minor: int) -> tuple[Share, ...]:
     return tuple(share for share in shares if share.gross_minor)
 
 
+def in_part(lines: Sequence[Line], amount_minor: int) -> tuple[Line, ...]:
+    """Shares of these lines that are so much in all, with their taxes; of no pieces."""
+    by_number = {line.line_no: line for line in lines}
+    return tuple(_credited(by_number, share) for share in spread(lines, amount_minor))
+
+
 class NotOfTheLine(ValueError):
     """A share names no line of the order, or is more than the line has, or does not add up."""
 

@@ -21,12 +21,14 @@ from order_service.documents.domain import (
     Document,
     Head,
     Invoice,
+    Line,
     Receipt,
     Seller,
     Share,
     buyer_of,
     credit_note,
     credit_note_id_of,
+    in_part,
     lines_of,
     spread,
     whole,
@@ -76,23 +78,31 @@ def documents_due(
 def _of_capture(
     checkout: Checkout, attempt: int, sellers: Sellers, now: datetime
 ) -> Iterator[Draft]:
-    request, head = checkout.request, _head(checkout, sellers, now)
-    yield Draft(Invoice(head, attempt, lines_of(request.lines, request.shipping)))
+    head = _head(checkout, sellers, now)
+    yield Draft(Invoice(head, attempt, _lines_of_capture(checkout, attempt)))
     if attempt > 0:
-        provider = checkout.attempts[attempt - 1].method.provider
-        yield Draft(Receipt(head, attempt, provider, request.total_minor))
+        paid = checkout.attempts[attempt - 1]
+        yield Draft(Receipt(head, attempt, paid.method.provider, checkout.brought_minor(paid)))
+
+
+def _lines_of_capture(checkout: Checkout, attempt: int) -> tuple[Line, ...]:
+    """What was captured for: the whole order, or shares of it where less was captured."""
+    lines = lines_of(checkout.request.lines, checkout.request.shipping)
+    short_minor = checkout.attempts[attempt - 1].short_minor if attempt > 0 else None
+    return lines if short_minor is None else in_part(lines, short_minor)
 
 
 def _of_refund(
     checkout: Checkout, refund_id: UUID, sellers: Sellers, now: datetime
 ) -> Iterator[Draft]:
-    request, head = checkout.request, _head(checkout, sellers, now)
+    head = _head(checkout, sellers, now)
     refund = next(r for r in checkout.refunds if refund_id_of(checkout.id, r.number) == refund_id)
     for draft in _of_capture(checkout, refund.attempt, sellers, now):
         yield Draft(draft.document, unless=(draft.key,))
-    lines, amount_minor = lines_of(request.lines, request.shipping), refund.amount_minor
-    shares = whole(lines) if amount_minor == request.total_minor else spread(lines, amount_minor)
-    note = credit_note(head, refund.attempt, refund.number, lines, shares, amount_minor)
+    lines = _lines_of_capture(checkout, refund.attempt)
+    note = credit_note(
+        head, refund.attempt, refund.number, lines, whole(lines), refund.amount_minor
+    )
     yield Draft(note, unless=_credited_already(head.order_id, refund, checkout.refunds))
 
 

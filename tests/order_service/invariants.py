@@ -64,7 +64,7 @@ def _ends_are_true(after: Checkout) -> None:
             assert not after.order.to_capture
             assert after.order.shipment is None
         case State.AUTHORIZED:
-            assert after.captured_minor == 0
+            assert after.kept_minor == 0
             assert after.live_attempt is not None
             assert after.live_attempt.status is AttemptStatus.AUTHORIZED
             assert after.stock.status is StockStatus.COMMITTED, "to be shipped without stock"
@@ -147,10 +147,10 @@ def _may_charge(after: Checkout, charge: ChargePayment) -> None:
     assert after.stock.status in (StockStatus.HELD, StockStatus.COMMITTED), "charged without stock"
     assert after.giving_up is None, "charged while giving up"
     assert after.order is not None
-    assert after.captured_minor == 0, "charged again after money came"
+    assert after.kept_minor == 0, "charged again after money came"
 
 
 def _may_refund(after: Checkout, refund: RefundPayment) -> None:
     attempt = after.attempts[refund.attempt - 1]
     assert attempt.status is AttemptStatus.SUCCEEDED
-    assert refund.amount_minor == after.request.total_minor
+    assert refund.amount_minor == after.brought_minor(attempt)

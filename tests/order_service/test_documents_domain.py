@@ -27,6 +27,7 @@ from order_service.documents.domain import (
     UnknownTimeZone,
     buyer_of,
     credit_note,
+    in_part,
     lines_of,
     numbered,
     spread,
@@ -219,8 +220,16 @@ def amounts(kind: Kind) -> set[tuple[int, bool]]:
 
 class TestWhatIsDue:
     def test_nothing_is_received_for_an_order_that_costs_nothing(self) -> None:
-        assert amounts(Kind.INVOICE) == {(2500, True), (0, False)}
-        assert amounts(Kind.RECEIPT) == amounts(Kind.CREDIT_NOTE) == {(2500, True)}
+        assert amounts(Kind.INVOICE) == {(2500, True), (1, True), (0, False)}
+        assert amounts(Kind.RECEIPT) == amounts(Kind.CREDIT_NOTE) == {(2500, True), (1, True)}
+
+    def test_a_capture_in_part_is_invoiced_and_credited_for_what_came(self) -> None:
+        lines = in_part(LINES, 400)
+        assert sum(line.gross_minor for line in lines) == 400
+        assert all(line.net_minor + line.tax_minor == line.gross_minor for line in lines)
+        assert {line.quantity for line in lines} == {0}
+        note = credit_note(head(), 1, 1, lines, whole(lines), 400)
+        assert note.gross_minor == 400
 
     def test_a_credit_note_comes_with_its_invoice_unless_that_is_there(self) -> None:
         crediting = [

@@ -151,6 +151,7 @@ MESSAGES: Mapping[str, Tell] = {
     "succeeded on capture": says(succeeded(step=Step.CAPTURE)),
     "succeeded on close": says(succeeded(step=Step.CLOSE_PAYMENT)),
     "succeeded less": says(succeeded(amount_minor=1)),
+    "succeeded more": says(succeeded(amount_minor=9_999)),
     "authorized": says(authorized()),
     "authorized less": says(authorized(amount_minor=1)),
     "processing": says(processing()),

@@ -890,7 +890,7 @@ class TestNothingExplains:
         ordered().refuses(committed(), released(), refunded(), unlocked(), reserved(2))
 
     def test_another_sum_of_money(self) -> None:
-        ordered().refuses(succeeded(amount_minor=TOTAL - 1), authorized(amount_minor=TOTAL + 1))
+        ordered().refuses(succeeded(amount_minor=TOTAL + 1), authorized(amount_minor=TOTAL + 1))
 
     def test_another_payment(self) -> None:
         stranger = succeeded().model_copy(update={"payment_id": UUID(int=1)})

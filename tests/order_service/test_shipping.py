@@ -7,13 +7,14 @@ import pytest
 
 from contracts.messages.base import Step
 from contracts.messages.order import OrderAuthorized, OrderPaid, OrderPaymentFailed, OrderShipped
-from contracts.messages.payment import CapturePayment, ChargePayment
+from contracts.messages.payment import CapturePayment, ChargePayment, Refunded, RefundPayment
 from order_service.checkout import Lapse, LateSuccess, Stale, State
 from order_service.checkout.facts import AttemptStatus, Fulfilment, PaymentStatus, StockStatus
 from order_service.checkout.outcomes import Finished, NotPayable, NotShippable
 from order_service.exploration import AT_SHIPPING, EXPIRY, OTHER_CARD, ship
 from tests.order_service.situations import set_aside
 from tests.order_service.story import (
+    TOTAL,
     Story,
     authorized,
     blocked,
@@ -179,6 +180,29 @@ class TestMoneyThatCannotBeTaken:
         story = set_aside().later(days=8).tell(declined())
         story.is_now(State.PAYMENT_FAILED)
         assert story.count(CapturePayment) == 0
+
+
+class TestAPartTakenAtTheProvider:
+    def test_nothing_is_sold_for_it_and_it_goes_back(self) -> None:
+        story = set_aside().tell(succeeded(amount_minor=400))
+        story.is_now(State.PAYMENT_FAILED)
+        assert story.tells == ["order.payment_failed"]
+        assert story.last(RefundPayment).amount_minor == 400
+        assert story.saga.payment_status is PaymentStatus.FAILED
+        story.tell(Refunded.model_validate(story.last(RefundPayment).model_dump()))
+        story.tell(pay(OTHER_CARD), succeeded(2)).is_now(State.PAID)
+        assert story.saga.kept_minor == TOTAL
+        assert story.saga.captured_minor - story.saga.refunded_minor == TOTAL
+
+    def test_of_an_order_that_is_given_up_it_goes_back_too(self) -> None:
+        story = set_aside().tell(cancel(), succeeded(amount_minor=400))
+        story.is_now(State.REFUNDING)
+        story.tell(Refunded.model_validate(story.last(RefundPayment).model_dump()))
+        story.tell(released(), restored()).is_now(State.CANCELLED)
+        assert story.saga.final
+
+    def test_more_than_was_asked_is_nothing_that_we_can_explain(self) -> None:
+        set_aside().refuses(succeeded(amount_minor=TOTAL + 1), succeeded(amount_minor=0))
 
 
 class TestALapseAhead:
