@@ -62,10 +62,12 @@ CHECKOUT = Subject(
         CART_COMMANDS,
     ),
     under_way=(
+        # An order that only waits to be shipped is at rest: its one wait is the capture put off.
         (
             Source.ORDER,
             "SELECT checkout_id::text FROM checkouts WHERE checkout_id::text = ANY($1)"
-            " AND NOT final AND state NOT IN ('unseen', 'tombstone')",
+            " AND NOT final AND state NOT IN ('unseen', 'tombstone') AND NOT (state = 'authorized'"
+            " AND coalesce(json_array_length(facts->'waits'), 0) <= 1)",
         ),
         (
             Source.CART,

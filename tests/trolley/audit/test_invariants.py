@@ -379,6 +379,24 @@ async def a_cancelled_order_was_not_refunded(world: World) -> None:
     )
 
 
+@breaks("orders.paid-has-one-committed-reservation", at=named("set aside"))
+async def an_order_may_be_shipped_without_stock(world: World) -> None:
+    await world.run(
+        Source.INVENTORY,
+        "UPDATE reservations SET status = 'booked_back' WHERE owner_id = $1",
+        named("set aside"),
+    )
+
+
+@breaks("orders.to-be-shipped-have-their-money-set-aside", at=named("set aside"))
+async def an_order_may_be_shipped_and_nothing_is_set_aside_for_it(world: World) -> None:
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET authorized_minor = 0 WHERE payment_id = $1",
+        payment_of("set aside"),
+    )
+
+
 @breaks("orders.returned-pieces-are-booked", at=named("paid"))
 async def goods_came_back_that_inventory_never_booked(world: World) -> None:
     await _came_back(world, "APPLE")

@@ -1,8 +1,9 @@
 """A small shop in real databases, as the services would have left it: what an audit is shown.
 
-Six checkouts went through it: one paid, one declined and given up, one paid and refunded, one
-refused for want of stock, one that is being paid this very moment, and one that has only just
-been handed to the saga. All ids derive from names, so a test can point at what it breaks.
+Seven checkouts went through it: one paid, one whose money is set aside until it is shipped, one
+declined and given up, one paid and refunded, one refused for want of stock, one that is being paid
+this very moment, and one that has only just been handed to the saga. All ids derive from names, so
+a test can point at what it breaks.
 """
 
 import json
@@ -21,6 +22,7 @@ from contracts.ids import derived_id
 from contracts.messages.cart import CartChanged
 from contracts.messages.inventory import StockMoved
 from contracts.messages.order import (
+    OrderAuthorized,
     OrderCancelled,
     OrderEvent,
     OrderPaid,
@@ -47,6 +49,9 @@ TOTAL = POSTAGE + sum(quantity * price for quantity, price in LINES.values())
 RECEIVED = 100
 SERIES = {"invoice": "INV", "credit_note": "CN"}
 """What numbers of documents begin with."""
+
+LIVE = {"paying": "requested", "authorized": "authorized"}
+"""Where the live attempt stands of a checkout in this state."""
 
 Row = dict[str, Any]
 
@@ -103,6 +108,7 @@ class Shop:
         for sku in LINES:
             self._move(sku, "receipt", RECEIVED, named("receipt"))
         self._paid()
+        self._set_aside()
         self._declined()
         self._refunded()
         self._rejected()
@@ -118,7 +124,7 @@ class Shop:
     def add(self, source: Source, table: str, **columns: Any) -> None:
         self.rows[source, table].append(columns)
 
-    # Six stories.
+    # Seven stories.
 
     def _paid(self) -> None:
         self._reservation("paid", "committed")
@@ -128,6 +134,15 @@ class Shop:
         self._cart("paid", "bought")
         self._order("paid", "paid", (OrderPlaced, OrderPaid))
         self._replies("paid", reserve="stock_reserved", commit="reservation_committed")
+
+    def _set_aside(self) -> None:
+        self._reservation("set aside", "committed")
+        for sku, pieces in PIECES.items():
+            self._move(sku, "sale", -pieces, named("set aside"))
+        self._payment("set aside", "authorized", ("authorized",))
+        self._cart("set aside", "bought")
+        self._order("set aside", "authorized", (OrderPlaced, OrderAuthorized))
+        self._replies("set aside", reserve="stock_reserved", commit="reservation_committed")
 
     def _declined(self) -> None:
         self._reservation("declined", "released")
@@ -294,10 +309,9 @@ class Shop:
         self._at_provider(checkout, kinds)
         if events:
             self._event(PAYMENT_EVENTS, PaymentChanged.type, payment_id, checkout, 1)
-            reply = "succeeded" if status == "succeeded" else "declined"
             self.add(
                 Source.PAYMENT, "recorded_replies", checkout_id=named(checkout), step="charge",
-                round=1, reply_id=named(f"{checkout} charge"), type=f"payment.{reply}.v1",
+                round=1, reply_id=named(f"{checkout} charge"), type=f"payment.{status}.v1",
                 payload=_bytes({"payment_id": str(payment_id), "attempt": 1}),
             )  # fmt: skip
 
@@ -361,14 +375,14 @@ class Shop:
             currency=CURRENCY, total_minor=TOTAL, request=_bytes({}), facts={}, final=final,
             captured_minor=TOTAL if OrderPaid in events else 0, refund_pending_minor=0,
             refunded_minor=TOTAL if refunded else 0, late=False, blocked=False,
-            live_attempt=1 if state == "paying" else None,
-            live_attempt_status="requested" if state == "paying" else None,
+            live_attempt=1 if state in LIVE else None, live_attempt_status=LIVE.get(state),
             deadline_at=None if final else SOON, created_at=T0, changed_at=T0,
         )  # fmt: skip
         if not events:
             return
-        payment = {"paid": "paid", "cancelled": "refunded" if refunded else "cancelled"}
-        fulfilment = {"paid": "ready", "cancelled": "cancelled"}
+        cancelled = "refunded" if refunded else "cancelled"
+        payment = {"paid": "paid", "authorized": "authorized", "cancelled": cancelled}
+        fulfilment = {"paid": "ready", "authorized": "ready", "cancelled": "cancelled"}
         self.add(
             Source.ORDER, "orders", order_id=order_id, checkout_id=named(checkout), **owner,
             number=checkout, email="shopper@example.com", shipping_address={}, currency=CURRENCY,

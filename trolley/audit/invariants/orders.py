@@ -129,7 +129,8 @@ MONEY = Read(
     "money",
     Source.PAYMENT,
     f"""
-    SELECT checkout_id AS key, updated_at AS since, order_id, currency, captured_minor,
+    SELECT checkout_id AS key, updated_at AS since, order_id, currency, authorized_minor,
+        captured_minor,
         refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,
         coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN (
@@ -155,7 +156,7 @@ _ENDS_AS_ITS_AXES_SAY = """
 
 
 _SOLD_ONCE = """
-    CASE WHEN sale.final AND sale.state = 'paid' THEN
+    CASE WHEN sale.final AND sale.state = 'paid' OR sale.state = 'authorized' THEN
         coalesce(holdings.committed = 1, false)
         AND holdings.digest IS NOT DISTINCT FROM sale.digest END
 """
@@ -194,6 +195,12 @@ _NO_MONEY_MAY_COME = """
 """
 
 
+_HAS_ITS_MONEY_SET_ASIDE = """
+    CASE WHEN checkout.state = 'authorized' THEN coalesce(
+        money.authorized_minor - money.captured_minor = checkout.total_minor, false) END
+"""
+
+
 INVARIANTS = (
     Within(
         "orders.total-is-sum-of-lines",
@@ -217,7 +224,8 @@ INVARIANTS = (
     ),
     Between(
         "orders.paid-has-one-committed-reservation",
-        "A paid order has exactly one committed reservation, of exactly its lines.",
+        "An order that is paid, or may be shipped because its money is set aside, has exactly one "
+        "committed reservation, of exactly its lines.",
         SALES,
         HOLDINGS,
         _SOLD_ONCE,
@@ -243,6 +251,13 @@ INVARIANTS = (
         CHECKOUTS,
         MONEY,
         _KEEPS_ITS_PRICE,
+    ),
+    Between(
+        "orders.to-be-shipped-have-their-money-set-aside",
+        "An order that is captured at shipping has its total set aside until then.",
+        CHECKOUTS,
+        MONEY,
+        _HAS_ITS_MONEY_SET_ASIDE,
     ),
     Between(
         "orders.know-their-money",
