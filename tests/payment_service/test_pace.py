@@ -55,9 +55,9 @@ def test_a_call_that_takes_less_leaves_the_rest() -> None:
 
 def test_a_refusal_takes_a_part_of_the_rate_and_it_comes_back_little_by_little() -> None:
     shrunk = pace.refused(pace.at(pace.full(100, START), START + SECOND), START + SECOND, None)
-    assert shrunk.per_second == pytest.approx(70)
+    assert shrunk.per_second == pytest.approx(90)
     assert pace.calls(shrunk) == 0
-    assert pace.at(shrunk, START + 4 * SECOND).per_second == pytest.approx(80)
+    assert pace.at(shrunk, START + 2.5 * SECOND).per_second == pytest.approx(95)
     assert pace.at(shrunk, START + 60 * SECOND).per_second == 100
 
 
@@ -65,15 +65,20 @@ def test_requests_refused_together_are_one_refusal() -> None:
     state = pace.full(100, START)
     for _ in range(50):
         state = pace.refused(state, START + SECOND, None)
-    assert state.per_second == pytest.approx(70)
+    assert state.per_second == pytest.approx(90)
+
+
+def test_refused_all_the_time_the_rate_is_two_thirds_after_a_second() -> None:
+    state = pace.full(100, START)
+    for hundredth in range(1, 100):
+        state = pace.refused(state, START + hundredth * SECOND / 100, None)
+    assert state.per_second == pytest.approx(66, abs=1)
 
 
 def test_refused_for_ever_it_still_tries() -> None:
-    state = pace.full(25, START)
-    for second in range(1, 600):
-        now = START + second * SECOND
-        state = pace.refused(pace.at(state, now), now, None)
-    assert 1 <= state.per_second < 3
+    state, sent, denied = drawn(pace.full(25, START), 600, limit=0)
+    assert sent == denied
+    assert 1 <= state.per_second < 5
 
 
 def test_nothing_is_sent_before_the_provider_wants_to_be_asked_again() -> None:
@@ -98,4 +103,4 @@ def test_a_provider_that_takes_less_than_was_set_refuses_little() -> None:
     settled, _, _ = drawn(pace.full(200, START), 10, limit=100)
     _, sent, denied = drawn(settled, 60, limit=100)
     assert denied * 10 < sent
-    assert sent - denied > 0.7 * 100 * 60
+    assert sent - denied > 0.9 * 100 * 60
