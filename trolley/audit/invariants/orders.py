@@ -93,6 +93,18 @@ HOLDINGS = Read(
     CHECKOUT,
 )
 
+# Orders that may be shipped, and whose money is taken then.
+TO_SHIP = Read(
+    "to_ship",
+    Source.ORDER,
+    """
+    SELECT checkout_id AS key, changed_at AS since, order_id, total_minor
+    FROM checkouts WHERE state = 'authorized'
+    """,
+    (CHECKOUTS_TABLE,),
+    CHECKOUT,
+)
+
 # Pieces by SKU that came back to an order, as far as inventory has said that it booked them.
 RETURNED = Read(
     "returned",
@@ -196,8 +208,8 @@ _NO_MONEY_MAY_COME = """
 
 
 _HAS_ITS_MONEY_SET_ASIDE = """
-    CASE WHEN checkout.state = 'authorized' THEN coalesce(
-        money.authorized_minor - money.captured_minor = checkout.total_minor, false) END
+    CASE WHEN to_ship.key IS NOT NULL THEN coalesce(
+        money.authorized_minor - money.captured_minor = to_ship.total_minor, false) END
 """
 
 
@@ -255,7 +267,7 @@ INVARIANTS = (
     Between(
         "orders.to-be-shipped-have-their-money-set-aside",
         "An order that is captured at shipping has its total set aside until then.",
-        CHECKOUTS,
+        TO_SHIP,
         MONEY,
         _HAS_ITS_MONEY_SET_ASIDE,
     ),
