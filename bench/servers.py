@@ -19,7 +19,8 @@ from trolley.runtime.servers import Servers
 SERVERS_START_SECONDS = 180
 
 
-def _made_home() -> Path:
+def made_home() -> Path:
+    """A directory of our own for servers; who makes it removes it."""
     home = Path(tempfile.mkdtemp(prefix="trolley-bench-"))
     home.chmod(0o711)  # PostgreSQL passes through it as a user of its own where we are root
     return home
@@ -28,7 +29,7 @@ def _made_home() -> Path:
 @asynccontextmanager
 async def embedded_servers() -> AsyncIterator[Servers]:
     """The pair of the local runtime in a temporary directory; both end with us, however we do."""
-    home = _made_home()
+    home = made_home()
     lease = (home / "lease").open("a+")
     fcntl.flock(lease, fcntl.LOCK_SH)
     command = [sys.executable, "-m", "trolley.runtime.servers", "--home", str(home / "home")]

@@ -1,0 +1,245 @@
+"""The services on a runtime of their own, with goods on the shelves and carts that check out.
+
+The carts are there as their shoppers would have left them: locked, and their first event told.
+Each checkout is placed on `order.commands` as its cart would send it, so what is measured begins
+with the saga.
+"""
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from bench.servers import made_home
+from contracts.ids import new_id
+from contracts.messages.cart import CartChanged
+from contracts.messages.order import StartCheckout
+from contracts.messages.parts import Address, OrderLine, PaymentMethod
+from messaging.clock import utc_now
+from messaging.database import Database
+from messaging.outbox import address, write_outgoing
+from trolley.audit import Sources, audit
+from trolley.client import Client
+from trolley.demo.pace import Pace
+from trolley.demo.settings import DemoSettings
+from trolley.demo.shop import Shop
+from trolley.runtime.stack import Runtime
+from trolley.services import SERVICES
+
+CURRENCY = "GBP"
+PRICE_MINOR = 500
+PIECES_ON_THE_SHELF = 1_000_000
+LINES = 3
+"""Lines of a checkout, one piece each."""
+
+HOME = Address(name="Ada", line1="1 Mill Lane", city="Leeds", country="GB")
+ROWS_AT_ONCE = 1_000
+WINDOW_SECONDS = 1_800
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A cart and its checkout."""
+
+    checkout_id: UUID
+    cart_id: UUID
+    skus: tuple[str, ...]
+
+    @property
+    def guest_token_hash(self) -> str:
+        """Of the guest whose cart it is."""
+        return hashlib.sha256(self.cart_id.bytes).hexdigest()
+
+
+class WrongState(Exception):
+    """The run has no figure: what it left is not right."""
+
+
+class Pipeline:
+    """All services, ready."""
+
+    def __init__(self, runtime: Runtime, orders: asyncpg.Connection) -> None:
+        self.runtime = runtime
+        self._orders = orders
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """Ids of the servers and services, by name."""
+        state = self.runtime.home.state()
+        assert state is not None  # noqa: S101 - it runs
+        return {one.name.removesuffix("-0"): one.pid for one in state.processes if one.pid}
+
+    async def put_on_shelves(self, skus: Sequence[str]) -> None:
+        """Receive more of these goods than anybody buys."""
+        services = [service.name for service in SERVICES]
+        urls = {name: self.runtime.url(name) for name in services}
+        async with Client(urls, DemoSettings()) as client:
+            pace = Pace(0.1, shortest=0.1, longest=1)
+            shop = Shop(client, self.runtime.signing_key, pace)
+            await shop.receive(dict.fromkeys(skus, PIECES_ON_THE_SHELF))
+
+    async def fill_carts(self, count: int, skus: Sequence[str]) -> list[Placed]:
+        """So many carts, each locked by a checkout of a few of these goods."""
+        placed = [
+            Placed(
+                new_id(),
+                new_id(),
+                tuple(skus[(number * LINES + line) % len(skus)] for line in range(LINES)),
+            )
+            for number in range(count)
+        ]
+        url = self.runtime.database_url("cart")
+        database = Database(url, pool_connections=1, application_name="bench")
+        carts = await asyncpg.connect(url)
+        try:
+            now = utc_now()
+            for some in _portions(placed, ROWS_AT_ONCE):
+                await _insert_carts(carts, some, now)
+                opened = [
+                    CartChanged(event_seq=1, cart_id=one.cart_id, status="active", changed_at=now)
+                    for one in some
+                ]
+                async with database.transaction() as connection:
+                    rows = [address(event, source="cart", now=now) for event in opened]
+                    await write_outgoing(connection, rows)
+            await carts.execute("ANALYZE carts, cart_lines")
+        finally:
+            await carts.close()
+            await database.close()
+        return placed
+
+    async def place(self, placed: Sequence[Placed], method: PaymentMethod) -> None:
+        """Put the checkouts onto their topic, all of them in one go."""
+        environment = self.runtime.environment
+        prefix = environment.get("KAFKA_TOPIC_PREFIX", "")
+        producer = AIOKafkaProducer(
+            bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"],
+            enable_idempotence=True,
+            linger_ms=20,
+        )
+        now = utc_now()
+        async with producer:
+            for one in placed:
+                row = address(_start(one, method, now), source="cart", now=now)
+                assert row.envelope is not None  # noqa: S101 - `address` has put it there
+                await producer.send(
+                    prefix + row.topic,
+                    row.payload,
+                    key=row.key,
+                    partition=row.partition,
+                    headers=row.envelope.headers(),
+                )
+
+    async def ended(self) -> int:
+        """How many checkouts are final."""
+        count: int = await self._orders.fetchval("SELECT count(*) FROM checkouts WHERE final")
+        return count
+
+    async def states(self) -> dict[str, int]:
+        """Checkouts by state."""
+        rows = await self._orders.fetch("SELECT state, count(*) FROM checkouts GROUP BY state")
+        return {row["state"]: row["count"] for row in rows}
+
+    async def messages(self) -> int:
+        """How many messages the services have published so far."""
+        total = 0
+        for service in SERVICES:
+            url = self.runtime.database_url(service.name)
+            connection = await asyncpg.connect(url)
+            try:
+                last = await connection.fetchval("SELECT last_value FROM outbox_id_seq")
+                total += last or 0
+            finally:
+                await connection.close()
+        return total
+
+    async def audit(self) -> None:
+        """Everything is as it must be. Raises `WrongState`."""
+        report = await audit(Sources.named_by(self.runtime.environment))
+        if not report.clean:
+            raise WrongState(f"the auditor found {[one.id for one in report.findings]}")
+
+
+@asynccontextmanager
+async def pipeline(**environment: str) -> AsyncIterator[Pipeline]:
+    """All services with empty databases, gone at the end; with these settings besides."""
+    home = made_home()
+    try:
+        async with Runtime(home / "home", environment=environment) as runtime:
+            await runtime.wait_ready()
+            orders = await asyncpg.connect(runtime.database_url("order"))
+            try:
+                yield Pipeline(runtime, orders)
+            finally:
+                await orders.close()
+    finally:
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+
+
+def _portions(placed: Sequence[Placed], most: int) -> Iterator[Sequence[Placed]]:
+    for first in range(0, len(placed), most):
+        yield placed[first : first + most]
+
+
+async def _insert_carts(carts: asyncpg.Connection, some: Sequence[Placed], now: datetime) -> None:
+    await carts.copy_records_to_table(
+        "carts",
+        columns=[
+            *("cart_id", "shop_id", "guest_token_hash", "currency", "status", "version"),
+            *("event_seq", "last_line_no", "checkout_id", "checkout_fingerprint"),
+            *("created_at", "changed_at"),
+        ],
+        records=[
+            (
+                *(one.cart_id, "main", one.guest_token_hash, CURRENCY, "locked", 2),
+                *(1, LINES, one.checkout_id, "as placed", now, now),
+            )
+            for one in some
+        ],
+    )
+    await carts.copy_records_to_table(
+        "cart_lines",
+        columns=[
+            *("cart_id", "line_no", "sku", "name", "quantity"),
+            *("added_price_minor", "seen_price_minor"),
+        ],
+        records=[
+            (one.cart_id, number, sku, sku, 1, PRICE_MINOR, PRICE_MINOR)
+            for one in some
+            for number, sku in enumerate(one.skus, start=1)
+        ],
+    )
+
+
+def _start(placed: Placed, method: PaymentMethod, now: datetime) -> StartCheckout:
+    return StartCheckout(
+        checkout_id=placed.checkout_id,
+        cart_id=placed.cart_id,
+        cart_version=2,
+        guest_token_hash=placed.guest_token_hash,
+        email="ada@shop.example",
+        shipping_address=HOME,
+        currency=CURRENCY,
+        lines=tuple(
+            OrderLine(
+                sku=sku,
+                name=sku,
+                unit_price_minor=PRICE_MINOR,
+                quantity=1,
+                net_minor=PRICE_MINOR,
+                gross_minor=PRICE_MINOR,
+            )
+            for sku in placed.skus
+        ),
+        total_minor=LINES * PRICE_MINOR,
+        payment=method,
+        payment_window_seconds=WINDOW_SECONDS,
+        requested_at=now,
+    )
