@@ -23,15 +23,12 @@ from faststream.kafka.message import KafkaMessage
 from messaging.dispatch import Dispatcher, PartitionQueue, Processor, report_failure
 from messaging.points import Point, reach
 from messaging.settings import ConsumerSettings, KafkaSettings
+from messaging.waiting import answers
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 1
 """How long a poll waits for records; after it FastStream looks whether it is to stop."""
-
-ANSWER_SECONDS = 3
-"""How long a server may take to answer whether it is there. A slow one is there; whoever asks us
-whether we are ready waits for 4 s (Docker) or 5 (`trolley up`)."""
 
 RETRY_MS = 300
 """How long a client waits before it asks Kafka again. Each of a service's topics has a client with
@@ -168,8 +165,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if consumer is None:
             return False
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await consumer.topics()
+            await answers(consumer.topics)
         except (KafkaError, TimeoutError):
             return False
         return True

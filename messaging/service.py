@@ -20,7 +20,7 @@ from contracts.topics import Topic
 from messaging import inbox, metrics
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
-from messaging.consumer import ANSWER_SECONDS, TopicConsumer, make_broker
+from messaging.consumer import TopicConsumer, make_broker
 from messaging.database import Database, sql
 from messaging.dead_letters.api import router as dead_letters
 from messaging.dead_letters.replayer import Replayer
@@ -41,7 +41,7 @@ from messaging.relay import PlainRelay, TransactionalRelay
 from messaging.settings import ServiceSettings
 from messaging.slots import Slot
 from messaging.tracing import configure_tracing
-from messaging.waiting import Backoff, is_cancelled
+from messaging.waiting import Backoff, answers, is_cancelled
 
 log = structlog.get_logger()
 
@@ -302,9 +302,12 @@ class Service:
         return JsonResponse(content, 200 if ready else 503)
 
     async def _database_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS), self.database.reading() as connection:
+        async def ask() -> None:
+            async with self.database.reading() as connection:
                 await connection.execute(sql("SELECT 1"))
+
+        try:
+            await answers(ask)
         except Exception as error:
             if not heals_with_time(error):
                 raise

@@ -1,7 +1,12 @@
 """Waiting for something with a bound, in a way that a cancellation always ends."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+
+ANSWER_SECONDS = 3.0
+"""How long a server may take to say that it is there. A slow one is there; whoever asks us whether
+we are ready waits for 4 s (Docker) or 5 (`trolley up`)."""
 
 
 async def happens(event: asyncio.Event, seconds: float | None) -> bool:
@@ -14,6 +19,20 @@ async def happens(event: asyncio.Event, seconds: float | None) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
+
+
+async def answers(ask: Callable[[], Awaitable[object]], seconds: float = ANSWER_SECONDS) -> None:
+    """Wait for an answer, at most so long. Raises `TimeoutError`, and what `ask` raises.
+
+    It is asked for twice: where this process, or its whole machine, stood still, the time of the
+    first is over though nobody was slow.
+    """
+    try:
+        async with asyncio.timeout(seconds / 2):
+            await ask()
+    except TimeoutError:
+        async with asyncio.timeout(seconds / 2):
+            await ask()
 
 
 def is_cancelled() -> bool:

@@ -55,9 +55,12 @@ async def test_readiness_names_what_is_away_and_comes_back_without_a_restart(
     await runtime.wait_ready()
 
     ready = (200, {"status": "ready", "checks": dict.fromkeys(WAITING[server], True)})
-    assert {service: await readiness(town, service) for service in READERS} == dict.fromkeys(
-        READERS, ready
-    )
+    for service in READERS:
+
+        async def is_back(service: str = service) -> bool:
+            return await readiness(town, service) == ready
+
+        await wait_until(is_back, what=f"{service} is ready again")
     assert {service: runtime.pid(service) for service in READERS} == pids
     shopper, checkout = await town.check_out(article)
     assert (await shopper.follow(checkout))["state"] == "paid"

@@ -102,8 +102,8 @@ class Guest(Shopper):
         return Told(sku, self.cart_id, checkout.checkout_id)
 
 
-AfterSale = Mapping[str, Any]
-"""What an order says of itself after it was paid for."""
+Shown = Mapping[str, Any]
+"""What is shown of an order after its sale, or of a reconciliation."""
 
 RECENTLY = timedelta(minutes=5)
 """How far back the books are compared: any time that reaches back to the story's beginning."""
@@ -127,18 +127,18 @@ class Desk:
         look = partial(self._get, "payment", f"/reconciliations/{run['run_id']}")
         await self._until(look, _run_is_over)
 
-    async def until(self, wanted: Callable[[AfterSale], bool]) -> None:
+    async def until(self, wanted: Callable[[Shown], bool]) -> None:
         """Waits for something that is under way."""
         await self._until(self._after_sale, wanted)
 
-    async def _after_sale(self) -> AfterSale:
-        found: AfterSale = (await self.scene.shop.order(self.order_id))["after_sale"]
+    async def _after_sale(self) -> Shown:
+        found: Shown = (await self.scene.shop.order(self.order_id))["after_sale"]
         return found
 
     async def _until(
         self,
-        look: Callable[[], Awaitable[AfterSale]],
-        wanted: Callable[[AfterSale], bool],
+        look: Callable[[], Awaitable[Shown]],
+        wanted: Callable[[Shown], bool],
     ) -> None:
         settings = self.scene.settings
         patient = settings.model_copy(update={"settle_seconds": settings.finish_seconds})
@@ -324,26 +324,26 @@ async def _sold(scene: Scene, sku: str, method: str = PAYS) -> tuple[Guest, Chec
 _OF_A_DISPUTE: tuple[DisputeStatus, ...] = ("open", "won")
 
 
-def _run_is_over(run: AfterSale) -> bool:
+def _run_is_over(run: Shown) -> bool:
     return bool(run["state"] == "done")
 
 
-def _refunded(refunds: int) -> Callable[[AfterSale], bool]:
-    def are_made(after: AfterSale) -> bool:
+def _refunded(refunds: int) -> Callable[[Shown], bool]:
+    def are_made(after: Shown) -> bool:
         return [one["status"] for one in after["refunds"]] == refunds * ["refunded"]
 
     return are_made
 
 
-def _all_came_back(after: AfterSale) -> bool:
+def _all_came_back(after: Shown) -> bool:
     return _refunded(2)(after) and all(one["booked"] for one in after["returns"])
 
 
-def _needs_a_decision(after: AfterSale) -> bool:
+def _needs_a_decision(after: Shown) -> bool:
     return bool(after["needs_attention"])
 
 
-def _disputed(status: str) -> Callable[[AfterSale], bool]:
+def _disputed(status: str) -> Callable[[Shown], bool]:
     return lambda after: [one["status"] for one in after["disputes"]] == [status]
 
 

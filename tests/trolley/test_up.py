@@ -10,7 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
 
+from trolley.commands.up import _give_up
 from trolley.runtime.guardian import birth
 from trolley.runtime.home import Home
 from trolley.services import OPERATIONS, SERVICES, STRIPE_SANDBOX, databases
@@ -107,6 +109,19 @@ def test_a_second_one_is_refused_and_harms_nothing(running: Home) -> None:
 
     assert born(running) == before
     assert trolley(running.path, "reset", "--yes").returncode == 1
+
+
+def test_the_sentence_of_a_second_one_is_found_before_what_the_first_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "supervisor.log"
+    log.write_text("trolley: Trolley already runs\n12:00:00 cart-0: unready\n")
+
+    with pytest.raises(typer.Exit) as ended:
+        _give_up(log, 0)
+
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == "trolley: Trolley already runs\n"
 
 
 def test_topics_and_migrations_are_applied_and_can_be_again(running: Home) -> None:

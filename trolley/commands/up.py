@@ -168,9 +168,10 @@ def _own(home: Home, pid: int) -> RuntimeState | None:
 
 
 def _give_up(log: Path, began: int) -> None:
-    """The supervisor's own sentence, which is the last line it wrote."""
+    """The supervisor's own sentence; behind it may stand what another one says that runs here."""
     said = tail(log, since=began).strip().splitlines()
-    if said and said[-1].startswith("trolley: "):
-        typer.echo(said[-1], err=True)
-        raise typer.Exit(1)
+    for line in reversed(said):
+        if line.startswith("trolley: "):
+            typer.echo(line, err=True)
+            raise typer.Exit(1)
     raise StartFailed("The supervisor", "it ended", log, said[-1] if said else None)
