@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from contracts.ids import derived_id, new_id
+from contracts.messages.payment import ReviewPayment
 from messaging.clock import utc_now
 from payment_service.domain.reconciliation import Difference, Standing, difference
 from payment_service.reconciliation import reconcile
@@ -238,7 +239,7 @@ async def test_money_here_that_the_provider_has_nothing_of_is_named(
 ) -> None:
     desk.worker().start()
     await paid(desk, wait_until, "simulated")
-    for table in ("ledger", "calls", "answers", "refunds"):
+    for table in ("ledger", "calls", "answers", "refunds", "payments"):
         await desk.bank_query(f"TRUNCATE {table} CASCADE")
     quick = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
     desk.settings = quick
@@ -247,6 +248,89 @@ async def test_money_here_that_the_provider_has_nothing_of_is_named(
 
     assert (one["kind"], one["state"]) == ("never_reached", "under_review")
     assert one["ours"]["captured_minor"] == 1000
+
+
+async def began_days_ago(desk: CashDesk, sandbox: Running, days: int = 2) -> None:
+    """As if all payments had begun then; what was booked of them here was booked just now."""
+    await desk.query("UPDATE attempts SET created_at = created_at - $1::interval", timedelta(days))
+    ago = int(timedelta(days).total_seconds())
+    with sandbox.database.transaction() as transaction:
+        transaction.sql(
+            "UPDATE objects SET created = created - ?,"
+            " body = json_set(body, '$.created', created - ?)",
+            (ago, ago),
+        )
+
+
+@pytest.mark.integration
+async def test_a_refund_that_only_we_have_is_found_however_old_its_payment_is(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    for seq, kind in ((3, "refund_requested"), (4, "refunded")):
+        await desk.query(
+            "INSERT INTO ledger (payment_id, seq, attempt, kind, amount_minor, currency,"
+            " operation_id, provider, provider_reference, recorded_at)"
+            " SELECT payment_id, $2, 1, $3, 400, 'GBP', operation_id, 'stripe', 're_none', now()"
+            " FROM operations WHERE payment_id = $1",
+            payment_id,
+            seq,
+            kind,
+        )
+    desk.settings = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
+
+    (one,) = (await run(desk))["found"]
+
+    assert (one["kind"], one["state"]) == ("given_back_differs", "under_review")
+    assert one["ours"]["given_back_minor"] == 400
+    assert one["theirs"]["captured_minor"] == 1000
+    assert await desk.sent(ReviewPayment)
+
+
+@pytest.mark.integration
+async def test_what_was_booked_here_long_after_it_happened_is_asked_about_and_agrees(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    for _ in range(11):
+        await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+
+    found = await run(desk)
+
+    assert (found["compared"], found["differences"]) == (11, 0)
+
+
+@pytest.mark.integration
+async def test_an_old_payment_that_the_provider_does_not_have_is_named(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    with sandbox.database.transaction() as transaction:
+        transaction.sql("DELETE FROM objects WHERE object = 'payment_intent'")
+    desk.settings = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
+
+    (one,) = (await run(desk))["found"]
+
+    assert (one["kind"], one["state"]) == ("never_reached", "under_review")
+
+
+@pytest.mark.integration
+async def test_a_provider_that_does_not_answer_a_question_fails_the_run(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    operation = "GET /v1/payment_intents/{intent}"
+    sandbox.faults.add(Rule(fault=RequestFault.ERROR_BEFORE_EFFECT, operation=operation))
+
+    with pytest.raises(AssertionError, match="failed"):
+        await run(desk)
 
 
 @pytest.mark.integration

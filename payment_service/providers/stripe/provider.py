@@ -61,6 +61,7 @@ from payment_service.providers.stripe.reading import (
     StillOpen,
     code_of,
     dispute_of,
+    is_missing,
     is_refused,
     is_repeated,
     kept_of,
@@ -227,7 +228,10 @@ class StripeProvider:
         return NotFound() if made is None else refund_of(made)
 
     async def review(self, question: Review) -> ReviewOutcome:
-        """See `Provider.review`. One whose name was never kept is looked for, never made."""
+        """See `Provider.review`. One whose name was never kept is looked for, never made.
+
+        What Stripe does not have under a name of its own is gone with the account it was in.
+        """
         charge = question.charge
         try:
             name = charge.provider_payment_id or await self._search(charge)
@@ -241,7 +245,10 @@ class StripeProvider:
                 if intent is None:
                     return Unknown("a page that is complete without a payment")
                 name = intent
-            state = await self._settled(charge, name)
+            try:
+                state = await self._state(name)
+            except StillOpen:
+                state = await self._void(charge, name)
             if isinstance(state, NotFound | Unknown):
                 return state
             refunds = [refund async for refund in await self._refunds(name)]
@@ -250,7 +257,7 @@ class StripeProvider:
             )
             seen = [dispute_of(dispute) async for dispute in disputes.auto_paging_iter()]
         except stripe.StripeError as error:
-            return unknown(error)
+            return NotFound() if is_missing(error) else unknown(error)
         return Reviewed(
             state,
             tuple(
