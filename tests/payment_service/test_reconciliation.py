@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from contracts.ids import derived_id, new_id
-from contracts.messages.payment import ReviewPayment
+from contracts.messages.payment import RefundMade, ReviewPayment
 from messaging.clock import utc_now
 from payment_service.domain.reconciliation import Difference, Standing, difference
 from payment_service.reconciliation import reconcile
 from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service.cashdesk import CashDesk, settled, soon
+from tests.payment_service.story import refund
 
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -141,6 +142,30 @@ async def test_a_refund_that_no_webhook_told_of_is_found_and_booked(
     assert one["payment_id"] == str(payment_id)
     assert (await desk.payment(payment_id)).amounts.refunded_minor == 400
     assert (await run(desk))["differences"] == 0
+
+
+@pytest.mark.integration
+async def test_a_refund_there_of_what_was_given_back_by_hand_is_booked_and_told(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    payment = await desk.payment(payment_id)
+    asked = refund(1, 1000, checkout=payment.checkout_id)
+    await desk.tell(asked.model_copy(update={"by_hand": True}))
+    name = payment.attempts[0].provider_payment_id or ""
+    await at_stripe(sandbox, "refunds", payment_intent=name)
+
+    async with desk.pumping():
+        found = await run(desk)
+
+    assert [(one["kind"], one["state"]) for one in found["found"]] == [
+        ("given_back_differs", "repaired")
+    ]
+    amounts = (await desk.payment(payment_id)).amounts
+    assert (amounts.refunded_minor, amounts.over_refunded_minor) == (1000, 1000)
+    assert [one.amount_minor for one in await desk.sent(RefundMade)] == [1000]
+    assert await settled(desk)
 
 
 @pytest.mark.integration
