@@ -173,7 +173,8 @@ class Bench:
     ) -> PaymentOutcome:
         """Capture."""
         charge = self.known(charge_key)
-        return await self.provider.capture(Capture(charge, f"{charge_key}:{key}", amount))
+        request = Capture(charge, f"{charge_key}:{key}", amount, utc_now())
+        return await self.provider.capture(request)
 
     async def close(self, charge_key: str, key: str = "close") -> PaymentOutcome:
         """Close."""
@@ -269,7 +270,7 @@ class ProviderContract:
 
         first = await bench.capture(key)
         named = replace(charge, provider_payment_id=charged.provider_payment_id)
-        again = Capture(named, f"{key}:capture", AMOUNT)
+        again = Capture(named, f"{key}:capture", AMOUNT, utc_now())
 
         assert await bench.provider.capture(again) == first
 

@@ -8,8 +8,8 @@
     refund    under its key for a day; later it is looked for among the intent's refunds first
 
 A key is good for 24 hours at Stripe and proves nothing afterwards. So after `KEY_GOOD` nothing that
-moves money is sent under it again: what it may have done is looked for, and a further try has a key
-of its own. An intent takes its money once, whatever the keys: its confirmation needs no such care.
+moves money is sent under it again: what it may have done is looked for, and a further try, where
+the payment still waits for it, has a key of its own.
 
 A key under which Stripe has answered with an error of its own has nothing but that error any more,
 repeated. What is made again, because Stripe has said that it does not have it, then has the next of
@@ -133,8 +133,13 @@ class StripeProvider:
         """See `Provider.charge`. On a page the shopper confirms it, not we."""
         if request.hosted:
             return await self._about(request, self._state)
+        age = self._now() - request.began_at
 
         async def confirm(name: str) -> PaymentOutcome:
+            state = await self._state(name) if age >= KEY_GOOD else NotFound()
+            if not isinstance(state, NotFound):
+                return state
+
             async def confirm_under(key: str) -> stripe.PaymentIntent:
                 params: PaymentIntentConfirmParams = {
                     "payment_method": request.method_token,
@@ -147,14 +152,20 @@ class StripeProvider:
                     name, params=params, options={"idempotency_key": key}
                 )
 
-            return payment_of(await _under_a_key(request.charge_key, confirm_under))
+            return payment_of(await _under_a_key(_key(request.charge_key, age), confirm_under))
 
         return await self._about(request, confirm, self._declined)
 
     async def capture(self, request: Capture) -> PaymentOutcome:
         """See `Provider.capture`."""
+        age = self._now() - request.began_at
+        key = _key(request.idempotency_key, age)
 
         async def capture(name: str) -> PaymentOutcome:
+            state = await self._state(name) if age >= KEY_GOOD else None
+            if state is not None and not isinstance(state, Authorized):
+                return state
+
             async def capture_under(key: str) -> stripe.PaymentIntent:
                 return await self._client.v1.payment_intents.capture_async(
                     name,
@@ -162,7 +173,7 @@ class StripeProvider:
                     options={"idempotency_key": key},
                 )
 
-            return payment_of(await _under_a_key(request.idempotency_key, capture_under))
+            return payment_of(await _under_a_key(key, capture_under))
 
         return await self._about(request.charge, capture, self._not_captured)
 
