@@ -383,8 +383,8 @@ class WebhookRow(Table, table=True):
     """A webhook of a provider, by its id there; what it says is not kept, only what it is about.
 
     `state`: heeded (about an attempt here, of which whatever is open was made due), waiting (it
-    bears our `charge_key` of a payment that is not here yet; looked at again from `due_at` on),
-    foreign (about nothing of ours), given_up (its payment never came).
+    bears our `charge_key`, or `payment_id` alone, of a payment that is not here yet; looked at
+    again from `due_at` on), foreign (about nothing of ours), given_up (its payment never came).
     """
 
     __tablename__ = "webhooks"
@@ -401,6 +401,7 @@ class WebhookRow(Table, table=True):
     type: str = _text()
     provider_payment_id: str | None = _text(nullable=True)
     charge_key: str | None = _text(nullable=True)
+    payment_id: UUID | None
     state: str = _text()
     received_at: datetime = _time()
     due_at: datetime = _time()

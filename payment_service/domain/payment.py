@@ -71,7 +71,7 @@ class Attempt:
     @property
     def charge_key(self) -> str:
         """The idempotency key of its charge: how we and the provider name it from the start."""
-        return f"{self.payment_id}:{self.number}:{OperationKind.CHARGE}"
+        return charge_key(self.payment_id, self.number)
 
 
 @quick
@@ -184,6 +184,11 @@ class Operation:
     def was_called(self) -> bool:
         """Whether the provider may have heard of it."""
         return self.makes > 0
+
+
+def charge_key(payment_id: UUID, attempt: int) -> str:
+    """The key of the charge of an attempt."""
+    return f"{payment_id}:{attempt}:{OperationKind.CHARGE}"
 
 
 def refund_key(payment_id: UUID, refund_id: UUID) -> str:
