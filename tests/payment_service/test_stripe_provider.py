@@ -390,6 +390,33 @@ async def test_the_shopper_is_sent_to_the_bank_and_back(bench: Bench, sandbox: R
             assert back.headers["Location"].startswith("https://shop.example/return?payment_intent")
 
 
+async def test_an_amount_that_stripe_cannot_pay_in_its_coins_is_declined(bench: Bench) -> None:
+    charge = bench.charge(METHODS.ok, amount=25_501, currency="KWD")
+
+    assert isinstance(await bench.provider.charge(charge), Declined)
+    assert await bench.captured(charge.charge_key) == 0
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount"),
+    [("JPY", 2550), ("EUR", 2550), ("USD", 2550), ("GBP", 2550), ("INR", 2550), ("KWD", 25_500)],
+)
+async def test_stripe_has_each_currency_in_the_minor_units_that_we_have(
+    bench: Bench, client: stripe.StripeClient, currency: str, amount: int
+) -> None:
+    charge = bench.charge(METHODS.ok, "automatic", amount, currency)
+    await bench.provider.charge(charge)
+
+    assert isinstance(await bench.refund(charge.charge_key, amount // 2 // 10 * 10), Refunded)
+
+    (intent,) = await intents_of(client, charge.charge_key)
+    assert (intent.currency, intent.amount_received) == (currency.lower(), amount)
+    refunds = await client.v1.refunds.list_async(params={"payment_intent": intent.id})
+    assert [(refund.currency, refund.amount) for refund in refunds.data] == [
+        (currency.lower(), amount // 2 // 10 * 10)
+    ]
+
+
 async def test_every_call_that_does_something_has_a_key_of_ours(
     bench: Bench, sandbox: Running
 ) -> None:
