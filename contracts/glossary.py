@@ -64,6 +64,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "refunded_minor": "Back with the shopper, in minor units.",
         "disputed_minor": "Withdrawn by a bank, for as long as the dispute is open.",
         "dispute_lost_minor": "Withdrawn by a bank for good.",
+        "over_refunded_minor": "Given back by hand and at the provider, too: beyond what was "
+        "captured, and not in `refunded_minor`.",
         "dispute_id": "The provider's id of the dispute.",
         "discounts": "What is taken off this line, by source.",
         "taxes": "The taxes on this line.",

@@ -1,9 +1,10 @@
 """The reconciliation: our ledger against the provider's lists, by a schedule and when asked for.
 
 A run reads what moved at the provider since a moment, page by page, and what moved here in the same
-time. Payments of which something is under way are left for the next run. A difference of a payment
-of ours makes a review due, which books what it sees; the run waits a little and notes which are
-repaired by then. Whatever no review can repair stays reported. Open disputes are always reviewed.
+time; of what moved here alone the provider is asked by name, however old it is. Payments of which
+something is under way are left for the next run. A difference of a payment of ours makes a review
+due, which books what it sees; the run waits a little and notes which are repaired by then. Whatever
+no review can repair stays reported. Open disputes are always reviewed.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ from contracts.messages.payment import ReviewPayment
 from messaging.clock import utc_now
 from messaging.database import Connection, Database
 from messaging.outbox import emit
-from payment_service.domain.reconciliation import Standing, difference
-from payment_service.providers.port import BooksUnread, Provider, SeenMoney
+from payment_service.domain.outcomes import NotFound, Unknown
+from payment_service.domain.reconciliation import Standing, difference, standing_of
+from payment_service.providers.port import BooksUnread, NotTaken, Provider, Review, SeenMoney
 from payment_service.settings import PaymentSettings
 from payment_service.store import reconciliations as store
 from payment_service.store.reconciliations import Found, Ours, ReconciliationRun
@@ -28,6 +30,9 @@ log = structlog.get_logger()
 SOURCE = "payment"
 
 LOOK_AGAIN_SECONDS = 0.5
+
+ASKED_AT_ONCE = 10
+"""Payments that the provider is asked about one by one before the run is heard of again."""
 
 DIFFERENCES = Counter(
     "trolley_reconciliation_differences",
@@ -92,10 +97,10 @@ class _Run:
                     await self._compare(page)
                     page = []
             await self._compare(page)
+            await self._look_for_ours()
         except BooksUnread as error:
             log.warning("reconciliation not finished", provider=self._run.provider, why=str(error))
             return str(error)
-        await self._look_for_ours()
         await self._ask_about_disputes()
         await self._wait_for_reviews()
         return None
@@ -107,7 +112,7 @@ class _Run:
         async with self._database.transaction() as connection:
             ours = await store.named(connection, self._run.provider, keys, ids)
             by_key = {one.charge_key: one for one in ours}
-            by_id = {one.provider_payment_id: one for one in ours}
+            by_id = {one.charge.provider_payment_id: one for one in ours}
             found = []
             for seen in page:
                 one = by_key.get(seen.charge_key or "") or by_id.get(seen.provider_payment_id or "")
@@ -129,10 +134,13 @@ class _Run:
         return [] if kind is None else [Found(name, kind, ours, theirs)]
 
     async def _look_for_ours(self) -> None:
-        """What we have and the provider has not told of."""
+        """What moved here and the provider has not told of: it is asked. Raises BooksUnread.
+
+        Its lists tell by its own clock when money moved, and we book it when we hear of it.
+        """
         after = ""
         while True:
-            async with self._database.transaction() as connection:
+            async with self._database.reading() as connection:
                 ours = await store.moved(
                     connection,
                     self._run.provider,
@@ -141,16 +149,37 @@ class _Run:
                     after,
                     self._settings.reconcile_rows,
                 )
-                found = [
-                    each
-                    for one in ours
-                    if one.charge_key not in self._told
-                    for each in self._between(one.charge_key, one, None)
-                ]
-                await self._note(connection, found)
+            untold = [one for one in ours if one.charge_key not in self._told]
+            for first in range(0, len(untold), ASKED_AT_ONCE):
+                await self._ask_about(untold[first : first + ASKED_AT_ONCE])
             if not ours:
                 return
             after = ours[-1].charge_key
+
+    async def _ask_about(self, untold: Sequence[Ours]) -> None:
+        """Compare payments one by one; what we have of them is read after the answers."""
+        theirs = {one.charge_key: await self._standing(one) for one in untold}
+        async with self._database.transaction() as connection:
+            ours = await store.named(connection, self._run.provider, theirs, ())
+            found = [
+                each
+                for one in ours
+                for each in self._between(one.charge_key, one, theirs[one.charge_key])
+            ]
+            await self._note(connection, found)
+
+    async def _standing(self, one: Ours) -> Standing | None:
+        try:
+            seen = await self._provider.review(Review(one.charge))
+        except NotTaken as error:
+            raise BooksUnread(str(error)) from error
+        match seen:
+            case Unknown(reason):
+                raise BooksUnread(reason)
+            case NotFound():
+                return None
+            case _:
+                return standing_of(seen)
 
     async def _ask_about_disputes(self) -> None:
         """Have open disputes reviewed: one that is lost moves no more money, so no list tells."""

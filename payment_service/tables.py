@@ -5,10 +5,11 @@ them; per payment:
 
     authorized_minor     = sum(authorized) - sum(voided)
     captured_minor       = sum(captured)
-    refunded_minor       = sum(refunded) - sum(refund_returned)
+    refunded_minor       = sum(refunded) - sum(refund_returned) - over_refunded_minor
     refund_pending_minor = sum(refund_requested) - sum(refunded) - sum(refund_failed)
     disputed_minor       = sum(disputed) - sum(dispute_won) - sum(dispute_lost)
     dispute_lost_minor   = sum(dispute_lost)
+    over_refunded_minor  = what went back beyond what was taken, because it went back by hand, too
 
 The simulated provider's `ledger` has the same kinds: sums per (payment_id, attempt, kind) agree
 once no row of `operations` is open (status due, leased or reported).
@@ -84,10 +85,16 @@ class PaymentRow(Table, table=True):
         CheckConstraint(
             "0 <= disputed_minor AND 0 <= dispute_lost_minor", name="payments_disputed"
         ),
+        CheckConstraint("0 <= over_refunded_minor", name="payments_over_refunded"),
         CheckConstraint("authorized_minor = 0 OR currency IS NOT NULL", name="payments_currency"),
         UniqueConstraint("shop_id", "checkout_id", name="payments_checkout"),
         Index("payments_order", "order_id"),
         Index("payments_under_dispute", "payment_id", postgresql_where=text("disputed_minor > 0")),
+        Index(
+            "payments_given_back_twice",
+            "payment_id",
+            postgresql_where=text("over_refunded_minor > 0"),
+        ),
         changed_index("payments_updated", "updated_at"),
     )
 
@@ -105,6 +112,7 @@ class PaymentRow(Table, table=True):
     refunded_minor: int = _minor()
     disputed_minor: int = _counted()
     dispute_lost_minor: int = _counted()
+    over_refunded_minor: int = _counted()
     event_seq: int = Field(sa_column=Column(BigInteger, nullable=False))
     created_at: datetime = _time()
     updated_at: datetime = _time()
@@ -375,8 +383,8 @@ class WebhookRow(Table, table=True):
     """A webhook of a provider, by its id there; what it says is not kept, only what it is about.
 
     `state`: heeded (about an attempt here, of which whatever is open was made due), waiting (it
-    bears our `charge_key` of a payment that is not here yet; looked at again from `due_at` on),
-    foreign (about nothing of ours), given_up (its payment never came).
+    bears our `charge_key`, or `payment_id` alone, of a payment that is not here yet; looked at
+    again from `due_at` on), foreign (about nothing of ours), given_up (its payment never came).
     """
 
     __tablename__ = "webhooks"
@@ -393,6 +401,7 @@ class WebhookRow(Table, table=True):
     type: str = _text()
     provider_payment_id: str | None = _text(nullable=True)
     charge_key: str | None = _text(nullable=True)
+    payment_id: UUID | None
     state: str = _text()
     received_at: datetime = _time()
     due_at: datetime = _time()

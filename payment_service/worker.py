@@ -388,7 +388,7 @@ async def answer_of(provider: Provider, call: LeasedCall) -> Outcome:
         case OperationKind.CHARGE:
             return await provider.charge(charge)
         case OperationKind.CAPTURE:
-            return await provider.capture(Capture(charge, key, call.amount_minor))
+            return await provider.capture(Capture(charge, key, call.amount_minor, call.began_at))
         case OperationKind.CLOSE:
             return await provider.close(Close(charge, key))
         case OperationKind.REFUND:

@@ -99,10 +99,14 @@ class StateUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The request that brings something about, as events name it."""
+    """The request that brings something about, as events name it.
+
+    `webhook_fault` is what is to go wrong with the deliveries of its events, as its header says it.
+    """
 
     request_id: str
     idempotency_key: str | None
+    webhook_fault: str | None = None
 
 
 class Database:

@@ -1,7 +1,8 @@
 """Trouble on request: what a caller of the sandbox can have go wrong, and how often.
 
-One request is troubled by its header `Sandbox-Fault: <fault>[;milliseconds=<n>]`. Rules trouble
-the next so many requests, or webhooks, that fit (`POST /sandbox/faults`); the state keeps them.
+One request, or each delivery of the events that it brings about, is troubled by its header
+`Sandbox-Fault: <fault>[;milliseconds=<n>]`. Rules trouble the next so many requests, or webhooks,
+that fit (`POST /sandbox/faults`); the state keeps them.
 An answer that is given again under its idempotency key may be refused by the rate limit, slow or
 lost, but is no other answer.
 """
@@ -45,6 +46,8 @@ class WebhookFault(StrEnum):
     NEVER_SENT = "never_sent"
     WRONGLY_SIGNED = "wrongly_signed"
 
+
+WEBHOOK_FAULTS = frozenset(WebhookFault)
 
 MILLISECONDS: Mapping[str, int] = {
     RequestFault.SLOW_BEFORE_EFFECT: 1_000,
@@ -109,7 +112,7 @@ def _trouble(fault: F, milliseconds: int | None) -> Trouble[F]:
     return Trouble(fault, MILLISECONDS.get(fault, 0) if milliseconds is None else milliseconds)
 
 
-def asked_for(header: str) -> Trouble[RequestFault]:
+def asked_for(header: str) -> Trouble[RequestFault] | Trouble[WebhookFault]:
     """What the header of a request asks for. Raises InvalidRequest."""
     name, _, option = header.partition(";")
     key, _, value = option.strip().partition("=")
@@ -119,9 +122,12 @@ def asked_for(header: str) -> Trouble[RequestFault]:
             key != "milliseconds" or not 0 <= milliseconds <= LONGEST_MILLISECONDS
         ):
             raise ValueError(option)
-        return _trouble(RequestFault(name.strip()), milliseconds)
+        wanted = name.strip()
+        if wanted in WEBHOOK_FAULTS:
+            return _trouble(WebhookFault(wanted), milliseconds)
+        return _trouble(RequestFault(wanted), milliseconds)
     except ValueError:
-        known = ", ".join(RequestFault)
+        known = ", ".join((*RequestFault, *WebhookFault))
         raise InvalidRequest(
             f"{HEADER} is one of {known}, perhaps with ;milliseconds=<n>", code="sandbox_fault"
         ) from None

@@ -103,9 +103,9 @@ class Api:
         self, request: web.Request, call: Call, headers: dict[str, str]
     ) -> web.StreamResponse:
         """The answer, or none. What the request waits for before, it waits for with its key."""
-        cause = Cause(headers["Request-Id"], call.key)
         with self._keys.hold(call.key, call.same) if call.key else nullcontext() as before:
-            trouble = self._trouble(request, call)
+            trouble, webhook_fault = self._trouble(request, call)
+            cause = Cause(headers["Request-Id"], call.key, webhook_fault)
             fault = trouble.fault if trouble else None
             if fault is RequestFault.RATE_LIMIT:
                 raise TooManyRequests
@@ -206,11 +206,15 @@ class Api:
         ):
             raise NotAuthenticated("The API key is not the one that this sandbox takes")
 
-    def _trouble(self, request: web.Request, call: Call) -> Trouble[RequestFault] | None:
+    def _trouble(
+        self, request: web.Request, call: Call
+    ) -> tuple[Trouble[RequestFault] | None, str | None]:
+        """What is to go wrong with the request, and with the deliveries of its events."""
         header = request.headers.get(HEADER)
-        if header is not None:
-            return asked_for(header)
-        return self._faults.of_request(call.route.name, call.text)
+        asked = asked_for(header) if header is not None else None
+        if asked is not None and isinstance(asked.fault, RequestFault):
+            return Trouble(asked.fault, asked.milliseconds), None
+        return self._faults.of_request(call.route.name, call.text), header
 
     async def _lost(
         self, request: web.Request, trouble: Trouble[RequestFault]

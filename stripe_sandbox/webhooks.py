@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from stripe_sandbox.database import Database, Transaction
-from stripe_sandbox.faults import Faults, Trouble, WebhookFault
+from stripe_sandbox.faults import Faults, Trouble, WebhookFault, asked_for
 from stripe_sandbox.settings import SandboxSettings
 
 log = structlog.get_logger()
@@ -179,10 +179,15 @@ class Deliveries:
     def _fault(
         self, transaction: Transaction, number: int, kind: str, body: bytes
     ) -> Trouble[WebhookFault] | None:
-        """What is to go wrong; a delivery has one fault in its life."""
-        had = transaction.sql("SELECT fault FROM deliveries WHERE number = ?", (number,)).fetchone()
-        if had[0] is not None:
+        """What is to go wrong; a delivery has one fault in its life, perhaps given to it before."""
+        (known,) = transaction.sql(
+            "SELECT fault FROM deliveries WHERE number = ?", (number,)
+        ).fetchone()
+        if known == "had":
             return None
+        asked = asked_for(known) if known is not None else None
+        if asked is not None and isinstance(asked.fault, WebhookFault):
+            return Trouble(asked.fault, asked.milliseconds)
         return self._faults.of_event(transaction, kind, body.decode())
 
     async def _deliver(self, http: aiohttp.ClientSession, delivery: Delivery) -> None:

@@ -281,6 +281,7 @@ class PaymentChanged(Event):
     refunded_minor: int
     disputed_minor: int = 0
     dispute_lost_minor: int = 0
+    over_refunded_minor: int = 0
     changed_at: AwareDatetime
 
     @property

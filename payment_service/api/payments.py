@@ -35,6 +35,7 @@ class AmountsView(BaseModel):
     refunded_minor: int
     disputed_minor: int
     dispute_lost_minor: int
+    over_refunded_minor: int
     refundable_minor: int
 
 
@@ -206,6 +207,7 @@ def _view(payment: Payment) -> PaymentView:
             refunded_minor=payment.amounts.refunded_minor,
             disputed_minor=payment.amounts.disputed_minor,
             dispute_lost_minor=payment.amounts.dispute_lost_minor,
+            over_refunded_minor=payment.amounts.over_refunded_minor,
             refundable_minor=payment.amounts.refundable_minor,
         ),
         attempts=[

@@ -13,7 +13,7 @@ from contracts.messages.base import Step
 from contracts.messages.parts import PaymentMethod
 from contracts.messages.payment import CapturePayment, ChargePayment, ClosePayment, RefundPayment
 from contracts.values import replace
-from payment_service.domain.ledger import FactKind
+from payment_service.domain.ledger import BY_HAND, FactKind
 from payment_service.domain.outcomes import (
     ActionRequired,
     AttemptState,
@@ -31,7 +31,6 @@ from payment_service.domain.outcomes import (
     Unknown,
 )
 from payment_service.domain.payment import (
-    BY_HAND,
     Attempt,
     OperationKind,
     OperationStatus,

@@ -118,6 +118,7 @@ def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decid
         refunded_minor=amounts.refunded_minor,
         disputed_minor=amounts.disputed_minor,
         dispute_lost_minor=amounts.dispute_lost_minor,
+        over_refunded_minor=amounts.over_refunded_minor,
         changed_at=now,
     )
     return Decided(after, (*decided.messages, event))

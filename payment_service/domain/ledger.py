@@ -8,6 +8,9 @@ from uuid import UUID
 
 from contracts.values import quick
 
+BY_HAND = "by_hand"
+"""In the place of a provider, and of its reference: a refund that was made on another way."""
+
 
 class FactKind(StrEnum):
     """What a ledger entry says happened to an amount."""
@@ -72,7 +75,11 @@ class AmountsDisagree(ValueError):
 @quick
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """The amounts of a payment, in minor units. Raises `AmountsDisagree` for impossible ones."""
+    """The amounts of a payment, in minor units. Raises `AmountsDisagree` for impossible ones.
+
+    `over_refunded_minor` went back twice, by hand and at the provider: it is beyond what was taken,
+    and not in `refunded_minor`.
+    """
 
     authorized_minor: int = 0
     captured_minor: int = 0
@@ -80,6 +87,7 @@ class Amounts:
     refunded_minor: int = 0
     disputed_minor: int = 0
     dispute_lost_minor: int = 0
+    over_refunded_minor: int = 0
 
     def __post_init__(self) -> None:
         given_back = self.refund_pending_minor + self.refunded_minor
@@ -88,6 +96,7 @@ class Amounts:
             self.refunded_minor,
             self.disputed_minor,
             self.dispute_lost_minor,
+            self.over_refunded_minor,
         )
         if min(parts) < 0 or not given_back <= self.captured_minor <= self.authorized_minor:
             raise AmountsDisagree(self)
@@ -110,17 +119,24 @@ _NO_SUMS = dict.fromkeys(FactKind, 0)
 
 def amounts_of(facts: Iterable[Fact]) -> Amounts:
     """The amounts that these facts add up to. Raises `AmountsDisagree`."""
-    total = _NO_SUMS.copy()
+    total, by_hand = _NO_SUMS.copy(), 0
     for fact in facts:
         total[fact.kind] += fact.amount_minor
+        if fact.kind is FactKind.REFUNDED and fact.provider == BY_HAND:
+            by_hand += fact.amount_minor
     answered = total[FactKind.REFUNDED] + total[FactKind.REFUND_FAILED]
+    pending = total[FactKind.REFUND_REQUESTED] - answered
+    refunded = total[FactKind.REFUNDED] - total[FactKind.REFUND_RETURNED]
+    # No provider gives back more than it took, and knows nothing of what was done by hand.
+    over = min(max(refunded + pending - total[FactKind.CAPTURED], 0), by_hand)
     return Amounts(
         authorized_minor=total[FactKind.AUTHORIZED] - total[FactKind.VOIDED],
         captured_minor=total[FactKind.CAPTURED],
-        refund_pending_minor=total[FactKind.REFUND_REQUESTED] - answered,
-        refunded_minor=total[FactKind.REFUNDED] - total[FactKind.REFUND_RETURNED],
+        refund_pending_minor=pending,
+        refunded_minor=refunded - over,
         disputed_minor=total[FactKind.DISPUTED]
         - total[FactKind.DISPUTE_WON]
         - total[FactKind.DISPUTE_LOST],
         dispute_lost_minor=total[FactKind.DISPUTE_LOST],
+        over_refunded_minor=over,
     )

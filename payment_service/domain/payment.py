@@ -15,7 +15,7 @@ from uuid import UUID
 from contracts.ids import derived_id
 from contracts.messages.parts import PaymentMethod
 from contracts.values import quick, replace
-from payment_service.domain.ledger import NOTHING, Amounts, Fact, FactKind, amounts_of
+from payment_service.domain.ledger import BY_HAND, NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
     ActionRequired,
     AttemptState,
@@ -71,11 +71,7 @@ class Attempt:
     @property
     def charge_key(self) -> str:
         """The idempotency key of its charge: how we and the provider name it from the start."""
-        return f"{self.payment_id}:{self.number}:{OperationKind.CHARGE}"
-
-
-BY_HAND = "by_hand"
-"""In the place of a provider, and of its reference: a refund that was made on another way."""
+        return charge_key(self.payment_id, self.number)
 
 
 @quick
@@ -190,6 +186,11 @@ class Operation:
         return self.makes > 0
 
 
+def charge_key(payment_id: UUID, attempt: int) -> str:
+    """The key of the charge of an attempt."""
+    return f"{payment_id}:{attempt}:{OperationKind.CHARGE}"
+
+
 def refund_key(payment_id: UUID, refund_id: UUID) -> str:
     """The key of a refund."""
     return f"{payment_id}:refund:{refund_id}"
@@ -250,6 +251,12 @@ class Payment:
         """What the ledger adds up to for one attempt."""
         return amounts_of(fact for fact in self.ledger if fact.attempt == number)
 
+    def amounts_at_provider(self, number: int) -> Amounts:
+        """The same without what was given back by hand, of which no provider knows."""
+        return amounts_of(
+            fact for fact in self.ledger if fact.attempt == number and fact.provider != BY_HAND
+        )
+
     @cached_property
     def status(self) -> PaymentStatus:
         """Where it stands, money first."""
@@ -259,9 +266,10 @@ class Payment:
                 return PaymentStatus.DISPUTED
             if amounts.dispute_lost_minor > 0:
                 return PaymentStatus.DISPUTE_LOST
-            if amounts.refunded_minor == amounts.captured_minor:
+            given_back = amounts.refunded_minor + amounts.over_refunded_minor
+            if given_back >= amounts.captured_minor:
                 return PaymentStatus.REFUNDED
-            if amounts.refunded_minor > 0:
+            if given_back > 0:
                 return PaymentStatus.PARTLY_REFUNDED
             return PaymentStatus.SUCCEEDED
         latest = self.live_attempt or max(

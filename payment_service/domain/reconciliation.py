@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.values import quick
+from payment_service.domain.outcomes import Authorized, RefundFailed, Reviewed, Succeeded
 
 
 @quick
@@ -22,6 +23,23 @@ class Standing:
 
 
 NOTHING = Standing()
+
+
+def standing_of(reviewed: Reviewed) -> Standing:
+    """Where the money of a payment stands by all that its provider has of it."""
+    payment = reviewed.payment
+    return Standing(
+        held_minor=payment.amount_minor if isinstance(payment, Authorized) else 0,
+        captured_minor=payment.amount_minor if isinstance(payment, Succeeded) else 0,
+        given_back_minor=sum(
+            refund.amount_minor
+            for refund in reviewed.refunds
+            if not isinstance(refund.state, RefundFailed)
+        ),
+        withdrawn_minor=sum(
+            dispute.amount_minor for dispute in reviewed.disputes if dispute.status != "won"
+        ),
+    )
 
 
 class Difference(StrEnum):

@@ -178,9 +178,13 @@ def _refund_noted(payment: Payment, review: Operation, seen: SeenRefund, now: da
     is_open = isinstance(seen.state, RefundPending)
     if not kinds:
         return Noted(payment, look_again=is_open)
-    if kinds[0] is FactKind.REFUND_REQUESTED and not _has_room(payment, refund):
-        # One of ours on its way has taken that rest; the provider will refuse it.
-        return Noted(payment, look_again=True)
+    if kinds[0] is FactKind.REFUND_REQUESTED:
+        there = payment.amounts_at_provider(refund.attempt)
+        on_their_way, given_back = there.refund_pending_minor, there.refunded_minor
+        if refund.amount_minor > there.captured_minor - on_their_way - given_back:
+            # One of ours on its way has taken that rest, and the provider will refuse it. Where
+            # there is none more was taken there than we know: the reconciliation tells of it.
+            return Noted(payment, look_again=on_their_way > 0)
     refund = replace(refund, state=seen.state)
     payment = payment.with_refund(refund)
     for kind in kinds:
@@ -195,12 +199,6 @@ def _refund_id(payment: Payment, asked_for: Operation | None, seen: SeenRefund) 
     if asked_for is not None and asked_for.refund_id is not None:
         return asked_for.refund_id
     return derived_id(payment.payment_id, f"provider:{seen.provider_refund_id}")
-
-
-def _has_room(payment: Payment, refund: Refund) -> bool:
-    of_attempt = payment.amounts_of_attempt(refund.attempt)
-    taken = of_attempt.refunded_minor + of_attempt.refund_pending_minor
-    return refund.amount_minor <= of_attempt.captured_minor - taken
 
 
 def _kinds_between(known: RefundProgress, seen: RefundState) -> tuple[FactKind, ...]:

@@ -113,10 +113,14 @@ class _AboutPayment:
 @quick
 @dataclass(frozen=True, slots=True)
 class Capture(_AboutPayment):
-    """Take `amount_minor` of an authorization; the rest of it is given back."""
+    """Take `amount_minor` of an authorization; the rest of it is given back.
+
+    No call for it was made before `began_at`.
+    """
 
     idempotency_key: str
     amount_minor: int
+    began_at: datetime
 
 
 @quick

@@ -240,6 +240,7 @@ _PAYMENT_COLUMNS: Columns = (
     ("refunded_minor", "bigint"),
     ("disputed_minor", "bigint"),
     ("dispute_lost_minor", "bigint"),
+    ("over_refunded_minor", "bigint"),
     ("event_seq", "bigint"),
 )
 
@@ -249,7 +250,8 @@ _SAVE_PAYMENTS = sql(f"""
         currency = n.currency, status = n.status, authorized_minor = n.authorized_minor,
         captured_minor = n.captured_minor, refund_pending_minor = n.refund_pending_minor,
         refunded_minor = n.refunded_minor, disputed_minor = n.disputed_minor,
-        dispute_lost_minor = n.dispute_lost_minor, event_seq = n.event_seq, updated_at = :now
+        dispute_lost_minor = n.dispute_lost_minor, over_refunded_minor = n.over_refunded_minor,
+        event_seq = n.event_seq, updated_at = :now
     FROM {unnested(_PAYMENT_COLUMNS)} AS n ({names(_PAYMENT_COLUMNS)})
     WHERE p.payment_id = n.payment_id
 """)  # noqa: S608 - built from the constants above
@@ -392,6 +394,7 @@ async def save_payments(connection: Connection, payments: Sequence[Payment]) -> 
             payment.amounts.refunded_minor,
             payment.amounts.disputed_minor,
             payment.amounts.dispute_lost_minor,
+            payment.amounts.over_refunded_minor,
             payment.event_seq,
         )
         for payment in payments

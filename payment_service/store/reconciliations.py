@@ -10,6 +10,7 @@ import orjson
 
 from messaging.database import Connection, sql
 from payment_service.domain.reconciliation import Difference, Standing
+from payment_service.providers.port import Charge
 from payment_service.store.columns import Columns, arrays, names, unnested
 
 
@@ -17,14 +18,26 @@ from payment_service.store.columns import Columns, arrays, names, unnested
 class Ours:
     """What we have of one attempt. `is_open`: something is under way that may move its money."""
 
-    payment_id: UUID
-    attempt: int
     checkout_id: UUID
     shop_id: str
-    charge_key: str
-    provider_payment_id: str | None
+    charge: Charge
     standing: Standing
     is_open: bool
+
+    @property
+    def payment_id(self) -> UUID:
+        """Its payment."""
+        return self.charge.payment_id
+
+    @property
+    def attempt(self) -> int:
+        """Its number."""
+        return self.charge.attempt
+
+    @property
+    def charge_key(self) -> str:
+        """How we and the provider name it."""
+        return self.charge.charge_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class ReconciliationRun:
 
 _OURS = """
     SELECT a.payment_id, a.attempt, p.checkout_id, p.shop_id, a.charge_key, a.provider_payment_id,
+        a.amount_minor, p.currency, a.method_token, a.flow, a.hosted, a.created_at,
         coalesce(held, 0) AS held, coalesce(captured, 0) AS captured,
         coalesce(given_back, 0) AS given_back, coalesce(withdrawn, 0) AS withdrawn,
         EXISTS (
@@ -86,7 +100,6 @@ _MOVED = sql(f"""
       AND EXISTS (
         SELECT FROM ledger l WHERE l.payment_id = a.payment_id AND l.attempt = a.attempt
           AND l.recorded_at >= :since AND l.recorded_at < :until AND l.provider = :provider)
-      AND a.created_at >= :since
     ORDER BY a.charge_key LIMIT :most
 """)
 
@@ -117,7 +130,7 @@ async def moved(
     after: str,
     most: int,
 ) -> list[Ours]:
-    """Attempts that began and moved money in this time, in order of their keys, behind `after`."""
+    """Attempts that moved money in this time, in order of their keys, behind `after`."""
     rows = await connection.fetch(
         _MOVED,
         {"provider": provider, "since": since, "until": until, "after": after, "most": most},
@@ -133,12 +146,20 @@ async def disputed(connection: Connection, provider: str, after: str, most: int)
 
 def _ours(row: Any) -> Ours:
     return Ours(
-        payment_id=row.payment_id,
-        attempt=row.attempt,
         checkout_id=row.checkout_id,
         shop_id=row.shop_id,
-        charge_key=row.charge_key,
-        provider_payment_id=row.provider_payment_id,
+        charge=Charge(
+            idempotency_key=row.charge_key,
+            payment_id=row.payment_id,
+            attempt=row.attempt,
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            method_token=row.method_token,
+            flow=row.flow,
+            began_at=row.created_at,
+            provider_payment_id=row.provider_payment_id,
+            hosted=row.hosted,
+        ),
         standing=Standing(row.held, row.captured, row.given_back, row.withdrawn),
         is_open=row.is_open,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
+from uuid import UUID
 
 from contracts.messages.payment import ReviewPayment
 from messaging.database import Connection, sql
@@ -37,7 +38,10 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook by what is kept of it; its news is read when it comes, and not kept."""
+    """A webhook by what is kept of it; its news is read when it comes, and not kept.
+
+    It is about the attempt of that name or key, or else about the payment of that id.
+    """
 
     provider: str
     event_id: str
@@ -45,6 +49,12 @@ class Webhook:
     provider_payment_id: str | None
     charge_key: str | None
     news: News | None
+    payment_id: UUID | None = None
+
+    @property
+    def names_ours(self) -> bool:
+        """Whether it bears a name that we gave."""
+        return self.charge_key is not None or self.payment_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +66,24 @@ class Taken:
 
 
 _KEEP = sql("""
-    INSERT INTO webhooks (provider, event_id, type, provider_payment_id, charge_key, state,
-                          received_at, due_at)
-    VALUES (:provider, :event_id, :type, :provider_payment_id, :charge_key, 'waiting', :now, :now)
+    INSERT INTO webhooks (provider, event_id, type, provider_payment_id, charge_key, payment_id,
+                          state, received_at, due_at)
+    VALUES (:provider, :event_id, :type, :provider_payment_id, :charge_key, :payment_id,
+            'waiting', :now, :now)
     ON CONFLICT DO NOTHING
 """)
 
 _NAMED = sql("""
-    WITH named AS (
+    WITH known AS (
         SELECT payment_id, attempt, charge_key, status FROM attempts WHERE charge_key = :charge_key
         UNION
         SELECT payment_id, attempt, charge_key, status FROM attempts
         WHERE provider = :provider AND provider_payment_id = :provider_payment_id
+    ), named AS (
+        SELECT * FROM known
+        UNION ALL
+        SELECT payment_id, attempt, charge_key, status FROM attempts
+        WHERE provider = :provider AND payment_id = :payment_id AND NOT EXISTS (SELECT FROM known)
     )
     SELECT a.charge_key, a.payment_id, a.attempt, p.checkout_id, p.shop_id,
         CASE CAST(:about AS text)
@@ -91,8 +107,8 @@ _BECAME = sql("""
 """)
 
 _DUE = sql("""
-    SELECT provider, event_id, type, provider_payment_id, charge_key, received_at FROM webhooks
-    WHERE state = 'waiting' AND due_at <= :now ORDER BY due_at LIMIT :most
+    SELECT provider, event_id, type, provider_payment_id, charge_key, payment_id, received_at
+    FROM webhooks WHERE state = 'waiting' AND due_at <= :now ORDER BY due_at LIMIT :most
     FOR UPDATE SKIP LOCKED
 """)
 
@@ -115,6 +131,7 @@ async def take(
             "type": webhook.type,
             "provider_payment_id": webhook.provider_payment_id,
             "charge_key": webhook.charge_key,
+            "payment_id": webhook.payment_id,
             "now": now,
         },
     )
@@ -140,6 +157,7 @@ async def take_again(
             row.provider_payment_id,
             row.charge_key,
             News("dispute"),
+            row.payment_id,
         )
         waited = now - row.received_at
         if waited >= give_up:
@@ -165,6 +183,7 @@ async def _heed(
             "provider": webhook.provider,
             "provider_payment_id": webhook.provider_payment_id,
             "charge_key": webhook.charge_key,
+            "payment_id": webhook.payment_id,
             "about": news and news.about,
             "unless": list(news.unless) if news else [],
             "refund_key": news and news.refund_key,
@@ -174,7 +193,7 @@ async def _heed(
         await operations.hint(connection, row.charge_key, now)
     if found:
         state = WebhookState.HEEDED
-    elif webhook.charge_key is not None:
+    elif webhook.names_ours:
         state = WebhookState.WAITING
     else:
         state = WebhookState.FOREIGN

@@ -55,8 +55,8 @@ def announce(
     transaction.save(event)
     for endpoint in endpoints:
         transaction.sql(
-            "INSERT INTO deliveries (event, endpoint, due) VALUES (?, ?, 0)",
-            (event["id"], endpoint),
+            "INSERT INTO deliveries (event, endpoint, due, fault) VALUES (?, ?, 0, ?)",
+            (event["id"], endpoint, cause.webhook_fault if cause else None),
         )
 
 

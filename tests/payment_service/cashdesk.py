@@ -457,8 +457,8 @@ PAYMENTS_UNLIKE_THEIR_LEDGER = """
             coalesce(sum(amount_minor) FILTER (WHERE kind = 'dispute_lost'), 0) AS lost
         FROM ledger GROUP BY payment_id)
     SELECT p.payment_id FROM payments p LEFT JOIN booked b USING (payment_id)
-    WHERE (p.authorized_minor, p.captured_minor, p.refunded_minor, p.refund_pending_minor,
-           p.disputed_minor, p.dispute_lost_minor)
+    WHERE (p.authorized_minor, p.captured_minor, p.refunded_minor + p.over_refunded_minor,
+           p.refund_pending_minor, p.disputed_minor, p.dispute_lost_minor)
         IS DISTINCT FROM (coalesce(b.authorized, 0), coalesce(b.captured, 0),
                           coalesce(b.refunded, 0), coalesce(b.pending, 0),
                           coalesce(b.disputed, 0), coalesce(b.lost, 0))

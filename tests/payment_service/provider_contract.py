@@ -14,6 +14,7 @@ import pytest
 
 from contracts.ids import new_id
 from contracts.messages.parts import ON_PAGE
+from contracts.money import parse_minor
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -173,7 +174,8 @@ class Bench:
     ) -> PaymentOutcome:
         """Capture."""
         charge = self.known(charge_key)
-        return await self.provider.capture(Capture(charge, f"{charge_key}:{key}", amount))
+        request = Capture(charge, f"{charge_key}:{key}", amount, utc_now())
+        return await self.provider.capture(request)
 
     async def close(self, charge_key: str, key: str = "close") -> PaymentOutcome:
         """Close."""
@@ -269,7 +271,7 @@ class ProviderContract:
 
         first = await bench.capture(key)
         named = replace(charge, provider_payment_id=charged.provider_payment_id)
-        again = Capture(named, f"{key}:capture", AMOUNT)
+        again = Capture(named, f"{key}:capture", AMOUNT, utc_now())
 
         assert await bench.provider.capture(again) == first
 
@@ -678,6 +680,33 @@ class ProviderContract:
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
         assert books[key] == Standing(0, AMOUNT, 0, AMOUNT)
+
+    # currencies
+
+    @pytest.mark.parametrize("currency", ["JPY", "EUR", "USD", "GBP", "INR", "KWD"])
+    async def test_every_currency_is_taken_and_given_back_in_its_minor_units(
+        self, bench: Bench, currency: str
+    ) -> None:
+        began_at = utc_now() - timedelta(seconds=2)
+        paid, part, back = (parse_minor(text, currency) for text in ("2550", "1540", "370"))
+        charge = bench.charge(bench.methods.ok, "authorize", paid, currency)
+        key = charge.charge_key
+
+        held = await bench.provider.charge(charge)
+        taken = await bench.capture(key, part)
+        first = await bench.refund(key, back)
+        too_much = await bench.refund(key, part, key="all of it")
+
+        assert isinstance(held, Authorized)
+        assert isinstance(taken, Succeeded)
+        assert (held.amount_minor, taken.amount_minor) == (paid, part)
+        assert await bench.captured(key) == part
+        assert isinstance(first, Refunded)
+        assert isinstance(too_much, RefundFailed)
+        books = {
+            seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
+        }
+        assert books[key] == Standing(0, part, back, 0)
 
     # books
 

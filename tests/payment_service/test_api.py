@@ -65,6 +65,7 @@ async def test_a_payment_tells_everything_that_is_known_of_it(
         "refunded_minor": 300,
         "disputed_minor": 0,
         "dispute_lost_minor": 0,
+        "over_refunded_minor": 0,
         "refundable_minor": 700,
     }
     (attempt,) = body["attempts"]

@@ -2,8 +2,9 @@
 
 Which faults there are the stand-in says, which calls are made and which events come a run of each
 flow without a fault. What a flow comes to, here and in the stand-in's own books, must be the same
-with any fault as without; and with an error of ours at a point between two calls. A trial is named
-`flow/call/fault`, `flow/point/error` or `flow/event/fault`.
+with any fault as without; and with an error of ours at a point between two calls. The auditor's
+rules about money judge both sides, too. A trial is named `flow/call/fault`, `flow/point/error` or
+`flow/event/fault`.
 
 The suite tries one fault at each call and event; `--torture` all of them, `--fault TEXT` those
 whose name contains the text.
@@ -29,6 +30,7 @@ from stripe_sandbox.app import running
 from stripe_sandbox.faults import RequestFault, Rule, WebhookFault
 from stripe_sandbox.settings import SandboxSettings
 from tests.payment_service.cashdesk import CashDesk
+from tests.payment_service.fault_matrix.audited import audited
 from tests.payment_service.fault_matrix.flows import FLOWS, RETRIEVE, Shopper
 from tests.payment_service.fault_matrix.theirs import Books, books_of, customers_of
 from tests.payment_service.fault_matrix.till import KEY, Ours, Till, WaitUntil, endpoint_of
@@ -64,6 +66,15 @@ MADE_AGAIN = (Aim("POST /v1/customers", 1, RequestFault.ERROR_AFTER_EFFECT),)
 """A customer who was made and answered with an error is made again; the first has nothing in it."""
 
 SECRET = "whsec_of_the_matrix"
+
+AUDITED_OF = {
+    "money.amounts-in-order": "all",
+    "money.amounts-are-sum-of-ledger": "all",
+    "money.at-stripe-is-of-a-payment": "paid",
+    "money.of-payments-is-at-stripe": "paid",
+    "money.is-the-same-at-stripe": "paid",
+}
+"""Rules of the auditor, and of which payments each has to speak."""
 
 ALWAYS = (
     "page given up/POST /v1/checkout/sessions/{session}/expire/error_before_effect",
@@ -311,6 +322,7 @@ async def assert_right(
     """Each run came to what it should, and all books agree about its payments."""
     ours, theirs, customers = await till.ours(), books_of(till.sandbox), customers_of(till.sandbox)
     unlike, out_of_step = await till.unlike_their_ledger(), await till.out_of_step()
+    audit = await audited(till.desk, till.sandbox)
     for name, one in tried.items():
         with subtests.test(name):
             if one.error is not None:
@@ -328,11 +340,38 @@ async def assert_right(
                 assert wrong_with(ours[payment], theirs[payment]) == []
                 assert payment not in unlike
                 assert payment not in out_of_step
+            for checkout in one.shopper.checkouts:
+                payment = derived_id(checkout, "payment")
+                assert audit.broken.get(str(checkout), []) == []
+                assert audit.broken.get(str(payment), []) == []
             most = 2 if one.run.aim is not None and one.run.aim in MADE_AGAIN else 1
             assert customers[one.shopper.customer] <= most
+    assert audit.broken == {}
+    paid = sum(1 for one in ours.values() if one.captured_minor)
+    for rule, least in AUDITED_OF.items():
+        assert audit.facts[rule] >= (paid if least == "paid" else len(ours)), rule
     assert till.runs.strange == []
     assert await till.desk.dead_letters() == 0
     print(f"{len(tried)} trials")
+
+
+async def test_the_auditor_sees_what_is_not_the_same_at_the_stand_in(
+    payment_databases: tuple[str, str], tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    async with opened(payment_databases, tmp_path, wait_until, is_told=False) as till:
+        one, other = await visits(till, [(Run("automatic"), False), (Run("automatic"), False)])
+        assert (one.error, other.error) == (None, None)
+        assert (await audited(till.desk, till.sandbox)).broken == {}
+        with till.sandbox.database.transaction() as transaction:
+            transaction.sql(
+                "UPDATE objects SET body = json_set(body, '$.amount_captured', 1)"
+                " WHERE object = 'charge' AND body ->> '$.metadata.payment_id' = ?",
+                (str(one.run.payments[0]),),
+            )
+
+        seen = await audited(till.desk, till.sandbox)
+
+    assert seen.broken == {str(one.run.payments[0]): ["money.is-the-same-at-stripe"]}
 
 
 async def test_any_fault_at_any_call_of_any_flow_ends_with_the_right_money(

@@ -11,12 +11,14 @@ import httpx
 import pytest
 
 from contracts.ids import derived_id, new_id
+from contracts.messages.payment import RefundMade, ReviewPayment
 from messaging.clock import utc_now
 from payment_service.domain.reconciliation import Difference, Standing, difference
 from payment_service.reconciliation import reconcile
 from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service.cashdesk import CashDesk, settled, soon
+from tests.payment_service.story import refund
 
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -143,6 +145,30 @@ async def test_a_refund_that_no_webhook_told_of_is_found_and_booked(
 
 
 @pytest.mark.integration
+async def test_a_refund_there_of_what_was_given_back_by_hand_is_booked_and_told(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    payment = await desk.payment(payment_id)
+    asked = refund(1, 1000, checkout=payment.checkout_id)
+    await desk.tell(asked.model_copy(update={"by_hand": True}))
+    name = payment.attempts[0].provider_payment_id or ""
+    await at_stripe(sandbox, "refunds", payment_intent=name)
+
+    async with desk.pumping():
+        found = await run(desk)
+
+    assert [(one["kind"], one["state"]) for one in found["found"]] == [
+        ("given_back_differs", "repaired")
+    ]
+    amounts = (await desk.payment(payment_id)).amounts
+    assert (amounts.refunded_minor, amounts.over_refunded_minor) == (1000, 1000)
+    assert [one.amount_minor for one in await desk.sent(RefundMade)] == [1000]
+    assert await settled(desk)
+
+
+@pytest.mark.integration
 async def test_a_dispute_that_was_lost_without_a_webhook_is_lost_here(
     desk: CashDesk, sandbox: Running, wait_until: WaitUntil
 ) -> None:
@@ -238,7 +264,7 @@ async def test_money_here_that_the_provider_has_nothing_of_is_named(
 ) -> None:
     desk.worker().start()
     await paid(desk, wait_until, "simulated")
-    for table in ("ledger", "calls", "answers", "refunds"):
+    for table in ("ledger", "calls", "answers", "refunds", "payments"):
         await desk.bank_query(f"TRUNCATE {table} CASCADE")
     quick = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
     desk.settings = quick
@@ -247,6 +273,89 @@ async def test_money_here_that_the_provider_has_nothing_of_is_named(
 
     assert (one["kind"], one["state"]) == ("never_reached", "under_review")
     assert one["ours"]["captured_minor"] == 1000
+
+
+async def began_days_ago(desk: CashDesk, sandbox: Running, days: int = 2) -> None:
+    """As if all payments had begun then; what was booked of them here was booked just now."""
+    await desk.query("UPDATE attempts SET created_at = created_at - $1::interval", timedelta(days))
+    ago = int(timedelta(days).total_seconds())
+    with sandbox.database.transaction() as transaction:
+        transaction.sql(
+            "UPDATE objects SET created = created - ?,"
+            " body = json_set(body, '$.created', created - ?)",
+            (ago, ago),
+        )
+
+
+@pytest.mark.integration
+async def test_a_refund_that_only_we_have_is_found_however_old_its_payment_is(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    for seq, kind in ((3, "refund_requested"), (4, "refunded")):
+        await desk.query(
+            "INSERT INTO ledger (payment_id, seq, attempt, kind, amount_minor, currency,"
+            " operation_id, provider, provider_reference, recorded_at)"
+            " SELECT payment_id, $2, 1, $3, 400, 'GBP', operation_id, 'stripe', 're_none', now()"
+            " FROM operations WHERE payment_id = $1",
+            payment_id,
+            seq,
+            kind,
+        )
+    desk.settings = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
+
+    (one,) = (await run(desk))["found"]
+
+    assert (one["kind"], one["state"]) == ("given_back_differs", "under_review")
+    assert one["ours"]["given_back_minor"] == 400
+    assert one["theirs"]["captured_minor"] == 1000
+    assert await desk.sent(ReviewPayment)
+
+
+@pytest.mark.integration
+async def test_what_was_booked_here_long_after_it_happened_is_asked_about_and_agrees(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    for _ in range(11):
+        await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+
+    found = await run(desk)
+
+    assert (found["compared"], found["differences"]) == (11, 0)
+
+
+@pytest.mark.integration
+async def test_an_old_payment_that_the_provider_does_not_have_is_named(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    with sandbox.database.transaction() as transaction:
+        transaction.sql("DELETE FROM objects WHERE object = 'payment_intent'")
+    desk.settings = desk.settings.model_copy(update={"reconcile_settle_seconds": 0})
+
+    (one,) = (await run(desk))["found"]
+
+    assert (one["kind"], one["state"]) == ("never_reached", "under_review")
+
+
+@pytest.mark.integration
+async def test_a_provider_that_does_not_answer_a_question_fails_the_run(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    desk.worker().start()
+    await paid(desk, wait_until)
+    await began_days_ago(desk, sandbox)
+    operation = "GET /v1/payment_intents/{intent}"
+    sandbox.faults.add(Rule(fault=RequestFault.ERROR_BEFORE_EFFECT, operation=operation))
+
+    with pytest.raises(AssertionError, match="failed"):
+        await run(desk)
 
 
 @pytest.mark.integration

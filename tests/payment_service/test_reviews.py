@@ -62,6 +62,11 @@ def ours(story: Story, state: Refunded | RefundPending | RefundFailed) -> SeenRe
     return SeenRefund("re_1", key, 400, state)
 
 
+def by_hand(amount: int) -> messages.RefundPayment:
+    """Refund 1, which was made on another way."""
+    return refund(1, amount).model_copy(update={"by_hand": True})
+
+
 class TestRefunds:
     def test_one_made_at_the_provider_is_booked_and_told(self) -> None:
         story = charged()
@@ -117,6 +122,42 @@ class TestRefunds:
         (told,) = story.provider_says(Reviewed(SUCCEEDED, (THERE,)), REVIEW)
         assert isinstance(told, messages.RefundMade)
         assert told.status == "refunded"
+        assert story.open_operations() == []
+
+    def test_what_was_given_back_by_hand_takes_no_room_at_the_provider(self) -> None:
+        story = charged()
+        story.when(by_hand(1000))
+
+        (told,) = seen(story, SUCCEEDED, replace(THERE, amount_minor=1000))
+
+        assert isinstance(told, messages.RefundMade)
+        assert (told.amount_minor, told.status) == (1000, "refunded")
+        assert story.amounts() == (1000, 1000, 0, 1000)
+        assert story.payment.amounts.over_refunded_minor == 1000
+        assert story.events()[-1].over_refunded_minor == 1000
+        assert story.payment.status is PaymentStatus.REFUNDED
+        assert story.open_operations() == []
+
+    def test_what_is_on_its_way_twice_and_fails_was_given_back_once(self) -> None:
+        story = charged()
+        story.when(by_hand(400))
+
+        seen(story, SUCCEEDED, SeenRefund("re_there", None, 1000, RefundPending("re_there")))
+
+        assert story.amounts() == (1000, 1000, 1000, 0)
+        assert story.payment.amounts.over_refunded_minor == 400
+        assert story.payment.status is PaymentStatus.PARTLY_REFUNDED
+        failed = SeenRefund("re_there", None, 1000, RefundFailed("re_there", "declined"))
+        story.provider_says(Reviewed(SUCCEEDED, (failed,)), REVIEW)
+        assert story.amounts() == (1000, 1000, 0, 400)
+        assert story.payment.amounts.over_refunded_minor == 0
+
+    def test_more_than_we_know_was_taken_is_left_to_the_reconciliation(self) -> None:
+        story = charged()
+
+        assert seen(story, SUCCEEDED, replace(THERE, amount_minor=1001)) == []
+
+        assert story.amounts() == (1000, 1000, 0, 0)
         assert story.open_operations() == []
 
     def test_one_that_failed_before_anybody_looked_never_was(self) -> None:

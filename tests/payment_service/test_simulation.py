@@ -350,7 +350,7 @@ class PaymentsAndProvider(RuleBasedStateMachine):
             case OperationKind.CHARGE, _:
                 return charge
             case OperationKind.CAPTURE, _:
-                return Capture(charge, key, call.amount_minor)
+                return Capture(charge, key, call.amount_minor, call.began_at)
             case OperationKind.CLOSE, _:
                 return Close(charge, key)
             case _:

@@ -27,6 +27,7 @@ from payment_service.domain.outcomes import (
 from payment_service.domain.saved_methods import Payer
 from payment_service.providers.port import (
     RATE_LIMITED,
+    Capture,
     Charge,
     NotTaken,
     PaymentQuestion,
@@ -185,6 +186,73 @@ async def test_a_day_later_a_refund_is_looked_for_before_it_is_made_again(
     assert sorted(refund.amount for refund in refunds.data) == [500, 1000]
 
 
+def keys_used(sandbox: Running) -> set[str]:
+    """The keys under which Stripe was told to do something."""
+    with sandbox.database.transaction() as transaction:
+        return {key for (key,) in transaction.sql("SELECT key FROM answers")}
+
+
+async def test_a_day_later_a_charge_that_still_waits_is_confirmed_under_another_key(
+    bench: Bench, connection: StripeConnection, sandbox: Running
+) -> None:
+    request = bench.charge(METHODS.ok)
+
+    with rule(sandbox, fault="error_before_effect", operation=CONFIRM):
+        assert isinstance(await bench.provider.charge(request), Unknown)
+    before = keys_used(sandbox)
+    assert isinstance(await a_day_later(connection).charge(request), Succeeded)
+
+    assert keys_used(sandbox) - before == {f"{request.charge_key}:1"}
+    assert await bench.captured(request.charge_key) == request.amount_minor
+
+
+@pytest.mark.parametrize("method", ["pm_card_visa", "pm_card_threeDSecure2Required"])
+async def test_a_day_later_a_charge_that_was_confirmed_is_only_asked_about(
+    bench: Bench, connection: StripeConnection, sandbox: Running, method: str
+) -> None:
+    request = bench.charge(method)
+    outcome = await bench.provider.charge(request)
+    before = keys_used(sandbox)
+
+    assert await a_day_later(connection).charge(request) == outcome
+
+    assert keys_used(sandbox) == before
+
+
+async def test_a_day_later_a_declined_charge_is_closed_and_not_confirmed_again(
+    bench: Bench, connection: StripeConnection, sandbox: Running
+) -> None:
+    request = bench.charge(METHODS.declined)
+    cancel = "POST /v1/payment_intents/{intent}/cancel"
+    with rule(sandbox, fault="reset_before_effect", operation=cancel):
+        assert isinstance(await bench.provider.charge(request), Unknown)
+    before = keys_used(sandbox)
+
+    outcome = await a_day_later(connection).charge(request)
+
+    assert isinstance(outcome, Declined)
+    assert outcome.code == METHODS.declined_code
+    assert keys_used(sandbox) - before == {f"{request.charge_key}:void"}
+
+
+async def test_a_day_later_what_is_set_aside_is_captured_under_another_key_and_once(
+    bench: Bench, connection: StripeConnection, sandbox: Running
+) -> None:
+    key, _ = await bench.charged(METHODS.ok, "authorize")
+    request = Capture(bench.known(key), f"{key}:capture", 1000, utc_now())
+    later = a_day_later(connection)
+    before = keys_used(sandbox)
+
+    captured = await later.capture(request)
+
+    assert isinstance(captured, Succeeded)
+    assert captured.amount_minor == 1000
+    assert keys_used(sandbox) - before == {f"{key}:capture:1"}
+    assert await later.capture(request) == captured
+    assert await later.capture(replace(request, amount_minor=500)) == captured
+    assert keys_used(sandbox) - before == {f"{key}:capture:1"}
+
+
 async def test_a_refund_that_was_not_answered_is_found(bench: Bench, sandbox: Running) -> None:
     key, _ = await bench.charged(METHODS.ok)
 
@@ -320,6 +388,33 @@ async def test_the_shopper_is_sent_to_the_bank_and_back(bench: Bench, sandbox: R
         data = {"outcome": "complete"}
         async with browser.post(outcome.url, data=data, allow_redirects=False) as back:
             assert back.headers["Location"].startswith("https://shop.example/return?payment_intent")
+
+
+async def test_an_amount_that_stripe_cannot_pay_in_its_coins_is_declined(bench: Bench) -> None:
+    charge = bench.charge(METHODS.ok, amount=25_501, currency="KWD")
+
+    assert isinstance(await bench.provider.charge(charge), Declined)
+    assert await bench.captured(charge.charge_key) == 0
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount"),
+    [("JPY", 2550), ("EUR", 2550), ("USD", 2550), ("GBP", 2550), ("INR", 2550), ("KWD", 25_500)],
+)
+async def test_stripe_has_each_currency_in_the_minor_units_that_we_have(
+    bench: Bench, client: stripe.StripeClient, currency: str, amount: int
+) -> None:
+    charge = bench.charge(METHODS.ok, "automatic", amount, currency)
+    await bench.provider.charge(charge)
+
+    assert isinstance(await bench.refund(charge.charge_key, amount // 2 // 10 * 10), Refunded)
+
+    (intent,) = await intents_of(client, charge.charge_key)
+    assert (intent.currency, intent.amount_received) == (currency.lower(), amount)
+    refunds = await client.v1.refunds.list_async(params={"payment_intent": intent.id})
+    assert [(refund.currency, refund.amount) for refund in refunds.data] == [
+        (currency.lower(), amount // 2 // 10 * 10)
+    ]
 
 
 async def test_every_call_that_does_something_has_a_key_of_ours(

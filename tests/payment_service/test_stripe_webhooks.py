@@ -12,7 +12,10 @@ import orjson
 import pytest
 
 from contracts.ids import derived_id, new_id
+from contracts.messages.payment import ReviewPayment
 from messaging.clock import utc_now
+from payment_service.providers.stripe.api import OF_ANOTHER_VERSION
+from payment_service.providers.stripe.client import API_VERSION
 from payment_service.providers.stripe.webhooks import (
     NotAnEvent,
     Notice,
@@ -89,6 +92,40 @@ def test_it_is_about_the_payment_that_its_object_belongs_to(
     notice = read(body, signed(body))
 
     assert (notice.provider_payment_id, notice.charge_key) == (payment, key)
+
+
+PAYMENT_ID = derived_id(new_id(), "payment")
+
+
+@pytest.mark.parametrize(
+    ("labels", "key", "payment_id"),
+    [
+        ({"payment_id": str(PAYMENT_ID)}, None, PAYMENT_ID),
+        ({"payment_id": str(PAYMENT_ID), "attempt": "2"}, f"{PAYMENT_ID}:2:charge", None),
+        ({"payment_id": str(PAYMENT_ID), "attempt": "two"}, None, PAYMENT_ID),
+        ({"payment_id": str(PAYMENT_ID), "charge_key": "p:1:charge"}, "p:1:charge", None),
+        ({"payment_id": "an order of 2019"}, None, None),
+        ({"payment_id": 7}, None, None),
+        ({"attempt": "1"}, None, None),
+    ],
+)
+def test_what_bears_only_some_of_our_labels_is_ours(
+    labels: dict[str, Any], key: str | None, payment_id: UUID | None
+) -> None:
+    body = event({"object": "payment_intent", "id": "pi_1", "metadata": labels})
+
+    notice = read(body, signed(body))
+
+    assert (notice.charge_key, notice.payment_id) == (key, payment_id)
+
+
+@pytest.mark.parametrize(
+    ("version", "other"), [(API_VERSION, None), (None, None), ("2020-08-27", "2020-08-27")]
+)
+def test_an_event_of_another_version_is_known(version: str | None, other: str | None) -> None:
+    body = event(api_version=version)
+
+    assert read(body, signed(body)).other_version == other
 
 
 def test_what_happens_to_a_connected_account_is_none_of_ours() -> None:
@@ -360,6 +397,84 @@ async def test_one_that_is_ahead_of_its_payment_is_looked_at_again(desk: CashDes
     await heed(desk.database)
 
     assert await states(desk) == [("evt_1", "heeded")]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("labels", [{}, {"attempt": "1"}])
+async def test_one_that_bears_our_payment_id_alone_is_ours(
+    desk: CashDesk, wait_until: WaitUntil, labels: dict[str, str]
+) -> None:
+    checkout = new_id()
+    labels = {"payment_id": str(derived_id(checkout, "payment")), **labels}
+    about = event({"object": "payment_intent", "id": "pi_of_another", "metadata": labels})
+    heed = heed_webhooks(desk.settings)
+
+    await tell(desk, about)
+    assert await states(desk) == [("evt_1", "waiting")]
+    await desk.tell(soon(checkout, method="pm_card_visa", provider="stripe"))
+    await desk.query("UPDATE webhooks SET due_at = now()")
+    await heed(desk.database)
+
+    assert await states(desk) == [("evt_1", "heeded")]
+    assert [one.payment_id for one in await desk.sent(ReviewPayment)] == [
+        derived_id(checkout, "payment")
+    ]
+
+
+@pytest.mark.integration
+async def test_one_of_another_version_is_counted_and_heeded(
+    desk: CashDesk, wait_until: WaitUntil
+) -> None:
+    payment = await desk.payment(await paid(desk, wait_until, "pm_card_visa"))
+    name = payment.attempts[0].provider_payment_id
+
+    counted = OF_ANOTHER_VERSION.labels("stripe")._value
+    before = counted.get()
+    about = {"object": "dispute", "id": "dp_1", "payment_intent": name}
+    await tell(desk, event(about, api_version="2020-08-27"))
+    await tell(desk, event(about, id="evt_2", api_version=API_VERSION))
+
+    assert counted.get() == before + 1
+    assert await states(desk) == [("evt_1", "heeded"), ("evt_2", "heeded")]
+
+
+@pytest.mark.integration
+async def test_of_an_unknown_kind_one_that_names_no_payment_is_foreign(desk: CashDesk) -> None:
+    about = {"object": "some.newer_object", "id": "new_1", "metadata": {"order": "4711"}}
+
+    assert (await tell(desk, event(about, type="some.newer_object.changed"))).status_code == 200
+
+    assert await states(desk) == [("evt_1", "foreign")]
+    assert await desk.sent(ReviewPayment) == []
+
+
+@pytest.mark.integration
+async def test_of_an_unknown_kind_one_that_names_ours_is_a_hint_and_nothing_else(
+    desk: CashDesk, wait_until: WaitUntil
+) -> None:
+    checkout = new_id()
+    desk.worker().start()
+    await desk.tell(soon(checkout, method="pm_card_threeDSecure2Required", provider="stripe"))
+
+    async def waits() -> bool:
+        await desk.pump()
+        return await desk.statuses() == ["due"] and await desk.replies() != []
+
+    await wait_until(waits, what="the bank's question")
+    before = await desk.payment(derived_id(checkout, "payment"))
+    name = before.attempts[0].provider_payment_id
+    about = {"object": "some.newer_object", "id": "new_1", "payment_intent": name, "amount": 1}
+
+    assert (await tell(desk, event(about, type="some.newer_object.paid"))).status_code == 200
+
+    async def asked() -> bool:
+        rows = await desk.query("SELECT asks FROM operations")
+        return [row["asks"] for row in rows] == [1] and await desk.statuses() == ["due"]
+
+    await wait_until(asked, what="the question")
+    after = await desk.payment(before.payment_id)
+    assert await states(desk) == [("evt_1", "heeded")]
+    assert (after.attempts, after.ledger) == (before.attempts, before.ledger)
 
 
 @pytest.mark.integration

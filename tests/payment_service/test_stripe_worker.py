@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 
 from contracts.ids import derived_id, new_id
-from contracts.messages.payment import PaymentActionRequired, PaymentDeclined
+from contracts.messages.payment import CaptureFailed, PaymentActionRequired, PaymentDeclined
 from messaging.points import Point
+from payment_service.domain.outcomes import Cancelled
 from payment_service.sweeper import forget_methods
 from stripe_sandbox.app import Running
 from stripe_sandbox.database import Object
@@ -85,6 +86,39 @@ async def test_money_is_charged_held_captured_refunded_and_let_go(
     assert [(one.captured_minor, one.refunded_minor) for one in amounts] == [(1000, 400), (600, 0)]
     assert sorted(one["amount_received"] for one in intents(sandbox)) == [0, 0, 600, 1000]
     assert sum(one["status"] == "canceled" for one in intents(sandbox)) == 2
+
+
+async def test_money_that_was_set_aside_too_long_ago_is_not_taken(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    checkout = new_id()
+    desk.worker().start()
+    async with desk.pumping():
+        await desk.tell(soon(checkout, method="pm_card_visa", provider="stripe", flow="authorize"))
+        await wait_until(lambda: settled(desk), what="the hold")
+        async with aiohttp.ClientSession() as http:
+            past = {"seconds": 8 * 24 * 3600}
+            async with http.post(f"{sandbox.url}/sandbox/clock", json=past) as answer:
+                assert answer.status == 200
+
+        await desk.tell(capture(checkout=checkout))
+        await wait_until(lambda: settled(desk), what="the refusal")
+
+    payment = await desk.payment(derived_id(checkout, "payment"))
+    assert [name for name, _, _ in await desk.replies()] == [
+        "PaymentAuthorized",
+        "CaptureFailed",
+    ]
+    assert [told.code for told in await desk.sent(CaptureFailed)] == ["expired"]
+    state = payment.attempts[0].state
+    assert isinstance(state, Cancelled)
+    assert state.reason == "expired"
+    assert (payment.amounts.authorized_minor, payment.amounts.captured_minor) == (0, 0)
+    assert [(fact.kind.value, fact.amount_minor) for fact in payment.ledger] == [
+        ("authorized", 1000),
+        ("voided", 1000),
+    ]
+    assert [one["amount_received"] for one in intents(sandbox)] == [0]
 
 
 def pages(sandbox: Running) -> list[Object]:

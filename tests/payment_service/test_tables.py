@@ -38,6 +38,7 @@ IMPOSSIBLE = {
     " refunded_minor = 500",
     "a negative refund": "UPDATE payments SET refunded_minor = -1",
     "a negative pending refund": "UPDATE payments SET refund_pending_minor = -1",
+    "less than nothing given back twice": "UPDATE payments SET over_refunded_minor = -1",
     "money without a currency": "UPDATE payments SET currency = NULL",
     "a second payment of a checkout": "INSERT INTO payments SELECT gen_random_uuid(), shop_id,"
     " checkout_id, order_id, customer_id, currency, status, 0, 0, 0, 0, 0, created_at, updated_at"

@@ -121,6 +121,15 @@ async def test_sigterm_ends_it_cleanly_and_its_state_stays(
         assert (await client.v1.customers.retrieve_async(customer.id)).name == "Ada"
 
 
+async def test_unless_asked_for_it_listens_on_loopback_alone(process: Process) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    writer.close()
+
+    # Another address of this machine, which whoever listens on all of them answers at.
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.2", process.port)
+
+
 async def test_sigkill_loses_nothing_that_was_answered(process: Process) -> None:
     """In the middle of requests, as it comes."""
     answered: list[str] = []

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -242,6 +243,74 @@ async def test_a_wrongly_signed_event_is_not_verified(
         construct(body, headers["Stripe-Signature"], endpoint.secret)
     body, headers = receiver.told[1]
     assert construct(body, headers["Stripe-Signature"], endpoint.secret)
+
+
+async def create_with(client: stripe.StripeClient, fault: str, name: str = "Ada") -> None:
+    """A customer, whose events have this trouble."""
+    options: Any = {"headers": {"Sandbox-Fault": fault}}
+    await client.v1.customers.create_async({"name": name}, options)
+
+
+async def test_the_events_of_one_request_are_never_sent(
+    sandbox: Sandbox,
+    client: stripe.StripeClient,
+    receiver: Receiver,
+    endpoint: stripe.WebhookEndpoint,
+    wait_until: Wait,
+) -> None:
+    await create_with(client, "never_sent", "lost")
+    await wait_until(become(sandbox, [("never", 0)]), what="it is lost")
+    await create(client, "told")
+    await receiver.received(1)
+    assert [event["data"]["object"]["name"] for event in receiver.events] == ["told"]
+
+
+async def test_the_events_of_one_request_come_twice(
+    client: stripe.StripeClient, receiver: Receiver, endpoint: stripe.WebhookEndpoint
+) -> None:
+    await create_with(client, "duplicated")
+    await receiver.received(2)
+    first, second = receiver.events
+    assert first["id"] == second["id"]
+
+
+@pytest.mark.parametrize("fault", ["delayed;milliseconds=400", "overtaken"])
+async def test_the_events_of_one_request_come_after_those_of_the_next(
+    client: stripe.StripeClient,
+    receiver: Receiver,
+    endpoint: stripe.WebhookEndpoint,
+    fault: str,
+) -> None:
+    await create_with(client, fault, "first")
+    await create(client, "second")
+    await receiver.received(2)
+    names = [event["data"]["object"]["name"] for event in receiver.events]
+    assert names == ["second", "first"]
+
+
+async def test_the_events_of_one_request_are_wrongly_signed_once(
+    client: stripe.StripeClient, receiver: Receiver, endpoint: stripe.WebhookEndpoint
+) -> None:
+    receiver.statuses = [400]
+    await create_with(client, "wrongly_signed")
+    await receiver.received(2)
+    construct: Any = stripe.Webhook.construct_event
+    for (body, headers), is_forged in zip(receiver.told, (True, False), strict=True):
+        with pytest.raises(stripe.SignatureVerificationError) if is_forged else nullcontext():
+            construct(body, headers["Stripe-Signature"], endpoint.secret)
+
+
+async def test_a_request_whose_events_are_troubled_can_be_troubled_by_a_rule(
+    sandbox: Sandbox,
+    client: stripe.StripeClient,
+    receiver: Receiver,
+    endpoint: stripe.WebhookEndpoint,
+    wait_until: Wait,
+) -> None:
+    await sandbox.add_fault("error_after_effect")
+    with pytest.raises(stripe.APIError):
+        await create_with(client, "never_sent")
+    await wait_until(become(sandbox, [("never", 0)]), what="its event is lost")
 
 
 @pytest.mark.parametrize(

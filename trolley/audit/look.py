@@ -40,7 +40,7 @@ async def look(
     invariants: Iterable[Invariant],
     engine: Engine,
     snapshots: Snapshots,
-    published: Published,
+    published: Published | None,
     books: StripeBooks | None,
     *,
     kept: int,
@@ -49,7 +49,8 @@ async def look(
     """Ask invariants; at most `kept` candidates of each are kept, all are counted.
 
     Without a scope everything is looked at, and the topics are read to their end meanwhile, and
-    Stripe's books; with one, they have been.
+    Stripe's books; with one, they have been. `published` and `books` are None where no invariant
+    that is asked reads of them.
 
     Raises DatabaseUnavailable, DatabaseNotReadable, KafkaUnavailable, StripeUnavailable and
     AuditTooLarge.
@@ -74,7 +75,9 @@ async def look(
             )
             for subject, rules in asked.items()
         ]
-        told = [published.read_to_end()] if scope is None else []
+        told = []
+        if scope is None and published is not None:
+            told.append(published.read_to_end())
         if scope is None and books is not None:
             told.append(books.read_all())
         await together((*told, *(part.take_in(snapshots) for part in parts)))

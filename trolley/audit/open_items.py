@@ -91,6 +91,11 @@ _OPEN = (
         Source.PAYMENT,
         _counting("refunds", "updated_at", "status = 'refund_failed'"),
     ),
+    (
+        "payments given back twice: by hand and at the provider",
+        Source.PAYMENT,
+        _counting("payments", "updated_at", "over_refunded_minor > 0"),
+    ),
 )
 
 

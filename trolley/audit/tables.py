@@ -215,8 +215,8 @@ PAYMENTS = _table(
     "payments",
     Source.PAYMENT,
     "SELECT payment_id, checkout_id, order_id, currency, authorized_minor, captured_minor,"
-    " refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor, event_seq,"
-    " updated_at FROM payments",
+    " refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,"
+    " over_refunded_minor, event_seq, updated_at FROM payments",
     {CHECKOUT: _of(CHECKOUT, "checkout_id"), PAYMENT: _of(PAYMENT, "payment_id")},
 )
 # What was answered is parsed once: without OFFSET for each thing that is taken out of it.

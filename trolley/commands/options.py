@@ -27,7 +27,10 @@ def moment(text: str) -> datetime:
     """A time as in RFC 3339, or a span before now such as 90m, 12h or 3d."""
     span = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if span is not None:
-        return utc_now() - timedelta(**{_SPANS[span[2]]: int(span[1])})
+        try:
+            return utc_now() - timedelta(**{_SPANS[span[2]]: int(span[1])})
+        except OverflowError:
+            raise typer.BadParameter("no time is so long ago") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

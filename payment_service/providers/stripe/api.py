@@ -34,6 +34,11 @@ LARGEST_BYTES = 512 * 1024
 SECONDS = 10.0
 
 WEBHOOKS = Counter("trolley_webhooks", "Webhooks of payment providers.", ["provider", "state"])
+OF_ANOTHER_VERSION = Counter(
+    "trolley_webhooks_of_another_version",
+    "Webhooks in another version of the provider's API than their endpoint is meant to be of.",
+    ["provider"],
+)
 
 _SLUGS: dict[type[WebhookRefused], tuple[str, str]] = {
     WronglySigned: ("webhook-signature", "The signature is not one of ours, or too old"),
@@ -71,6 +76,9 @@ def stripe_router(settings: PaymentSettings, wake: Callable[[], None]) -> APIRou
             WEBHOOKS.labels("stripe", slug).inc()
             log.warning("webhook refused", reason=slug)
             raise Problem(400, slug, title) from None
+        if notice.other_version is not None:
+            OF_ANOTHER_VERSION.labels("stripe").inc()
+            log.warning("webhook of another version", version=notice.other_version)
         webhook = Webhook(
             "stripe",
             notice.event_id,
@@ -78,6 +86,7 @@ def stripe_router(settings: PaymentSettings, wake: Callable[[], None]) -> APIRou
             notice.provider_payment_id,
             notice.charge_key,
             notice.news,
+            notice.payment_id,
         )
         async with request.app.state.api_database.transaction() as connection:
             now = utc_now()

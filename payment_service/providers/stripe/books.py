@@ -12,7 +12,7 @@ import stripe
 
 from payment_service.domain.reconciliation import Standing
 from payment_service.providers.port import BooksUnread, SeenMoney
-from payment_service.providers.stripe.labels import label
+from payment_service.providers.stripe.labels import payment_named
 from payment_service.providers.stripe.reading import dispute_of, unknown
 
 PAGE = 100
@@ -73,7 +73,7 @@ class Books:
                 withdrawn = await self._withdrawn(intent.id)
         return SeenMoney(
             intent.id,
-            label(intent.metadata, "charge_key"),
+            payment_named(intent.metadata.to_dict() if intent.metadata else {})[0],
             Standing(intent.amount_capturable or 0, captured, given_back, withdrawn),
         )
 

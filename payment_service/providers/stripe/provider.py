@@ -8,8 +8,8 @@
     refund    under its key for a day; later it is looked for among the intent's refunds first
 
 A key is good for 24 hours at Stripe and proves nothing afterwards. So after `KEY_GOOD` nothing that
-moves money is sent under it again: what it may have done is looked for, and a further try has a key
-of its own. An intent takes its money once, whatever the keys: its confirmation needs no such care.
+moves money is sent under it again: what it may have done is looked for, and a further try, where
+the payment still waits for it, has a key of its own.
 
 A key under which Stripe has answered with an error of its own has nothing but that error any more,
 repeated. What is made again, because Stripe has said that it does not have it, then has the next of
@@ -61,6 +61,7 @@ from payment_service.providers.stripe.reading import (
     StillOpen,
     code_of,
     dispute_of,
+    is_missing,
     is_refused,
     is_repeated,
     kept_of,
@@ -132,8 +133,13 @@ class StripeProvider:
         """See `Provider.charge`. On a page the shopper confirms it, not we."""
         if request.hosted:
             return await self._about(request, self._state)
+        age = self._now() - request.began_at
 
         async def confirm(name: str) -> PaymentOutcome:
+            state = await self._state(name) if age >= KEY_GOOD else NotFound()
+            if not isinstance(state, NotFound):
+                return state
+
             async def confirm_under(key: str) -> stripe.PaymentIntent:
                 params: PaymentIntentConfirmParams = {
                     "payment_method": request.method_token,
@@ -146,14 +152,20 @@ class StripeProvider:
                     name, params=params, options={"idempotency_key": key}
                 )
 
-            return payment_of(await _under_a_key(request.charge_key, confirm_under))
+            return payment_of(await _under_a_key(_key(request.charge_key, age), confirm_under))
 
         return await self._about(request, confirm, self._declined)
 
     async def capture(self, request: Capture) -> PaymentOutcome:
         """See `Provider.capture`."""
+        age = self._now() - request.began_at
+        key = _key(request.idempotency_key, age)
 
         async def capture(name: str) -> PaymentOutcome:
+            state = await self._state(name) if age >= KEY_GOOD else None
+            if state is not None and not isinstance(state, Authorized):
+                return state
+
             async def capture_under(key: str) -> stripe.PaymentIntent:
                 return await self._client.v1.payment_intents.capture_async(
                     name,
@@ -161,7 +173,7 @@ class StripeProvider:
                     options={"idempotency_key": key},
                 )
 
-            return payment_of(await _under_a_key(request.idempotency_key, capture_under))
+            return payment_of(await _under_a_key(key, capture_under))
 
         return await self._about(request.charge, capture, self._not_captured)
 
@@ -227,7 +239,10 @@ class StripeProvider:
         return NotFound() if made is None else refund_of(made)
 
     async def review(self, question: Review) -> ReviewOutcome:
-        """See `Provider.review`. One whose name was never kept is looked for, never made."""
+        """See `Provider.review`. One whose name was never kept is looked for, never made.
+
+        What Stripe does not have under a name of its own is gone with the account it was in.
+        """
         charge = question.charge
         try:
             name = charge.provider_payment_id or await self._search(charge)
@@ -241,7 +256,10 @@ class StripeProvider:
                 if intent is None:
                     return Unknown("a page that is complete without a payment")
                 name = intent
-            state = await self._settled(charge, name)
+            try:
+                state = await self._state(name)
+            except StillOpen:
+                state = await self._void(charge, name)
             if isinstance(state, NotFound | Unknown):
                 return state
             refunds = [refund async for refund in await self._refunds(name)]
@@ -250,7 +268,7 @@ class StripeProvider:
             )
             seen = [dispute_of(dispute) async for dispute in disputes.auto_paging_iter()]
         except stripe.StripeError as error:
-            return unknown(error)
+            return NotFound() if is_missing(error) else unknown(error)
         return Reviewed(
             state,
             tuple(

@@ -44,6 +44,9 @@ ACTION = timedelta(hours=1)
 TOO_MANY = 429
 """The status that tells that Stripe has not looked at the request."""
 
+MISSING = 404
+"""The status for a name that Stripe does not have."""
+
 LOCKED = "lock_timeout"
 """The code under that status for an object that another request is at, not for too many of them."""
 
@@ -183,6 +186,11 @@ def dispute_of(dispute: stripe.Dispute) -> SeenDispute | None:
 def is_refused(error: stripe.StripeError) -> bool:
     """Whether Stripe has looked at the request and said no: nothing was done, nor will be."""
     return isinstance(error, stripe.CardError | stripe.InvalidRequestError)
+
+
+def is_missing(error: stripe.StripeError) -> bool:
+    """Whether Stripe has nothing of that name."""
+    return error.http_status == MISSING
 
 
 def code_of(error: stripe.StripeError) -> str:

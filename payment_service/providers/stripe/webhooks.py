@@ -9,11 +9,14 @@ Source: Stripe guide "Receive Stripe events in your webhook endpoint".
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 import stripe
 
 from payment_service.domain.outcomes import NAMES
+from payment_service.providers.stripe.client import API_VERSION
+from payment_service.providers.stripe.labels import payment_named
 from payment_service.providers.stripe.reading import refund_of
 from payment_service.store.webhooks import News
 
@@ -39,9 +42,11 @@ class WrongMode(WebhookRefused):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something happened to a payment, or to something that is none of ours (then both are None).
+    """Something happened to a payment, or to something that is none of ours (then all are None).
 
-    `charge_key` is our own name of the payment, which Stripe keeps with it.
+    `charge_key` is our own name of the payment, which Stripe keeps with it; `payment_id` is all of
+    that name that there is, if it is not whole. `other_version` is what the event is written in,
+    where that is not the version that the endpoint is meant to be of.
     """
 
     event_id: str
@@ -49,6 +54,8 @@ class Notice:
     provider_payment_id: str | None
     charge_key: str | None
     news: News | None = None
+    payment_id: UUID | None = None
+    other_version: str | None = None
 
 
 _OF_PAYMENT = {
@@ -77,10 +84,19 @@ def notice_of(
         raise NotAnEvent
     if is_live is not production:
         raise WrongMode
+    version = event.get("api_version")
+    other_version = version if isinstance(version, str) and version != API_VERSION else None
     if event.get("account") is not None:  # of an account that is connected to ours
-        return Notice(event_id, kind, None, None)
+        return Notice(event_id, kind, None, None, other_version=other_version)
+    charge_key, payment_id = payment_named(_labels_of(about))
     return Notice(
-        event_id, kind, _payment_of(about), _label_of(about, "charge_key"), _news_of(kind, about)
+        event_id,
+        kind,
+        _payment_of(about),
+        charge_key,
+        _news_of(kind, about),
+        payment_id,
+        other_version,
     )
 
 
@@ -105,10 +121,9 @@ def _payment_of(about: dict[str, Any]) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _label_of(about: dict[str, Any], name: str) -> str | None:
+def _labels_of(about: dict[str, Any]) -> dict[str, Any]:
     labels = about.get("metadata")
-    label = labels.get(name) if isinstance(labels, dict) else None
-    return label if isinstance(label, str) else None
+    return labels if isinstance(labels, dict) else {}
 
 
 def _news_of(kind: str, about: dict[str, Any]) -> News | None:
@@ -118,7 +133,8 @@ def _news_of(kind: str, about: dict[str, Any]) -> News | None:
         case "refund":
             refund = stripe.Refund.construct_from({"id": "", "status": None, **about}, None)
             state = refund_of(refund)
-            return News("refund", (NAMES[type(state)],), _label_of(about, "refund_key"))
+            key = _labels_of(about).get("refund_key")
+            return News("refund", (NAMES[type(state)],), key if isinstance(key, str) else None)
         case "dispute":
             return News("dispute")
         case _:

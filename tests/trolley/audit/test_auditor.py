@@ -18,7 +18,18 @@ from contracts.partitioning import partition_of
 from contracts.topics import CART_EVENTS, CATALOG_ITEMS, ORDER_EVENTS, ORDER_REPLIES, Topic
 from messaging.settings import KafkaSettings
 from tests.trolley.audit.conftest import SETTINGS, environment_of
-from tests.trolley.audit.world import Shop, World, in_outbox, named, payment_of, publish, sku_key
+from tests.trolley.audit.world import (
+    CURRENCY,
+    T0,
+    TOTAL,
+    Shop,
+    World,
+    in_outbox,
+    named,
+    payment_of,
+    publish,
+    sku_key,
+)
 from trolley.audit import AuditReport, AuditSettings, Sources, audit
 from trolley.audit.engine import TYPES
 from trolley.audit.invariant import Invariant, Source, Table
@@ -329,6 +340,45 @@ async def test_a_checkout_that_nobody_takes_over_is_told_and_is_no_violation(
 
         assert sum(item.count for item in report.open_items if item.what == what) == count
         assert report.clean
+
+
+async def test_what_was_given_back_twice_is_told_and_is_no_violation(
+    world: World, audited: Audited
+) -> None:
+    await world.insert(
+        Source.PAYMENT,
+        "ledger",
+        *(
+            {
+                "payment_id": payment_of("refunded"), "attempt": 1, "seq": seq, "kind": kind,
+                "amount_minor": TOTAL, "currency": CURRENCY, "provider": "by_hand",
+                "provider_reference": "by_hand", "operation_id": named("refunded refund"),
+                "recorded_at": T0,
+            }
+            for seq, kind in ((5, "refund_requested"), (6, "refunded"))
+        ),
+    )  # fmt: skip
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET over_refunded_minor = $1 WHERE payment_id = $2",
+        TOTAL,
+        payment_of("refunded"),
+    )
+    await world.run(
+        Source.ORDER,
+        "INSERT INTO after_sales (checkout_id, facts, refunded_minor, credited_minor,"
+        " refund_pending_minor, disputed_minor, dispute_lost_minor, blocked, needs_attention,"
+        " changed_at) VALUES ($1, '{}', $2, 0, 0, 0, 0, false, false, $3)",
+        named("refunded"),
+        TOTAL,
+        T0,
+    )
+
+    report = await audited()
+
+    items = {item.what: item.count for item in report.open_items}
+    assert items["payments given back twice: by hand and at the provider"] == 1
+    assert report.clean, report.findings
 
 
 # What cannot be read.

@@ -159,6 +159,16 @@ async def an_amount_is_not_that_of_the_ledger(world: World) -> None:
     )
 
 
+@breaks("money.amounts-are-sum-of-ledger", at=payment_of("refunded"))
+async def more_went_back_than_came_and_none_of_it_by_hand(world: World) -> None:
+    await world.run(
+        Source.PAYMENT,
+        "UPDATE payments SET over_refunded_minor = 100, refunded_minor = refunded_minor - 100"
+        " WHERE payment_id = $1",
+        payment_of("refunded"),
+    )
+
+
 @breaks("money.ledger-is-gapless", at=payment_of("paid"))
 async def a_fact_is_gone_from_the_ledger(world: World) -> None:
     await world.run(

@@ -29,6 +29,8 @@ BOOKED = Read(
             sum(amount_minor) FILTER (WHERE kind = 'refunded')::BIGINT AS refunded,
             sum(amount_minor) FILTER (WHERE kind = 'refund_failed')::BIGINT AS failed,
             sum(amount_minor) FILTER (WHERE kind = 'refund_returned')::BIGINT AS returned,
+            sum(amount_minor) FILTER (WHERE kind = 'refunded' AND provider = 'by_hand')::BIGINT
+                AS by_hand,
             sum(amount_minor) FILTER (WHERE kind = 'disputed')::BIGINT AS disputed,
             sum(amount_minor) FILTER (WHERE kind = 'dispute_won')::BIGINT AS won,
             sum(amount_minor) FILTER (WHERE kind = 'dispute_lost')::BIGINT AS lost
@@ -39,6 +41,7 @@ BOOKED = Read(
     )
     SELECT payment_id AS key, updated_at AS since, currency, authorized_minor,
         captured_minor, refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,
+        over_refunded_minor, coalesce(by_hand, 0) AS by_hand_minor,
         coalesce(authorized, 0) - coalesce(voided, 0) AS ledger_authorized_minor,
         coalesce(captured, 0) AS ledger_captured_minor,
         coalesce(requested, 0) - coalesce(refunded, 0) - coalesce(failed, 0)
@@ -235,10 +238,13 @@ INVARIANTS = (
         "Per payment, every amount is the sum of its ledger's facts.",
         BOOKED,
         """
-        (authorized_minor, captured_minor, refund_pending_minor, refunded_minor, disputed_minor,
-            dispute_lost_minor)
+        (authorized_minor, captured_minor, refund_pending_minor,
+            refunded_minor + over_refunded_minor, disputed_minor, dispute_lost_minor)
         = (ledger_authorized_minor, ledger_captured_minor, ledger_refund_pending_minor,
             ledger_refunded_minor, ledger_disputed_minor, ledger_dispute_lost_minor)
+        -- What went back beyond what was taken went back by hand, too.
+        AND over_refunded_minor = least(by_hand_minor, greatest(0,
+            ledger_refunded_minor + ledger_refund_pending_minor - ledger_captured_minor))
         """,
     ),
     Within(

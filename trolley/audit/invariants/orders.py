@@ -142,8 +142,8 @@ MONEY = Read(
     Source.PAYMENT,
     f"""
     SELECT checkout_id AS key, updated_at AS since, order_id, currency, authorized_minor,
-        captured_minor,
-        refund_pending_minor, refunded_minor, disputed_minor, dispute_lost_minor,
+        captured_minor, refund_pending_minor, refunded_minor, refunded_minor + over_refunded_minor
+            AS given_back_minor, disputed_minor, dispute_lost_minor,
         coalesce(live.attempts, 0) AS live_attempts
     FROM payments LEFT JOIN (
         SELECT payment_id, count(*) AS attempts FROM attempts WHERE {LIVE} GROUP BY payment_id
@@ -178,19 +178,19 @@ _HOLDS_NOTHING = """
         holdings.held = 0 AND (coalesce(sale.state = 'paid', false) OR holdings.committed = 0) END
 """
 
-# What is here and stays here, as far as it is settled.
+# What is here and stays here, as far as it is settled. What went back twice is an open item.
 _KEEPS_ITS_PRICE = """
     CASE WHEN coalesce(checkout.final, true) THEN
         coalesce(money.captured_minor - money.refunded_minor, 0)
         = CASE WHEN checkout.state = 'paid'
-            THEN checkout.total_minor - checkout.claimed_minor ELSE 0 END END
+            THEN greatest(checkout.total_minor - checkout.claimed_minor, 0) ELSE 0 END END
 """
 
 _KNOWS_ITS_MONEY = """
     CASE WHEN checkout.final THEN
         checkout.captured_minor = coalesce(money.captured_minor, 0)
         AND checkout.refund_pending_minor = coalesce(money.refund_pending_minor, 0)
-        AND checkout.refunded_minor = coalesce(money.refunded_minor, 0)
+        AND checkout.refunded_minor = coalesce(money.given_back_minor, 0)
         AND checkout.disputed_minor = coalesce(money.disputed_minor, 0)
         AND checkout.dispute_lost_minor = coalesce(money.dispute_lost_minor, 0) END
 """
