@@ -3,7 +3,8 @@
 A card number (ISO/IEC 7812-1) has 14 to 19 digits, begins as its issuer's do and ends in a check
 digit. In a text it may have blanks, dashes, dots, underscores and what is not seen between its
 digits, and the digits may be of any script. What ends a number instead (letters, commas, colons,
-slashes, brackets) ends it here too, so that lists of numbers are not taken for one.
+slashes, brackets) ends it here too, so that lists of numbers are not taken for one: but for four
+groups of four digits, and no more, with the same sign of any kind between them.
 """
 
 import re
@@ -81,6 +82,8 @@ def checks(digits: str) -> bool:
 _BETWEEN = r"\x00-\x20\x7f._-"
 _RUN = re.compile(rf"[0-9][0-9{_BETWEEN}]{{{SHORTEST - 1},}}")
 _GROUP = re.compile(r"[0-9]+")
+_FOURS = re.compile(r"(?<![0-9])[0-9]{4}(\W)[0-9]{4}(?:\1[0-9]{4}){2}(?![0-9])")
+"""Sixteen digits as they stand on a card, with one sign three times."""
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _BLANK_KINDS = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me", "Pd", "Pc"})
 """Blanks, what is not seen, marks upon a character, dashes and underscores of all scripts."""
@@ -114,22 +117,23 @@ def has_card_number(text: str) -> bool:
             return False
         text = _FOREIGN.sub(_as_ascii, text)
     if not _RUN.search(text):
-        return False
+        return any(map(is_card_number, _in_fours(text)))
     text = _OTHER_MEANING.sub("|", text)
     return any(
         is_card_number(digits)
         for run in _RUN.finditer(text)
         for digits in _candidates(_GROUP.findall(run[0]))
-    )
+    ) or any(map(is_card_number, _in_fours(text)))
 
 
 def _as_ascii(character: re.Match[str]) -> str:
-    """A digit as ASCII has it, a blank for what may stand between digits, and a bar for others."""
+    """A digit as ASCII has it, a blank for what may stand between digits; others as they are."""
     digit = unicodedata.digit(character[0], None)
     if digit is not None:
         return str(digit)
     kind = unicodedata.category(character[0])
-    return " " if kind in _BLANK_KINDS or character[0] in _BLANKS_OF_OTHER_KINDS else "|"
+    is_blank = kind in _BLANK_KINDS or character[0] in _BLANKS_OF_OTHER_KINDS
+    return " " if is_blank else character[0]
 
 
 def _candidates(groups: Sequence[str]) -> Iterator[str]:
@@ -153,6 +157,16 @@ def _candidates(groups: Sequence[str]) -> Iterator[str]:
                 break
 
 
+def _in_fours(text: str) -> Iterator[str]:
+    """The digits of four groups of four that one sign divides. A longer list is none."""
+    for found in _FOURS.finditer(text):
+        sign, first, end = found[1], found.start(), found.end()
+        goes_on = text[end : end + 1] == sign and text[end + 1 : end + 2].isdigit()
+        went_on = text[first - 1 : first] == sign and text[first - 2 : first - 1].isdigit()
+        if not goes_on and not went_on:
+            yield found[0].replace(sign, "")
+
+
 _LETTERS = frozenset(
     {*range(0xC3, 0xCC), *range(0xCE, 0xD2), *range(0xE4, 0xEA), *range(0xEB, 0xEE)}
 )
@@ -165,6 +179,8 @@ _SHAPES = bytes(
 )
 """A zero for what may be a digit."""
 _SHAPE = b"0" * SHORTEST
+_SHAPE_OF_FOURS = re.compile(rb"0{4}x{1,2}0{4}x{1,2}0{4}x{1,2}0{4}")
+"""A sign of ASCII may be escaped: then it has two bytes."""
 _ESCAPED_CHARACTER = re.compile(rb"\\u[0-9A-Fa-f]{4}")
 _ESCAPED_BLANK = re.compile(rb"\\[bfnrt]")
 
@@ -174,13 +190,14 @@ def may_have_card_number(raw: bytes) -> bool:
 
     This is all that it costs to send none: what may be a digit becomes a zero (as do characters
     beyond ASCII that are no letters for sure), and zeros are counted; only when there are enough,
-    what may stand between digits is taken out, and a row of them is looked for.
+    what may stand between digits is taken out, and a row of them is looked for, or four of four.
     """
     if b"\\" in raw:
         raw = _ESCAPED_BLANK.sub(b" ", _ESCAPED_CHARACTER.sub(b"0", raw))
     if raw.translate(_SHAPES).count(b"0") < SHORTEST:
         return False
-    return _SHAPE in raw.translate(_SHAPES, _BLANK_BYTES)
+    shapes = raw.translate(_SHAPES, _BLANK_BYTES)
+    return _SHAPE in shapes or _SHAPE_OF_FOURS.search(shapes) is not None
 
 
 WITHHELD = "(withheld)"

@@ -174,6 +174,21 @@ def test_the_quick_look_at_raw_bytes_misses_nothing(text: str, ascii_only: bool)
     assert may_have_card_number(text.encode()) or not has_card_number(text)
 
 
+def test_the_quick_look_knows_every_sign_that_may_divide_groups_of_four() -> None:
+    missed = []
+    for sign in map(chr, range(sys.maxunicode + 1)):
+        if unicodedata.category(sign) == "Cs":
+            continue
+        text = sign.join(["4242"] * 4)
+        if has_card_number(text):
+            raw = json.dumps({"a": text}, ensure_ascii=False).encode()
+            if not (may_have_card_number(text.encode()) and may_have_card_number(raw)):
+                missed.append(hex(ord(sign)))
+        else:
+            assert sign.isalnum() or sign == "_", hex(ord(sign))
+    assert missed == []
+
+
 def test_the_quick_look_knows_every_character_that_is_a_digit_or_stands_between_digits() -> None:
     missed = []
     for character in map(chr, range(0x80, sys.maxunicode + 1)):
@@ -203,6 +218,13 @@ def test_the_quick_look_knows_every_character_that_is_a_digit_or_stands_between_
         "4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣4️⃣2️⃣",
         "4242 4242 4242 4242 and again 4242424242424242",
         "order 12345678901234567890 paid by 4242424242424242",
+        "4242/4242/4242/4242",
+        "4242,4242,4242,4242",
+        "my card: 4242\\4242\\4242\\4242, 12/27",
+        "4242|4242|4242|4242",
+        "4242\uff0f4242\uff0f4242\uff0f4242",
+        "\uff14242/\uff14242/\uff14242/\uff14242",
+        "1,2: 4242/4242/4242/4242",
     ],
 )
 def test_these_have_a_card_number(text: str) -> None:
@@ -215,7 +237,17 @@ def test_these_have_a_card_number(text: str) -> None:
         "",
         "4242 4242 4242",
         "4242, 4242, 4242, 4242",
-        "4242/4242/4242/4242",
+        "4242/4242,4242/4242",
+        "4242//4242//4242//4242",
+        "4242x4242x4242x4242",
+        "4242ä4242ä4242ä4242",
+        "4242/4242/4242/4243",  # another check digit
+        "1234/5678/1234/5670",  # no issuer begins so
+        "4242,4242,4242,4242,4242",
+        "1,4242,4242,4242,4242",
+        "4242/4242/4242/42421",
+        "14242/4242/4242/4242",
+        "424/2424/2424/24242",
         "+44 20 7946 0958, +44 20 7946 0959",
         "36 37 38 39 40 41 42",  # sizes
         "12:30:45, 12:30:46, 12:30:47",
@@ -251,6 +283,9 @@ JSON_BODIES: dict[str, tuple[str, str | None]] = {
     "a body that never ends": ('{"n": "CARD', "body.n"),
     "a body that is no JSON": ("n = CARD", "body"),
     "a body with brackets of no pair": (']}{"n": "CARD"', "body.n"),
+    "groups of four with slashes": (r'{"n": "4242\/4242\/4242\/4242"}', "body.n"),
+    "groups of four with backslashes": (r'{"n": "4242\\4242\\4242\\4242"}', "body.n"),
+    "groups of four with escaped signs": (r'{"n": "4242\u002f4242\u002F4242/4242"}', "body.n"),
     "over two fields": ('{"a": "42424242", "b": "42424242"}', None),
     "over a list": ('["4242", "4242", "4242", "4242", 4242]', None),
     "over numbers": ("[4242,4242,4242,4242]", None),
@@ -274,6 +309,8 @@ CSV_BODIES: dict[str, tuple[str, str | None]] = {
     "an attribute": ("sku,attribute.color\na,CARD\n", "body.1.attribute.color"),
     "a cell without a column": ("sku\na,CARD\n", "body.1.2"),
     "the header": ("sku,CARD\n", "body"),
+    "groups of four in a quoted cell": ('sku,name\na,"4242,4242,4242,4242"\n', "body.1.name"),
+    "over four cells": ("a,b,c,d\n4242,4242,4242,4242\n", None),
     "exempt columns": ("sku,attribute.ean\nCARD,CARD\n", None),
     "with a mark of its byte order": ("\ufeffsku\nCARD\n", None),
     "over two cells": ("a,b\n42424242,42424242\n", None),
