@@ -16,7 +16,7 @@ from payment_service.providers.simulated.methods import (
     ("token", "behaviour"),
     [
         ("pm_ok", Behaviour()),
-        ("pm_authorize", Behaviour()),
+        ("pm_authorize", Behaviour(capture_within_ms=7 * 24 * 3_600_000)),
         ("pm_declined_lost_card", Behaviour(decline_code="lost_card")),
         ("pm_action_required", Behaviour(action_open_ms=600_000)),
         ("pm_action_required_250", Behaviour(action_open_ms=250)),
