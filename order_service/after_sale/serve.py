@@ -358,7 +358,10 @@ def _refund_made(turn: Turn, message: RefundMade) -> Refusal | None:
         )
     elif known.status is status or known.status is ClaimStatus.WITHDRAWN:
         return _KNOWN
-    moved = replace(known, status=status, credited=known.credited or message.status == "refunded")
+    # What was given back twice is an open item of the money, and credited to the buyer once.
+    uncredited_minor = turn.saga.kept_minor - turn.after.credited_minor
+    is_due = message.status == "refunded" and message.amount_minor <= uncredited_minor
+    moved = replace(known, status=status, credited=known.credited or is_due)
     if status is ClaimStatus.REFUNDED:
         turn.announce_refunded(moved)
     elif known.status is ClaimStatus.REFUNDED:

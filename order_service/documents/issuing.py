@@ -115,6 +115,8 @@ def _of_claim(
         for one in after.claims
         if told.refund_id in (one.refund_id, refund_id_of(checkout.id, one.round))
     )
+    if not claim.credited:
+        return
     for draft in _of_capture(checkout, claim.attempt, sellers, now):
         yield Draft(draft.document, unless=(draft.key,))
     request = checkout.request
