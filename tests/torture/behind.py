@@ -27,6 +27,7 @@ _ATTEMPT_IS_OVERDUE = """
         FROM jsonb_array_elements(facts::jsonb->'waits') AS wait))::json
     WHERE checkout_id = $1
 """
+_HOLD_LAPSES = _ATTEMPT_IS_OVERDUE.replace("'charge'", "'capture'")
 _WINDOW_ENDS = """
     WITH ended AS (
         UPDATE checkouts SET deadline_at = now(),
@@ -63,6 +64,11 @@ _RESERVATION_IS_LOST = """
 async def attempt_is_overdue(town: City, checkout_id: str) -> None:
     """The provider has not settled the live attempt in time."""
     await town.query("order", _ATTEMPT_IS_OVERDUE, checkout_id)
+
+
+async def hold_lapses(town: City, checkout_id: str) -> None:
+    """The provider gives the money back before long that is set aside until the shipment."""
+    await town.query("order", _HOLD_LAPSES, checkout_id)
 
 
 async def window_ends(town: City, checkout_id: str) -> None:

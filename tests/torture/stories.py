@@ -23,7 +23,15 @@ from trolley.demo.crowd import settled
 from trolley.demo.orders import CURRENCY, Product, Variant
 from trolley.demo.settings import DemoSettings
 from trolley.demo.shop import Shop
-from trolley.demo.shopper import PAYS, Checkout, Shopper, Status, Stuck, payment_failed
+from trolley.demo.shopper import (
+    PAYS,
+    Checkout,
+    Shopper,
+    Status,
+    Stuck,
+    is_set_aside,
+    payment_failed,
+)
 
 DECLINED = "pm_declined_card_declined"
 NEVER = 10_000_000
@@ -284,6 +292,23 @@ async def comes_back(scene: Scene, sku: str) -> Told:
     return guest.told(sku, checkout)
 
 
+async def pays_at_shipping(scene: Scene, sku: str) -> Told:
+    """The money is set aside, and taken when the shop hands the goods over."""
+    guest, checkout, desk = await _set_aside(scene, sku)
+    await desk.ask("shipments", {"carrier": "post", "tracking": "RR1"})
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def is_not_shipped_in_time(scene: Scene, sku: str) -> Told:
+    """The money is taken before the provider gives it back, and the goods are shipped later."""
+    guest, checkout, desk = await _set_aside(scene, sku)
+    await behind.hold_lapses(scene.town, checkout.checkout_id)
+    await guest.follow(checkout)
+    await desk.ask("shipments", {"carrier": "post", "tracking": "RR1"})
+    return guest.told(sku, checkout)
+
+
 async def is_refunded_in_part_by_hand(scene: Scene, sku: str) -> Told:
     """A refund fails for good, and an operator makes it another way."""
     guest, checkout, desk = await _sold(scene, sku, f"{PAYS}+refund_fails")
@@ -312,6 +337,17 @@ async def is_disputed(scene: Scene, sku: str) -> Told:
         await desk.reconcile()
         await desk.until(_disputed(status))
     return guest.told(sku, checkout)
+
+
+async def _set_aside(scene: Scene, sku: str) -> tuple[Guest, Checkout, Desk]:
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(at_shipping=True)
+    status = await guest.follow(checkout, _waits_for_the_shop_alone)
+    return guest, checkout, Desk(scene, status["order_id"])
+
+
+def _waits_for_the_shop_alone(status: Status) -> bool:
+    return is_set_aside(status) and len(status["waits"]) == 1
 
 
 async def _sold(scene: Scene, sku: str, method: str = PAYS) -> tuple[Guest, Checkout, Desk]:
@@ -566,6 +602,8 @@ async def _with_a_cart(scene: Scene, sku: str, pieces: int = 2) -> Guest:
 
 AFTER_THE_SALE: Mapping[str, Story] = {
     "comes back": comes_back,
+    "pays at shipping": pays_at_shipping,
+    "is not shipped in time": is_not_shipped_in_time,
     "is refunded in part by hand": is_refunded_in_part_by_hand,
     "is refunded by a clerk": is_refunded_by_a_clerk,
     "is disputed": is_disputed,
