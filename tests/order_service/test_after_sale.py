@@ -427,6 +427,13 @@ class TestProvidersNews:
         assert order.last(OrderRefundFailed).code == "returned"
         assert not order.known.needs_attention
 
+    def test_what_is_given_back_twice_is_credited_once(self) -> None:
+        order = Sold().tell(refund()).failed().tell(resolve(1, "refunded_by_hand")).refunded()
+        order.tell(made(TOTAL, "refunded"))
+
+        assert order.known.refunded_minor == 2 * TOTAL
+        assert order.known.credited_minor == TOTAL
+
     def test_money_under_dispute_is_not_refunded(self) -> None:
         order = Sold().tell(disputed("open"))
 
