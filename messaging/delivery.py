@@ -1,6 +1,6 @@
 """Records as they are handed to a consumer: decoded, or with the error that they are no message."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -60,7 +60,11 @@ class Delivery:
         if self.incoming is None:
             return 0
         body = self.incoming.body
-        return getattr(body, "line_count", 0) or len(getattr(body, "lines", ()))
+        field = FIELD_OF_LINES.get(type(body))
+        if field is None:
+            return 0
+        told = getattr(body, field)
+        return told if isinstance(told, int) else len(told)
 
 
 NEWEST_VERSIONS = {
@@ -68,6 +72,14 @@ NEWEST_VERSIONS = {
     for name, _, version in sorted(one.rpartition(".v") for one in MESSAGES_BY_TYPE)
 }
 """The newest major version of each message that is known here, by the name without it."""
+
+FIELD_OF_LINES: Mapping[type, str] = {
+    kind: name
+    for kind in MESSAGES_BY_TYPE.values()
+    for name in ("lines", "line_count")
+    if name in kind.model_fields
+}
+"""The field of a message that tells of how many order lines it is; others are of none."""
 
 
 def types_of(deliveries: Iterable[Delivery]) -> Iterable[str]:
