@@ -50,8 +50,9 @@ from contracts.messages.payment import (
     RefundFailed,
     RefundPending,
 )
-from order_service.checkout.advance import CheckoutMessage, advance
+from order_service.checkout.advance import advance
 from order_service.checkout.facts import Checkout, Tombstone, payment_id_of, refund_id_of
+from order_service.checkout.messages import CheckoutMessage
 from order_service.checkout.outcomes import Moved
 from order_service.checkout.policy import BUDGETED_STEPS, CART_STEPS, Lapse, LateSuccess, Policy
 

@@ -151,3 +151,9 @@ class Illegal:
 
 
 Outcome: TypeAlias = Moved | Stale | Illegal
+
+Refusal: TypeAlias = Stale | Illegal
+"""Why a message takes no effect."""
+
+EARLIER_ROUND = Stale(Settled("of an earlier reservation round"))
+KNOWN = Stale(Settled("known already"))

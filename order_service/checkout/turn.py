@@ -2,7 +2,7 @@
 
 The copy lives for one call of `advance`; what leaves it is a new frozen value. It asks (sends a
 command and waits for its answer), settles, forgets and announces; what to do when is said in
-`advance.py` (what a message tells) and `compass.py` (what comes next).
+`advance.py` and the files it names (what a message tells) and `compass.py` (what comes next).
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.messages.order import StartCheckout
 from order_service.checkout import Checkout, Moved, Stale, State, advance
-from order_service.checkout.advance import CheckoutMessage
+from order_service.checkout.messages import CheckoutMessage
 from order_service.checkout.policy import Lapse, LateSuccess
 from order_service.exploration import (
     AT_SHIPPING,

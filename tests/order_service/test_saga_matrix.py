@@ -14,7 +14,8 @@ import pytest
 from contracts.messages.base import SagaMessage, Step
 from contracts.messages.order import DeadlinePassed, PaymentWindowClosed
 from order_service.checkout import Illegal, Moved, Outcome, Stale, State, Tombstone
-from order_service.checkout.advance import ANSWERS, CheckoutMessage
+from order_service.checkout.gate import ANSWERS
+from order_service.checkout.messages import CheckoutMessage
 from order_service.checkout.policy import BUDGETED_STEPS, CART_STEPS
 from order_service.exploration import AFTER_WINDOW, CHECKOUT_ID, EXPIRY, OTHER_CARD, ship, start
 from tests.order_service.situations import SITUATIONS
