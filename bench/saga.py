@@ -2,9 +2,10 @@
 
     python -m bench.saga [--checkouts 20000] [--turns 3]
 
-Every turn has a runtime of its own. The backlog waits before the clock starts; it stops when every
-checkout is final. The state is audited then, and a turn whose state is wrong has no figure. Beside
-each figure stands the time of a fixed loop of Python (`spin`), because hosts change their speed.
+Every turn has a runtime of its own. The clock starts when the backlog begins to be placed, all of
+it in one go, and stops when every checkout is final. The state is audited then, and a turn whose
+state is wrong has no figure. Beside each figure stands the time of a fixed loop of Python (`spin`),
+because hosts change their speed.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.pipeline import Pipeline, WrongState, pipeline
-from bench.processes import use_of
+from bench.processes import cpu_seconds_of
 from bench.spin import spin_seconds
 from contracts.messages.parts import PaymentMethod
 
@@ -46,12 +47,12 @@ async def turn(checkouts: int) -> Turn:
         await services.place(placed[:WARM_CHECKOUTS], PAYS)
         await _finish(services, WARM_CHECKOUTS)
         processes = services.processes
-        spin, before, told = spin_seconds(), use_of(processes), await services.messages()
+        spin, before, told = spin_seconds(), cpu_seconds_of(processes), await services.messages()
         began = time.perf_counter()
         await services.place(placed[WARM_CHECKOUTS:], PAYS)
         ends = await _finish(services, len(placed))
         seconds = time.perf_counter() - began
-        after, messages = use_of(processes), await services.messages() - told
+        after, messages = cpu_seconds_of(processes), await services.messages() - told
         states = await services.states()
         if states != {"paid": len(placed)}:
             raise WrongState(f"not every checkout is paid: {states}")
@@ -59,10 +60,7 @@ async def turn(checkouts: int) -> Turn:
     return Turn(
         seconds,
         _steady(ends),
-        {
-            name: (after[name].cpu_seconds - before[name].cpu_seconds) / checkouts * 1e6
-            for name in processes
-        },
+        {name: (after[name] - before[name]) / checkouts * 1e6 for name in processes},
         messages / checkouts,
         spin * 1e3,
     )
@@ -73,7 +71,9 @@ async def _finish(services: Pipeline, wanted: int) -> list[tuple[float, int]]:
     ends, began = [(time.perf_counter(), await services.ended())], time.perf_counter()
     while ends[-1][1] < wanted:
         if time.perf_counter() - began > LONGEST_SECONDS:
-            raise WrongState(f"{ends[-1][1]} of {wanted} came to their end: {services.states()}")
+            raise WrongState(
+                f"{ends[-1][1]} of {wanted} came to their end: {await services.states()}"
+            )
         await asyncio.sleep(LOOK_SECONDS)
         ends.append((time.perf_counter(), await services.ended()))
         print(f"\r{ends[-1][1]:,} of {wanted:,}", end="", file=sys.stderr, flush=True)

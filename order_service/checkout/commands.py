@@ -54,8 +54,7 @@ def pay(turn: Turn, message: PayOrder) -> Refusal | None:
     order, last = turn.order, turn.last_attempt
     if order is not None and turn.giving_up is Reason.PAYMENT_WINDOW_CLOSED:
         return Stale(WindowClosed(order.window_closes_at))
-    secured = turn.paid_for or turn.set_aside is not None
-    if order is None or turn.giving_up is not None or secured or turn.stuck:
+    if order is None or turn.giving_up is not None or turn.secured or turn.stuck:
         return Stale(NotPayable(turn.before.state))
     if not turn.window_open:
         return Stale(WindowClosed(order.window_closes_at))
@@ -159,7 +158,7 @@ def resolve(turn: Turn, message: ResolveCheckout) -> Refusal | None:
     if not failed and not held:
         return Stale(NothingToResolve(turn.before.state))
     for wait in held:
-        if wait.sends == 0:
+        if wait.is_put_off:
             turn.resume(wait)
         elif wait.hold is Hold.BLOCKED:
             # The dead letter may be the answer itself: only an answer shows that nothing is in

@@ -40,8 +40,7 @@ def _sell(turn: Turn) -> State:
         return State.RESERVING
     if turn.order is None:
         _place(turn)
-    secured = turn.paid_for or turn.set_aside is not None
-    return _deliver(turn) if secured else _collect(turn)
+    return _deliver(turn) if turn.secured else _collect(turn)
 
 
 def _place(turn: Turn) -> None:
@@ -107,8 +106,8 @@ def _hand_over(turn: Turn) -> State:
     if attempt is not None:
         if not told:
             turn.ready_to_ship(OrderAuthorized, capture_before=attempt.expires_at)
-        under_way = turn.waits[Step.CAPTURE, attempt.number].sends > 0
-        return State.CAPTURING if under_way else State.AUTHORIZED
+        is_put_off = turn.waits[Step.CAPTURE, attempt.number].is_put_off
+        return State.AUTHORIZED if is_put_off else State.CAPTURING
     if turn.placed.to_capture or not told:
         turn.ready_to_ship(OrderPaid)
     if turn.placed.shipment is not None:

@@ -211,6 +211,11 @@ class Wait:
     provisional: bool = False
     hold: Hold | None = None
 
+    @property
+    def is_put_off(self) -> bool:
+        """Was it not asked yet?"""
+        return self.sends == 0
+
 
 class Fulfilment(StrEnum):
     """The fulfilment axis of an order."""

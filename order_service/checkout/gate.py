@@ -14,12 +14,7 @@ from contracts.messages.inventory import (
     StockReleased,
     StockReserved,
 )
-from contracts.messages.order import (
-    DeadlinePassed,
-    StartCheckout,
-    StepBlocked,
-    StepUnblocked,
-)
+from contracts.messages.order import DeadlinePassed, StartCheckout, StepBlocked, StepUnblocked
 from contracts.messages.payment import (
     CaptureFailed,
     NoPaymentDue,
@@ -37,22 +32,9 @@ from contracts.messages.payment import (
     RefundPending,
     RefundReply,
 )
-from order_service.checkout.facts import (
-    Checkout,
-    payment_id_of,
-    refund_id_of,
-)
-from order_service.checkout.messages import (
-    AttemptAnswer,
-    CheckoutMessage,
-    RefundAnswer,
-)
-from order_service.checkout.outcomes import (
-    Illegal,
-    Refusal,
-    Settled,
-    Stale,
-)
+from order_service.checkout.facts import Checkout, payment_id_of, refund_id_of
+from order_service.checkout.messages import AttemptAnswer, CheckoutMessage, RefundAnswer
+from order_service.checkout.outcomes import Illegal, Refusal, Settled, Stale
 
 _CHARGED = frozenset({Step.CHARGE, Step.CAPTURE, Step.CLOSE_PAYMENT})
 

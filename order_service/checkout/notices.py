@@ -3,27 +3,10 @@
 from typing import assert_never
 
 from contracts.messages.base import Step
-from contracts.messages.inventory import (
-    ReservationDue,
-)
-from contracts.messages.order import (
-    DeadlinePassed,
-    StepBlocked,
-    StepUnblocked,
-)
-from order_service.checkout.facts import (
-    Attempt,
-    Hold,
-    Reason,
-    StockStatus,
-    Wait,
-)
-from order_service.checkout.outcomes import (
-    EARLIER_ROUND,
-    Refusal,
-    Settled,
-    Stale,
-)
+from contracts.messages.inventory import ReservationDue
+from contracts.messages.order import DeadlinePassed, StepBlocked, StepUnblocked
+from order_service.checkout.facts import Attempt, Hold, Reason, StockStatus, Wait
+from order_service.checkout.outcomes import EARLIER_ROUND, Refusal, Settled, Stale
 from order_service.checkout.policy import Lapse
 from order_service.checkout.turn import Turn
 
@@ -33,7 +16,7 @@ def deadline_passed(turn: Turn, message: DeadlinePassed) -> Refusal | None:
     wait = turn.waits.get((message.step, message.round))
     if wait is None or wait.hold is not None or wait.due_at != message.due_at:
         return Stale(Settled("the wait is over, or was moved"))
-    if wait.sends == 0:
+    if wait.is_put_off:
         _lapse(turn, turn.attempts[wait.round - 1])
     elif not wait.provisional and turn.policy.may_send_again(wait.step, wait.sends):
         turn.ask_again(wait)
@@ -114,7 +97,7 @@ def unblocked(turn: Turn, message: StepUnblocked) -> Refusal | None:
     if wait is None or wait.hold is not Hold.BLOCKED:
         return Stale(Settled("that step is not blocked"))
     under_way = wait.step is Step.CHARGE and wait.provisional
-    if message.outcome == "replayed" or under_way or wait.sends == 0:
+    if message.outcome == "replayed" or under_way or wait.is_put_off:
         turn.resume(wait)
     else:
         _run_out(turn, wait)

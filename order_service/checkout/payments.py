@@ -3,10 +3,7 @@
 from datetime import datetime, timedelta
 
 from contracts.messages.base import Step
-from contracts.messages.order import (
-    OrderPaymentFailed,
-    OrderRefunded,
-)
+from contracts.messages.order import OrderPaymentFailed, OrderRefunded
 from contracts.messages.payment import (
     PaymentActionRequired,
     PaymentAuthorized,
@@ -43,8 +40,8 @@ def succeeded(turn: Turn, message: PaymentSucceeded) -> Refusal | None:
         return None
     if turn.giving_up is not None:
         _decide_late_success(turn, turn.giving_up)
-    succeeded = replace(attempt, status=AttemptStatus.SUCCEEDED, next_action=None, expires_at=None)
-    turn.settle_attempt(succeeded)
+    paid = replace(attempt, status=AttemptStatus.SUCCEEDED, next_action=None, expires_at=None)
+    turn.settle_attempt(paid)
     return None
 
 
@@ -179,19 +176,19 @@ def closed(turn: Turn, message: PaymentClosed) -> Refusal | None:
     attempt = turn.attempts[message.attempt - 1]
     if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.CLOSED):
         return KNOWN
-    closed = replace(
+    ended = replace(
         attempt,
         status=AttemptStatus.CLOSED,
         code=attempt.code or message.outcome,
         next_action=None,
         expires_at=None,
     )
-    turn.settle_attempt(closed)
+    turn.settle_attempt(ended)
     if turn.placed.to_capture and turn.next_method is not None:
         turn.renew_window()  # to set it aside anew is ours to do, however long the closing took
     replaced = turn.next_method is not None and turn.window_open
     if turn.giving_up is None and not replaced and not turn.paid_for:
-        _announce_failure(turn, closed)
+        _announce_failure(turn, ended)
     return None
 
 

@@ -10,16 +10,8 @@ from contracts.messages.inventory import (
     StockReserved,
 )
 from contracts.messages.parts import Shortage
-from order_service.checkout.facts import (
-    Reason,
-    StockStatus,
-)
-from order_service.checkout.outcomes import (
-    EARLIER_ROUND,
-    KNOWN,
-    Illegal,
-    Refusal,
-)
+from order_service.checkout.facts import Reason, StockStatus
+from order_service.checkout.outcomes import EARLIER_ROUND, KNOWN, Illegal, Refusal
 from order_service.checkout.turn import Turn
 
 

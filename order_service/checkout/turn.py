@@ -20,12 +20,7 @@ from contracts.messages.inventory import (
 )
 from contracts.messages.order import OrderEvent, OrderPlaced, OrderShipped, StartCheckout
 from contracts.messages.parts import PaymentMethod, Shortage, StockLine
-from contracts.messages.payment import (
-    CapturePayment,
-    ChargePayment,
-    ClosePayment,
-    RefundPayment,
-)
+from contracts.messages.payment import CapturePayment, ChargePayment, ClosePayment, RefundPayment
 from contracts.values import replace
 from order_service.checkout.facts import (
     NO_MORE_MONEY,
@@ -164,7 +159,7 @@ class Turn:
         It has its whole budget too: what it had used up was spent on the dead letter. What is put
         off stays so: the dead letter was the word of its deadline, which comes again.
         """
-        if wait.sends == 0:
+        if wait.is_put_off:
             self.waits[wait.step, wait.round] = replace(wait, hold=None)
             return
         due_at = self.now + self.policy.resend_after(1)
@@ -271,6 +266,11 @@ class Turn:
         wanted = not (closing or self.unreturned or self.next_method is not None)
         return last if wanted and last.method.captured_at_shipping else None
 
+    @property
+    def secured(self) -> bool:
+        """May the goods be handed over for what is here, or set aside for them?"""
+        return self.paid_for or self.set_aside is not None
+
     def charge(self, method: PaymentMethod) -> None:
         """Make the next attempt, with this method."""
         self.next_method = None
@@ -294,7 +294,7 @@ class Turn:
     def capture(self, attempt: Attempt) -> None:
         """Take the money of this attempt now, if that is not under way."""
         wait = self.waits.get((Step.CAPTURE, attempt.number))
-        if wait is not None and wait.sends == 0:
+        if wait is not None and wait.is_put_off:
             self.settle(Step.CAPTURE, attempt.number)
         self.ask(Step.CAPTURE, attempt.number)
 
