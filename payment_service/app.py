@@ -92,7 +92,12 @@ def _stripe(settings: PaymentSettings, key: SecretStr) -> StripeProvider:
     connection = StripeConnection(
         key.get_secret_value(), settings.stripe_base_url, call_seconds=settings.stripe_call_seconds
     )
-    return StripeProvider(connection, settings.stripe_returns_to, utc_now)
+    return StripeProvider(
+        connection,
+        settings.stripe_returns_to,
+        utc_now,
+        slow_methods=settings.stripe_slow_methods,
+    )
 
 
 def _working(worker: ProviderWorker, providers: Collection[Provider]) -> Run:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from messaging.settings import ServiceSettings, service_settings
 from payment_service.domain.breaker import BreakerRules
 from payment_service.providers.stripe.keys import checked_key
+from payment_service.providers.stripe.slow_methods import SlowMethod
 
 LEASE_MARGIN_SECONDS = 5.0
 """By how much a lease outlasts its call: the record's transaction, and clocks that disagree."""
@@ -45,6 +46,12 @@ class PaymentSettings(ServiceSettings):
         None,
         description="Where the shopper's bank sends the browser back to. Without it, a page of "
         "this service.",
+    )
+    stripe_slow_methods: tuple[SlowMethod, ...] = Field(
+        (),
+        description="Ways to pay whose money takes days that may hold stock so long, by Stripe's "
+        "names (`us_bank_account`, `sepa_debit`); a JSON list in the environment. No other one of "
+        "them is offered.",
     )
     stripe_call_seconds: float = Field(
         8, gt=0, description="Longest a call to Stripe takes; shorter than `call_timeout_seconds`."

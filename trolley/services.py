@@ -92,6 +92,7 @@ STRIPE_SANDBOX = Service(
     gives=(
         ("PAYMENT_STRIPE_API_KEY", SANDBOX_KEY),
         ("PAYMENT_STRIPE_WEBHOOK_SECRETS", '["whsec_sandbox"]'),
+        ("PAYMENT_STRIPE_SLOW_METHODS", '["sepa_debit", "us_bank_account"]'),
         # It refuses nobody; Stripe's own limit would only hold the demo up.
         ("PAYMENT_STRIPE_REQUESTS_PER_SECOND", "1000"),
         ("TROLLEY_PAYMENT_PROVIDERS", '["simulated", "stripe"]'),

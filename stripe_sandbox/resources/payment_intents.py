@@ -9,6 +9,8 @@ Source: Stripe guides "How PaymentIntents work", "Place a hold on a payment meth
 "Authenticate with 3D Secure"; API reference, "Payment Intents".
 """
 
+from collections.abc import Sequence
+
 from stripe_sandbox.currencies import AmountRefused, check_amount, check_currency
 from stripe_sandbox.database import Object, Transaction
 from stripe_sandbox.errors import InvalidRequest, NotSimulated, UnexpectedState
@@ -67,7 +69,7 @@ def new_intent(transaction: Transaction, params: Params) -> Object:
         "currency": currency,
         "customer": customer,
         "customer_account": None,
-        "excluded_payment_method_types": None,
+        "excluded_payment_method_types": params.get("excluded_payment_method_types"),
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
@@ -117,11 +119,22 @@ def method_types(
     types: list[str] | None = params.get("payment_method_types")
     if types is None:
         is_any = automatic is not None and automatic["enabled"]
-        return ["card", "link", *_DEBITS.get(currency or "", ())] if is_any else ["card"]
+        types = ["card", "link", *_DEBITS.get(currency or "", ())] if is_any else ["card"]
+    return allowed_types(types, params)
+
+
+def allowed_types(types: Sequence[str], params: Params) -> list[str]:
+    """Those types that a request does not exclude. Raises ApiError."""
     unknown = set(types) - set(TYPES)
     if unknown:
         raise NotSimulated(f"payment_method_types: {', '.join(sorted(unknown))}")
-    return types
+    excluded: list[str] = params.get("excluded_payment_method_types") or []
+    allowed = [one for one in types if one not in excluded]
+    if not allowed:
+        raise InvalidRequest(
+            "There is no way to pay that is not excluded", param="excluded_payment_method_types"
+        )
+    return allowed
 
 
 def _choose(transaction: Transaction, intent: Object, params: Params) -> None:
@@ -323,6 +336,7 @@ OPERATIONS = {
         "confirm",
         "confirmation_method",
         "customer",
+        "excluded_payment_method_types",
         "metadata",
         "payment_method_types",
     ),

@@ -56,7 +56,7 @@ CERTAINTY: Mapping[str, Certainty] = MappingProxyType(
         "kept_method_without_customer_is_attached_to_nobody": Certainty.DOCUMENTED,
         "entered_email_is_set_on_a_customer_without_one": Certainty.DOCUMENTED,
         "mode_is_required": Certainty.DOCUMENTED,
-        "types_default_to_card": Certainty.ASSUMED,
+        "types_default_to_those_of_the_account": Certainty.DOCUMENTED,
     }
 )
 """How sure each rule of sessions is."""
@@ -136,8 +136,7 @@ def new_session(
     is_payment = bool(lines)
     amount = line_items.total(lines) if is_payment else None
     currency = _currency(params, lines)
-    types = params.get("payment_method_types", ["card"])
-    check_types(types, currency)
+    types = _types(params, currency)
     customer = _customer(transaction, params)
     email = customer["email"] if customer else params.get("customer_email")
     session: Object = {
@@ -229,6 +228,15 @@ def _currency(params: Params, lines: Sequence[Object]) -> str | None:
             f"The session is in {checked}, its prices in {of_lines}", param="currency"
         )
     return checked
+
+
+def _types(params: Params, currency: str | None) -> list[str]:
+    """The ways to pay on the page: those asked for, else what the account has for the currency."""
+    types: list[str] | None = params.get("payment_method_types")
+    if types is None:
+        types = [one for one in TYPES if CURRENCY_OF_DEBITS.get(one, currency) == currency]
+    check_types(types, currency)
+    return payment_intents.allowed_types(types, params)
 
 
 def _customer(transaction: Transaction, params: Params) -> Object | None:
@@ -519,6 +527,7 @@ OPERATIONS = {
         "customer",
         "customer_creation",
         "customer_email",
+        "excluded_payment_method_types",
         "expires_at",
         "metadata",
         "mode",

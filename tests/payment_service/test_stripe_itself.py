@@ -47,7 +47,7 @@ class Patient(StripeProvider):
     """Makes a call again that Stripe did not look at for now, as the worker does."""
 
     def __init__(self, connection: StripeConnection, wait_until: WaitUntil) -> None:
-        super().__init__(connection, RETURN_URL, utc_now)
+        super().__init__(connection, RETURN_URL, utc_now, slow_methods=["us_bank_account"])
         self._wait_until = wait_until
 
     async def _taken(self, call: Callable[[], Awaitable[T]]) -> T:

@@ -9,7 +9,7 @@ from functools import partial
 import aiohttp
 import pytest
 import stripe
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
@@ -39,6 +39,8 @@ from payment_service.providers.stripe.keys import WrongKey, checked_key
 from payment_service.providers.stripe.labels import label
 from payment_service.providers.stripe.provider import StripeProvider
 from payment_service.providers.stripe.reading import lost
+from payment_service.providers.stripe.slow_methods import SlowMethod
+from payment_service.settings import PaymentSettings
 from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service import stripe_bench
@@ -64,7 +66,9 @@ class Troubled(StripeProvider):
     """Has the sandbox trouble the first confirmation of a charge, where its method says so."""
 
     def __init__(self, connection: StripeConnection, sandbox: Running) -> None:
-        super().__init__(connection, "https://shop.example/return", utc_now)
+        super().__init__(
+            connection, "https://shop.example/return", utc_now, slow_methods=["us_bank_account"]
+        )
         self._sandbox = sandbox
         self._had: set[str] = set()
 
@@ -573,6 +577,69 @@ async def test_once_paid_the_payment_is_named_by_its_intent(
     assert paid.provider_payment_id == intent.id
     named = replace(bench.known(key), provider_payment_id=intent.id)
     assert await bench.provider.retrieve(PaymentQuestion(named)) == paid
+
+
+def with_slow_methods(connection: StripeConnection, *methods: SlowMethod) -> StripeProvider:
+    """The adapter of a shop that takes these ways to pay whose money takes days."""
+    return StripeProvider(connection, "https://shop.example", utc_now, slow_methods=methods)
+
+
+@pytest.mark.parametrize(
+    ("taken", "end"), [((), Declined), (("us_bank_account",), Processing)], ids=["no", "yes"]
+)
+async def test_a_shop_says_whether_stock_waits_days_for_a_debit(
+    bench: Bench,
+    connection: StripeConnection,
+    taken: tuple[SlowMethod, ...],
+    end: type[PaymentOutcome],
+) -> None:
+    request = bench.charge("pm_usBankAccount_success", currency="USD")
+
+    outcome = await with_slow_methods(connection, *taken).charge(request)
+
+    assert isinstance(outcome, end)
+    if isinstance(outcome, Declined):
+        assert not outcome.same_method_allowed
+        assert isinstance(await bench.state(request.charge_key), Cancelled)
+
+
+@pytest.mark.parametrize(
+    ("taken", "ways"),
+    [((), ["card"]), (("sepa_debit",), ["card", "sepa_debit"])],
+    ids=["no", "yes"],
+)
+async def test_a_page_offers_only_what_stock_may_wait_for(
+    bench: Bench,
+    connection: StripeConnection,
+    client: stripe.StripeClient,
+    taken: tuple[SlowMethod, ...],
+    ways: list[str],
+) -> None:
+    request = replace(bench.hosted(), currency="EUR")
+
+    await with_slow_methods(connection, *taken).charge(request)
+
+    assert (await page_of(client, request.charge_key)).payment_method_types == ways
+
+
+@pytest.mark.parametrize("hosted", [False, True], ids=["intent", "page"])
+async def test_a_setting_that_changed_between_two_tries_makes_nothing_twice(
+    bench: Bench, connection: StripeConnection, sandbox: Running, *, hosted: bool
+) -> None:
+    request = bench.hosted() if hosted else bench.charge(METHODS.ok)
+    create = "POST /v1/checkout/sessions" if hosted else CREATE
+    with rule(sandbox, fault="timeout_after_effect", operation=create, milliseconds=50):
+        assert isinstance(await bench.provider.prepare(request), Unknown)
+
+    made = await with_slow_methods(connection, "sepa_debit").prepare(request)
+
+    assert isinstance(made, str)
+    assert made == await with_slow_methods(connection).prepare(request)
+
+
+def test_a_slow_method_has_to_be_one() -> None:
+    with pytest.raises(ValidationError, match="us_bank_account"):
+        PaymentSettings.model_validate({"stripe_slow_methods": ["ach"]})
 
 
 async def on_debit_page(bench: Bench, client: stripe.StripeClient, account: str) -> Charge:

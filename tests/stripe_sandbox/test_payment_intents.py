@@ -536,6 +536,19 @@ async def test_a_bank_debit_is_not_held(sandbox: Sandbox) -> None:
     assert caught.value.param == "capture_method"
 
 
+async def test_what_is_excluded_is_not_among_the_types(client: stripe.StripeClient) -> None:
+    intent = await client.v1.payment_intents.create_async(
+        {
+            "amount": 2000,
+            "currency": "usd",
+            "automatic_payment_methods": {"enabled": True},
+            "excluded_payment_method_types": ["us_bank_account", "klarna"],
+        }
+    )
+    assert intent.payment_method_types == ["card", "link"]
+    assert intent.excluded_payment_method_types == ["us_bank_account", "klarna"]
+
+
 async def test_a_method_of_another_type_does_not_pay(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await sandbox.paid("pm_usBankAccount_processing")

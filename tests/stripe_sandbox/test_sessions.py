@@ -90,6 +90,10 @@ async def test_line_items_are_listed_and_there_when_asked_for(client: StripeClie
         ({"customer": "cus_none"}, "customer"),
         ({"payment_method_types": ["us_bank_account"]}, "payment_method_types[0]"),
         ({"payment_method_types": ["klarna"]}, "payment_method_types: klarna"),
+        (
+            {"excluded_payment_method_types": ["card", "sepa_debit"]},
+            "excluded_payment_method_types",
+        ),
         ({"allow_promotion_codes": True}, "allow_promotion_codes"),
         ({"currency": "usd"}, "currency"),
         (order(amount=40), "line_items"),

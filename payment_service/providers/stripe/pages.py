@@ -27,25 +27,29 @@ PAGE = 100
 class Pages:
     """The pages of this account. All methods raise what the SDK raises."""
 
-    def __init__(self, client: stripe.StripeClient, return_url: str) -> None:
+    def __init__(self, client: stripe.StripeClient, return_url: str, excluded: list[str]) -> None:
         self._sessions = client.v1.checkout.sessions
         self._return_url = return_url
+        self._excluded = excluded
 
     async def make(self, request: Charge, key: str) -> str:
         """Make the page of a charge; gives its id."""
         made = await self._sessions.create_async(
-            params=_page(request, self._return_url), options={"idempotency_key": key}
+            params=_page(request, self._return_url, self._excluded),
+            options={"idempotency_key": key},
         )
         return made.id
 
-    async def search(self, request: Charge, first: int, last: int) -> str | None:
+    async def search(
+        self, request: Charge, first: int, last: int
+    ) -> stripe.checkout.Session | None:
         """The page of a charge among those that were made between two moments."""
         listed = await self._sessions.list_async(
             params={"created": {"gte": first, "lte": last}, "limit": PAGE}
         )
         async for page in listed.auto_paging_iter():
             if label(page.metadata, "charge_key") == request.charge_key:
-                return page.id
+                return page
         return None
 
     async def retrieve(self, name: str) -> stripe.checkout.Session:
@@ -70,7 +74,7 @@ def intent_of(page: stripe.checkout.Session) -> str | None:
     return intent.id if isinstance(intent, stripe.PaymentIntent) else intent
 
 
-def _page(request: Charge, return_url: str) -> SessionCreateParams:
+def _page(request: Charge, return_url: str, excluded: list[str]) -> SessionCreateParams:
     """The parameters of a page: the same ones whenever it is made."""
     labels = labels_of(request)
     customer = request.payer.provider_customer_id if request.payer and request.save else None
@@ -91,6 +95,7 @@ def _page(request: Charge, return_url: str) -> SessionCreateParams:
             "capture_method": "manual" if request.flow == "authorize" else "automatic",
             "metadata": labels,
         },
+        "excluded_payment_method_types": excluded,
         "metadata": labels,
         "success_url": return_url,
         "expires_at": int(_open_until(request).timestamp()),

@@ -17,7 +17,7 @@ a few keys.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal, TypeVar
@@ -72,6 +72,7 @@ from payment_service.providers.stripe.reading import (
     refusal_of,
     unknown,
 )
+from payment_service.providers.stripe.slow_methods import SlowMethod, excluded
 
 KEY_GOOD = timedelta(hours=23)
 """How long a key is relied upon."""
@@ -93,16 +94,25 @@ Call = Callable[[str], Awaitable[PaymentOutcome]]
 
 
 class StripeProvider:
-    """The port over the SDK. `return_url` is where the shopper is sent back to."""
+    """The port over the SDK.
+
+    `return_url` is where the shopper is sent back to; `slow_methods` may hold stock for days.
+    """
 
     name = "stripe"
 
     def __init__(
-        self, connection: StripeConnection, return_url: str, now: Callable[[], datetime]
+        self,
+        connection: StripeConnection,
+        return_url: str,
+        now: Callable[[], datetime],
+        *,
+        slow_methods: Collection[SlowMethod] = (),
     ) -> None:
         self._connection = connection
         self._client = connection.api
-        self._pages = Pages(connection.api, return_url)
+        self._excluded = excluded(slow_methods)
+        self._pages = Pages(connection.api, return_url, self._excluded)
         self._books = Books(connection.api)
         self._return_url = return_url
         self._now = now
@@ -122,12 +132,25 @@ class StripeProvider:
             name = await found() if age >= KEY_GOOD else None
             if name is None:
                 request = await self._with_customer(request)
-                name = await _under_a_key(key, make_under, found)
+                name = await self._made(key, make_under, found)
             return name
-        except stripe.IdempotencyError as error:
-            raise IdempotencyConflict(key) from error
         except stripe.StripeError as error:
             return declined(code_of(error), None) if is_refused(error) else lost(error)
+
+    async def _made(
+        self,
+        key: str,
+        make: Callable[[str], Awaitable[str]],
+        found: Callable[[], Awaitable[str | None]],
+    ) -> str:
+        """What is made under the key, or was: in other words, if a setting has changed since."""
+        try:
+            return await _under_a_key(key, make, found)
+        except stripe.IdempotencyError as error:
+            name = await found()
+            if name is None:
+                raise IdempotencyConflict(key) from error
+            return name
 
     async def charge(self, request: Charge) -> PaymentOutcome:
         """See `Provider.charge`. On a page the shopper confirms it, not we."""
@@ -379,22 +402,28 @@ class StripeProvider:
 
     async def _make_intent(self, request: Charge, key: str) -> str:
         made = await self._client.v1.payment_intents.create_async(
-            params=_intent(request), options={"idempotency_key": key}
+            params=_intent(request, self._excluded), options={"idempotency_key": key}
         )
         return made.id
 
     async def _search(self, request: Charge) -> str | None:
-        """The intent or page that was made under a key which is too old to be used again."""
+        """The intent or page that was made under the key of a charge.
+
+        Raises IdempotencyConflict where that is about other money.
+        """
         first = int(request.began_at.timestamp())
         last = first + int(2 * KEY_GOOD.total_seconds())
         if request.hosted:
-            return await self._pages.search(request, first - 60, last)
+            page = await self._pages.search(request, first - 60, last)
+            if page is None:
+                return None
+            return _made_for(request, page.id, page.amount_total, page.currency)
         listed = await self._client.v1.payment_intents.list_async(
             params={"created": {"gte": first - 60, "lte": last}, "limit": PAGE}
         )
         async for intent in listed.auto_paging_iter():
             if label(intent.metadata, "charge_key") == request.charge_key:
-                return intent.id
+                return _made_for(request, intent.id, intent.amount, intent.currency)
         return None
 
     async def _about(
@@ -553,13 +582,14 @@ async def _under_a_key(
     return await call(f"{key}:again:{KEYS_OF_A_CALL}")
 
 
-def _intent(request: Charge) -> PaymentIntentCreateParams:
+def _intent(request: Charge, excluded: list[str]) -> PaymentIntentCreateParams:
     """The parameters of an intent: the same ones whenever it is made."""
     params: PaymentIntentCreateParams = {
         "amount": request.amount_minor,
         "currency": request.currency.lower(),
         "capture_method": "manual" if request.flow == "authorize" else "automatic",
         "automatic_payment_methods": {"enabled": True},
+        "excluded_payment_method_types": excluded,
         "metadata": labels_of(request),
     }
     if request.payer is not None and request.payer.provider_customer_id is not None:
@@ -567,6 +597,13 @@ def _intent(request: Charge) -> PaymentIntentCreateParams:
         if request.save:
             params["setup_future_usage"] = "off_session"
     return params
+
+
+def _made_for(request: Charge, name: str, amount: int | None, currency: str | None) -> str:
+    """The name of what was made, if it is for the money of this charge."""
+    if (amount, currency) != (request.amount_minor, request.currency.lower()):
+        raise IdempotencyConflict(request.charge_key)
+    return name
 
 
 def _key(key: str, age: timedelta) -> str:

@@ -77,7 +77,15 @@ class Till:
             call_seconds=desk.settings.stripe_call_seconds,
             http=lambda timeout: Wire(timeout, self.runs),
         )
-        desk.offer("stripe", StripeProvider(connection, desk.settings.stripe_returns_to, utc_now))
+        desk.offer(
+            "stripe",
+            StripeProvider(
+                connection,
+                desk.settings.stripe_returns_to,
+                utc_now,
+                slow_methods=["us_bank_account"],
+            ),
+        )
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator["Till"]:
