@@ -53,7 +53,7 @@ def quick(kind: type[T]) -> type[T]:
         [
             "copy = _new(_draft)",
             *(f"copy.{name} = self.{name}" for name in names),
-            "for name, value in changes.items(): setattr(copy, name, value)",
+            "for name in changes: setattr(copy, name, changes[name])",
             *(line.format("copy") for line in end),
             "return copy",
         ],

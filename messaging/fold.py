@@ -163,7 +163,12 @@ class Fold:
         decision = handler.decide(self.rows, body, self.now)
         cause = incoming.envelope
         outgoing = [self.addressed(message, cause) for message in decision.messages]
-        self._take_over(decision, outgoing)
+        for row in decision.changed:
+            kind, key = type(row), row.key
+            self.rows._take(kind, key, row)
+            self.changed[kind, key] = row
+        if outgoing:
+            self._send(decision.messages, outgoing)
         return decision
 
     def tell(self, handler: Handler[Any], note: SagaMessage, cause: Envelope | None) -> None:
@@ -184,12 +189,8 @@ class Fold:
             message, source=self.source, now=self.now, cause=cause, message_id=message_id
         )
 
-    def _take_over(self, decision: Decision, outgoing: list[Outgoing]) -> None:
-        for row in decision.changed:
-            kind, key = type(row), row.key
-            self.rows._take(kind, key, row)
-            self.changed[kind, key] = row
-        for message, sent in zip(decision.messages, outgoing, strict=True):
+    def _send(self, messages: Sequence[Message], outgoing: list[Outgoing]) -> None:
+        for message, sent in zip(messages, outgoing, strict=True):
             if isinstance(message, SagaReply):
                 question = Question.of(message)
                 reply = RecordedReply(question, sent.message_id, message)

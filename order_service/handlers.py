@@ -160,8 +160,10 @@ def _firsts(before: Known | None, after: Known) -> tuple[Begun | Placed, ...]:
     if not isinstance(after, Checkout):
         return ()
     known = before if isinstance(before, Checkout) else None
-    placed = after.order is not None and (known is None or known.order is None)
-    return (Begun(after.id),) * (known is None) + (Placed(after.id),) * placed
+    begun = () if known is not None else (Begun(after.id),)
+    if after.order is None or (known is not None and known.order is not None):
+        return begun
+    return (*begun, Placed(after.id))
 
 
 def _resolution(message: OrderMessage, now: datetime) -> tuple[Resolution, ...]:

@@ -49,7 +49,7 @@ class PaymentHandler(Handler[PaymentMessage]):
         decided = decide(before, message, now, self._rules)
         if decided.payment is None:
             return Decision(messages=decided.messages)
-        changed: tuple[Row, ...] = tuple(decided.payment.changes_since(before))
+        changed: tuple[Row, ...] = decided.payment.changes_since(before)
         if isinstance(message, ProviderReported):
             saved = saved_by(decided.payment, message)
             changed += () if saved is None else (saved,)

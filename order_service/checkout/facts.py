@@ -333,7 +333,11 @@ class Checkout:
     @property
     def blocked(self) -> bool:
         """Does a dead letter stand in the way of an open step?"""
-        return Hold.BLOCKED in [wait.hold for wait in self.waits]
+        # A loop, since it is asked more often than anything else: `any` takes three times as long.
+        for wait in self.waits:  # noqa: SIM110
+            if wait.hold is Hold.BLOCKED:
+                return True
+        return False
 
     @property
     def live_attempt(self) -> Attempt | None:

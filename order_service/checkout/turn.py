@@ -195,8 +195,10 @@ class Turn:
     @property
     def stuck(self) -> bool:
         """Did something run out that no compensation can replace?"""
-        exhausted = Hold.EXHAUSTED in [wait.hold for wait in self.waits.values()]
-        return exhausted or RefundStatus.FAILED in [r.status for r in self.open_refunds.values()]
+        for wait in self.waits.values():
+            if wait.hold is Hold.EXHAUSTED:
+                return True
+        return RefundStatus.FAILED in [r.status for r in self.open_refunds.values()]
 
     # Stock.
 

@@ -92,7 +92,7 @@ def _outdating(before: Payment | None, decided: Decided) -> Decided:
         is_asked = review.status in (OperationStatus.LEASED, OperationStatus.REPORTED)
         if review.kind is OperationKind.REVIEW and is_asked and review in after.operations:
             after = after.with_operation(replace(review, hinted=True))
-    return replace(decided, payment=after)
+    return decided if after is decided.payment else replace(decided, payment=after)
 
 
 def _announced(before: Payment | None, decided: Decided, now: datetime) -> Decided:

@@ -4,7 +4,6 @@ Everything here is immutable. A payment is one value; `Payment.changes_since` te
 parts moved, so that only those are written.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -369,15 +368,19 @@ class Payment:
 
     def changes_since(
         self, before: "Payment | None"
-    ) -> Iterator["Payment | Attempt | Refund | Operation | Fact"]:
+    ) -> tuple["Payment | Attempt | Refund | Operation | Fact", ...]:
         """The payment itself and those of its parts that are not in `before`, if any moved."""
         if before is self:
-            return
-        yield self
-        yield from _new(self.attempts, before.attempts if before else ())
-        yield from _new(self.refunds, before.refunds if before else ())
-        yield from _new(self.operations, before.operations if before else ())
-        yield from self.ledger[len(before.ledger) if before else 0 :]
+            return ()
+        if before is None:
+            return (self, *self.attempts, *self.refunds, *self.operations, *self.ledger)
+        return (
+            self,
+            *_new(self.attempts, before.attempts),
+            *_new(self.refunds, before.refunds),
+            *_new(self.operations, before.operations),
+            *self.ledger[len(before.ledger) :],
+        )
 
 
 def charge_of(attempt: Attempt, method: PaymentMethod, now: datetime) -> Operation:
@@ -469,21 +472,21 @@ P = TypeVar("P", Attempt, Refund, Operation)
 
 def _replaced(parts: tuple[P, ...], part: P) -> tuple[P, ...]:
     """The parts with this one in place of that of its key, or behind them."""
-    changed = list(parts)
-    keys = [other.key for other in parts]
-    if part.key in keys:
-        changed[keys.index(part.key)] = part
-    else:
-        changed.append(part)
+    key, changed = part.key, list(parts)
+    for place, other in enumerate(parts):
+        if other.key == key:
+            changed[place] = part
+            return tuple(changed)
+    changed.append(part)
     return tuple(changed)
 
 
-def _new(parts: tuple[P, ...], before: tuple[P, ...]) -> Iterator[P]:
+def _new(parts: tuple[P, ...], before: tuple[P, ...]) -> tuple[P, ...]:
     """Parts that are not the very ones that were there before."""
     if parts is before:
-        return iter(())
+        return ()
     known = {id(part) for part in before}
-    return (part for part in parts if id(part) not in known)
+    return tuple([part for part in parts if id(part) not in known])
 
 
 def _status_of(state: AttemptState) -> PaymentStatus:

@@ -53,6 +53,11 @@ class Shelf:
         """Does something of this checkout wait to be replayed?"""
         return number in self._parked
 
+    @property
+    def is_in_use(self) -> bool:
+        """Can there be a letter that it takes?"""
+        return bool(self._parked) or self._refused is not None
+
     # A release that is broken, and the next one.
 
     def may_break(self, letter: Letter) -> None:
@@ -77,8 +82,6 @@ class Shelf:
 
         `put` is what the same transaction puts aside, to be kept when it commits.
         """
-        if self._refused is None and not self._parked:
-            return False
         waiting = self._parked.get(letter.number) or put.get(letter.number)
         if not waiting and letter.body.type != self._refused:
             return False

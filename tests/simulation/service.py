@@ -56,6 +56,7 @@ class Service:
         def consume(letters: list[Letter]) -> bool:
             return self._consume(topic, handler, letters)
 
+        self.database.inbox[topic] = set()
         self.world.queues[topic] = Queue(self.world, topic, consume)
         self.shelves[topic] = Shelf(self, topic, handler)
 
@@ -90,7 +91,7 @@ class Service:
 
     def _consume(self, topic: str, handler: Handler[Any], letters: list[Letter]) -> bool:
         """One batch: claimed, folded and committed, or nothing of it."""
-        world, inbox = self.world, self.database.inbox.setdefault(topic, set())
+        world, inbox = self.world, self.database.inbox[topic]
         if world.mutant is Mutant.NO_INBOX:
             fresh = letters
         else:
@@ -99,23 +100,26 @@ class Service:
         view = View(self.database.tables)
         fold = self._fold(view, [letter.body for letter in fresh])
         shelf = self.shelves[topic]
+        in_use, forgets = shelf.is_in_use, world.mutant is Mutant.REPLY_NOT_RESENT
         put: Parked = {}
         said: list[How] = []
         for letter in fresh:
-            if shelf.takes(letter, put, fold):
+            if in_use and shelf.takes(letter, put, fold):
                 said.append(BEHIND)
                 continue
             sent = len(fold.outgoing)
             decision = self._step(handler, letter, fold, view)
-            if world.mutant is Mutant.REPLY_NOT_RESENT and decision == Decision():
+            if forgets and decision == Decision():
                 del fold.outgoing[sent:]
             said.append(_said(decision))
         if fresh and world.strikes("crash_before_commit", fresh[0].number):
             view.undo()
             return False
         inbox.update([letter.message_id for letter in fresh])
-        for letter, how in zip(fresh, said, strict=True):
-            world.note(topic, letter.body.type, letter.number, how)
+        world.trace.lines += [
+            (world.now_us, topic, letter.body.type, letter.number, how)
+            for letter, how in zip(fresh, said, strict=True)
+        ]
         world.books.took_effect(topic, fresh)
         if put:
             shelf.keep(put)
