@@ -37,6 +37,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "decision": "What the operator decided.",
         "by_hand": "Whether the money went back on another way: it is booked, no provider asked.",
         "requested_by": "Who asked for it.",
+        "by_operator": "Whether an operator of the shop asked for it: who and why is kept then.",
         "replace": "Whether a live attempt is closed at the provider first, rather than kept.",
         # time
         "requested_at": "When the shopper asked.",

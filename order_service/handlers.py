@@ -167,7 +167,7 @@ def _firsts(before: Known | None, after: Known) -> tuple[Begun | Placed, ...]:
 
 
 def _resolution(message: OrderMessage, now: datetime) -> tuple[Resolution, ...]:
-    """Who decided, and why: not for the shopper, who reads the history."""
+    """Which operator decided, and why: not for the shopper, who reads the history."""
     decision: str
     match message:
         case ResolveCheckout():
@@ -180,6 +180,8 @@ def _resolution(message: OrderMessage, now: datetime) -> tuple[Resolution, ...]:
             decision, reason = "return", message.reason
         case ShipOrder():
             decision, reason = "ship", f"{message.carrier} {message.tracking}".strip()
+        case CancelCheckout(by_operator=True):
+            decision, reason = "cancelled", message.reason
         case _:
             return ()
     return (Resolution(message.checkout_id, now, decision, message.requested_by, reason),)

@@ -183,7 +183,7 @@ class HistoryRow(Table, table=True):
 
 
 class ResolutionRow(Table, table=True):
-    """What an operator decided about a checkout that needed attention, and why; append-only."""
+    """What an operator decided about a checkout or its order, and why; append-only."""
 
     __tablename__ = "resolutions"
 

@@ -66,6 +66,7 @@ class CancelCheckout(AboutCheckout):
 
     reason: str
     requested_by: str
+    by_operator: bool = False
 
 
 class ResolveCheckout(AboutCheckout):

@@ -78,7 +78,7 @@ async def resolve_checkout(
 ) -> JsonResponse:
     """Decide what a checkout that needs attention could not decide by itself.
 
-    Who decided, and why, is kept. To give the checkout up, cancel it.
+    Who decided, and why, is kept. To give the checkout up, cancel it: that is kept as well.
     """
     known = await listings.read_checkout(connection, checkout_id)
     if not isinstance(known, Checkout) or known.request.shop_id != operator.shop:

@@ -63,8 +63,13 @@ class Caller:
     def may_see(self, holder: Holder) -> bool:
         """Whether the order is theirs, or they operate its shop."""
         if self._customer is not None and self._customer.shop == holder.shop_id:
-            return OPERATOR in self._customer.roles or self._customer.sub == holder.customer_id
+            return self.operates(holder.shop_id) or self._customer.sub == holder.customer_id
         return self._guest is not None and self._guest == holder.guest_token_hash
+
+    def operates(self, shop_id: str | None) -> bool:
+        """Whether they are an operator of that shop."""
+        who = self._customer
+        return who is not None and who.shop == shop_id and OPERATOR in who.roles
 
     @property
     def name(self) -> str:
@@ -126,7 +131,8 @@ async def cancel_checkout(
 ) -> JsonResponse:
     """Give a checkout up, even before the saga has seen it.
 
-    The signature is enough until the order exists; an order answers to its holder alone.
+    The signature is enough until the order exists; an order answers to its holder alone. Of an
+    operator who cancels it is kept who did, and why, which the shopper is not shown.
     """
     shop = signed_for(settings, signature, checkout_id)
     known = await listings.read_checkout(connection, checkout_id)
@@ -135,11 +141,13 @@ async def cancel_checkout(
         ordered = listings.order_of(known) is not None
         if shop is None or ordered or (holder is not None and shop != holder.shop_id):
             raise checkout_not_found()
+    shop_id = shop if holder is None else holder.shop_id
     command = CancelCheckout(
-        shop_id=shop if holder is None else holder.shop_id,
+        shop_id=shop_id,
         checkout_id=checkout_id,
         reason=body.reason,
         requested_by=asking.name,
+        by_operator=asking.operates(shop_id),
     )
     await decide(connection, settings, command, now)
     after = await listings.read_checkout(connection, checkout_id)
@@ -236,13 +244,17 @@ async def cancel_order(
     now: Now,
     body: NewCancel = NO_REASON,
 ) -> JsonResponse:
-    """Give an order up, at any point before it is finished; money that came goes back."""
+    """Give an order up, at any point before it is finished; money that came goes back.
+
+    Of an operator who cancels it is kept who did, and why, which the shopper is not shown.
+    """
     holder = await found_order(connection, order_id, asking)
     command = CancelCheckout(
         shop_id=holder.shop_id,
         checkout_id=holder.checkout_id,
         reason=body.reason,
         requested_by=asking.name,
+        by_operator=asking.operates(holder.shop_id),
     )
     await decide(connection, settings, command, now)
     return JsonResponse(await shown_order(connection, holder, settings), 202)

@@ -54,7 +54,7 @@ class NewHistory:
 @quick
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What an operator decided about a checkout that needed attention."""
+    """What an operator decided about a checkout or its order, and why."""
 
     checkout_id: UUID
     at: datetime

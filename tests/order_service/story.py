@@ -197,6 +197,10 @@ def cancel() -> CancelCheckout:
     return CancelCheckout(**_OF, reason="changed my mind", requested_by="ada")
 
 
+def operators_cancel() -> CancelCheckout:
+    return CancelCheckout(**_OF, reason="looks stolen", requested_by="olga", by_operator=True)
+
+
 def resolve(decision: Literal["retry", "refunded_by_hand"]) -> ResolveCheckout:
     return ResolveCheckout(**_OF, decision=decision, reason="the bank is back", requested_by="olga")
 

@@ -205,6 +205,13 @@ class TestCancelOfACheckout:
         assert problem(await office.post(signed, {}, {})) == (404, "checkout-not-found")
         assert (await office.post(self.path, {})).status_code == 202
 
+    async def test_by_the_link_is_no_operators_whoever_else_it_is(self, office: Office) -> None:
+        signed = f"{self.path}?signature={office.signature()}"
+        stranger = office.customer("olga", "operator", shop="other")
+        assert (await office.post(signed, {"reason": "mine"}, stranger)).status_code == 202
+        assert isinstance(await office.known(), Tombstone)
+        assert await office.query("SELECT 1 FROM resolutions") == []
+
     async def test_of_somebody_else(self, office: Office) -> None:
         await office.tell(start())
         response = await office.post(self.path, {}, office.customer("bob"))
@@ -596,6 +603,27 @@ class TestCancelling:
         response = await office.post(self.path, {})
         assert problem(response) == (409, "order-finished")
         assert response.json()["state"] == "cancelled"
+
+    @pytest.mark.parametrize("path", [f"{ORDER}/cancel", f"{STATUS}/cancel"])
+    async def test_of_an_operator_is_kept_and_not_told_to_the_shopper(
+        self, office: Office, path: str
+    ) -> None:
+        await office.tell(start(), reserved())
+        olga = office.customer("olga", "operator")
+        answer = await office.post(path, {"reason": "looks stolen"}, olga)
+        assert answer.status_code == 202
+        (row,) = await office.query("SELECT decision, requested_by, reason FROM resolutions")
+        assert tuple(row) == ("cancelled", "olga", "looks stolen")
+        for shown in (answer, await office.get(ORDER), await office.get(STATUS)):
+            assert "cancel_checkout" in shown.text
+            assert "looks stolen" not in shown.text
+            assert "olga" not in shown.text
+
+    @pytest.mark.parametrize("path", [f"{ORDER}/cancel", f"{STATUS}/cancel"])
+    async def test_of_the_shopper_is_no_operators_decision(self, office: Office, path: str) -> None:
+        await office.tell(start(), reserved())
+        assert (await office.post(path, {"reason": "too slow"})).status_code == 202
+        assert await office.query("SELECT 1 FROM resolutions") == []
 
     async def test_with_a_body_that_cannot_be(self, office: Office) -> None:
         await office.tell(start(), reserved())

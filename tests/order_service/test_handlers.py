@@ -40,6 +40,7 @@ from tests.order_service.story import (
     committed,
     declined,
     not_held,
+    operators_cancel,
     pay,
     refunded,
     rejected,
@@ -51,6 +52,12 @@ from tests.order_service.story import (
 )
 
 pytestmark = pytest.mark.integration
+
+
+async def decided(office: Office) -> list[tuple[str, str, str]]:
+    """(decision, who, why) of what operators decided."""
+    rows = await office.query("SELECT decision, requested_by, reason FROM resolutions ORDER BY id")
+    return [tuple(row) for row in rows]
 
 
 class TestOneCheckout:
@@ -138,6 +145,41 @@ class TestOneCheckout:
         assert await office.sent_types() == ["cart.checkout_accepted", "cart.unlock_cart"]
         await office.tell(unlocked())
         assert await office.value("SELECT final FROM checkouts")
+
+    async def test_an_operators_cancel_keeps_who_and_why_and_a_shoppers_does_not(
+        self, office: Office
+    ) -> None:
+        one, another = some_checkouts(2)
+        await office.send(start_of(one), start_of(another))
+        before = utc_now()
+        await office.send(of(one, cancel()), of(another, operators_cancel()))
+        assert await decided(office) == [("cancelled", "olga", "looks stolen")]
+        (row,) = await office.query("SELECT checkout_id, at FROM resolutions")
+        assert row["checkout_id"] == another
+        assert before <= row["at"] <= utc_now()
+        states = await office.states()
+        assert states == {one: "releasing", another: "releasing"}
+
+    async def test_an_operators_reason_stays_out_of_what_others_read(self, office: Office) -> None:
+        await office.tell(start(), reserved(), succeeded(), committed(), operators_cancel())
+        assert await decided(office) == [("cancelled", "olga", "looks stolen")]
+        for table in ("checkouts", "checkout_history", "orders", "documents", "outbox"):
+            rows = await office.query(f"SELECT * FROM {table}")  # noqa: S608 - constants
+            assert "looks stolen" not in str([dict(row) for row in rows]), table
+
+    async def test_an_operators_cancel_that_changes_nothing_is_no_decision(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), reserved(), cancel(), operators_cancel())
+        assert (await office.history())[-1] == ("cancel_checkout", "stale", "closing_payment")
+        assert await decided(office) == []
+
+    async def test_an_operators_cancel_before_the_start_is_kept_with_the_tombstone(
+        self, office: Office
+    ) -> None:
+        await office.tell(operators_cancel(), start())
+        assert (await office.checkout()).state is State.CANCELLED
+        assert await decided(office) == [("cancelled", "olga", "looks stolen")]
 
     async def test_cancel_and_start_in_one_batch(self, office: Office) -> None:
         await office.send(cancel(), start())

@@ -198,7 +198,12 @@ class Shoppers:
 
     def cancel(self, checkout_id: UUID, by: str = "shopper") -> None:
         """Somebody gives the checkout up."""
-        cancel = CancelCheckout(checkout_id=checkout_id, reason="changed my mind", requested_by=by)
+        cancel = CancelCheckout(
+            checkout_id=checkout_id,
+            reason="changed my mind",
+            requested_by=by,
+            by_operator=by == "operator",
+        )
         self._world.orders.request(self._world.orders.handler, cancel, checkout_id.int)
 
     def _later(self, most_seconds: int, action: Callable[..., object], *arguments: object) -> None:

@@ -112,6 +112,28 @@ async def test_a_checkout_that_goes_on_by_itself_takes_no_decision(town: Town) -
     assert "nothing waits for that decision while paid" in printed
 
 
+async def test_an_order_that_an_operator_gives_up_says_who_and_why(
+    town: Town, wait_until: WaitUntil
+) -> None:
+    checkout_id = await sold(town)
+    decision = ("resolve", str(checkout_id), "--as", "cancelled", "--reason", "looks stolen")
+    code, printed = await trolley(town, *decision, "--who", "olga")
+    assert (code, printed) == (0, "The checkout is refunding now.\n")
+    story: dict[str, Any] = {}
+
+    async def is_over() -> bool:
+        story.update(await asked(town, f"/checkouts/{checkout_id}"))
+        return bool(story["final"] and not story["open_items"])
+
+    await wait_until(is_over, seconds=60, what="the end of a cancelled order")
+    assert story["state"] == "cancelled"
+    (decided,) = [entry for entry in story["entries"] if entry["does"] == "decides"]
+    assert (decided["service"], decided["what"]) == ("operator", "cancelled")
+    assert decided["note"] == "olga: looks stolen"
+    _, printed = await trolley(town, "show", str(checkout_id), "--json")
+    assert decided in json.loads(printed)["entries"]
+
+
 async def test_a_checkout_that_nobody_knows_is_told_in_a_sentence(town: Town) -> None:
     unknown = new_id()
     code, printed = await trolley(town, "show", str(unknown))
