@@ -21,6 +21,7 @@ from messaging import inbox, metrics
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.consumer import TopicConsumer, make_broker
+from messaging.contact import KafkaContact
 from messaging.database import Database, sql
 from messaging.dead_letters.api import router as dead_letters
 from messaging.dead_letters.replayer import Replayer
@@ -116,6 +117,7 @@ class Service:
             BackgroundTask("open-dead-letters", every(COUNT_SECONDS, count_open(name))),
         )
         self._consumers: tuple[TopicConsumer, ...] = ()
+        self._contact = KafkaContact(settings.kafka, f"{name}-readiness")
         self._server: uvicorn.Server | None = None
         self._failed = False
         self.app = self._make_app(title, routers)
@@ -199,6 +201,7 @@ class Service:
             yield
         finally:
             stop.set()
+            loops.append(asyncio.create_task(self._contact.close(), name="contact"))
             _, late = await asyncio.wait(loops, timeout=STOP_WAIT_SECONDS)
             for task in late:
                 log.warning("stopped while still at work", task=task.get_name())
@@ -316,7 +319,7 @@ class Service:
 
     async def _kafka_answers(self) -> bool:
         if not self._processors:
-            return True
+            return await self._contact.reaches_kafka()  # its relays write there
         return bool(self._consumers) and await self._consumers[0].reaches_kafka()
 
     async def _metrics(self) -> Response:

@@ -54,6 +54,9 @@ class Relay(ABC):
         self._woken = asyncio.Event()
         longest_rest_ms = max(self.longest_rest_ms, settings.retry_longest_ms)
         self._rests = Rests(service, settings, longest_ms=longest_rest_ms)
+        self._backoff = Backoff(settings.retry_first_ms, settings.retry_longest_ms)
+        """Who leads has the lock, which says nothing of Kafka: a lane begins with a short wait
+        again when it has carried what there was."""
         self._channel = f"trolley_outbox_{self.lane}"
         self.leads = False
         self.connected = False
@@ -64,22 +67,19 @@ class Relay(ABC):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; every fault is waited out, visibly."""
-        backoff = Backoff(self._settings.retry_first_ms, self._settings.retry_longest_ms)
         while not stop.is_set():
             try:
                 await self._with_connection(stop)
             except Exception as error:
                 if not heals_with_time(error):
                     raise
-                if self.leads:
-                    backoff.reset()
                 log.warning(
                     "relay waits",
                     lane=self.lane,
                     error=type(error).__name__,
-                    wait_ms=backoff.wait_ms,
+                    wait_ms=self._backoff.wait_ms,
                 )
-                await backoff.rest(stop)
+                await self._backoff.rest(stop)
             finally:
                 self.connected = False
                 self._set_leads(False)

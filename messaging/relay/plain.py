@@ -75,6 +75,7 @@ class PlainRelay(Relay):
                     sending[place] = asyncio.create_task(self._send(producer, place, group))
                 if not await self._settle(connection, sending):
                     return
+                self._backoff.reset()
                 if len(rows) >= self._settings.batch_rows // 2:
                     continue
                 if rows:

@@ -36,7 +36,7 @@ from messaging.relay.positions import last_position, message_ids
 from messaging.relay.producers import close
 from messaging.relay.rows import Place
 from messaging.settings import KafkaSettings, RelaySettings
-from messaging.waiting import Backoff, happens
+from messaging.waiting import happens
 
 log = structlog.get_logger()
 
@@ -70,7 +70,6 @@ class TransactionalRelay(Relay):
         self, service: str, database_url: str, kafka: KafkaSettings, settings: RelaySettings
     ) -> None:
         super().__init__(service, database_url, kafka, settings)
-        self._backoff = Backoff(settings.retry_first_ms, settings.retry_longest_ms)
         self._position: dict[TopicPartition, int] = {}
         """Where our last one stands, while nobody has seen readers get past it."""
         self._position_at = 0.0
@@ -216,6 +215,7 @@ class TransactionalRelay(Relay):
                 self._position = self._position and await markers.missing(self._position)
                 if self._position and monotonic() - self._position_at > FORGOTTEN_SECONDS:
                     return _Failed(TimeoutError("readers do not get past our position")), ()
+                self._backoff.reset()
                 await self._idle(stop)
                 continue
             failed = await self._publish(producer, markers, rows)

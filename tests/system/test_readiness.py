@@ -12,8 +12,8 @@ from trolley.services import SERVICES
 pytestmark = pytest.mark.integration
 WaitUntil = Callable[..., Awaitable[None]]
 
-READERS = tuple(service.name for service in SERVICES if service.name != "catalog")
-"""The services that read topics; the catalog needs Kafka for its relay alone, which waits."""
+NAMES = tuple(service.name for service in SERVICES)
+"""The catalog among them, which reads no topic and needs Kafka for its relay alone."""
 
 WAITING: dict[str, dict[str, bool]] = {
     "kafka": {"database": True, "relay": True, "kafka": False},
@@ -39,12 +39,12 @@ async def test_readiness_names_what_is_away_and_comes_back_without_a_restart(
         "postgres": (runtime.stop_postgres, runtime.start_postgres),
     }[server]
     article = await town.offer(1)
-    pids = {service: runtime.pid(service) for service in READERS}
+    pids = {service: runtime.pid(service) for service in NAMES}
     away = (503, {"status": "waiting", "checks": WAITING[server]})
 
     await stop()
     try:
-        for service in READERS:
+        for service in NAMES:
 
             async def says_so(service: str = service) -> bool:
                 return await readiness(town, service) == away
@@ -55,12 +55,12 @@ async def test_readiness_names_what_is_away_and_comes_back_without_a_restart(
     await runtime.wait_ready()
 
     ready = (200, {"status": "ready", "checks": dict.fromkeys(WAITING[server], True)})
-    for service in READERS:
+    for service in NAMES:
 
         async def is_back(service: str = service) -> bool:
             return await readiness(town, service) == ready
 
         await wait_until(is_back, what=f"{service} is ready again")
-    assert {service: runtime.pid(service) for service in READERS} == pids
+    assert {service: runtime.pid(service) for service in NAMES} == pids
     shopper, checkout = await town.check_out(article)
     assert (await shopper.follow(checkout))["state"] == "paid"
