@@ -6,11 +6,10 @@ as CloudEvents asks.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from contracts.values import quick
+from contracts.values import Struct
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
@@ -24,9 +23,7 @@ class MalformedEnvelope(ValueError):
     """The headers of a record are no envelope; the text says which one and why."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """What every message carries beside its body.
 
     `correlation_id` joins all messages of one story, `causation_id` is the message that led to

@@ -6,7 +6,6 @@ held reservations took.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -32,7 +31,7 @@ from contracts.messages.inventory import (
     StockReturned,
 )
 from contracts.messages.parts import Shortage, StockLine
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 
 
 class ImpossibleLevel(ValueError):
@@ -57,9 +56,7 @@ class UnknownLevel(KeyError):
     """A reservation took pieces from a warehouse in which the SKU has no level."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(Struct, frozen=True):
     """The pieces of one SKU in one warehouse. Raises `ImpossibleLevel`."""
 
     warehouse: str
@@ -76,9 +73,7 @@ class Level:
         return self.on_hand - self.reserved
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Struct, frozen=True):
     """One SKU of one shop: its levels, by priority of the warehouses, and its counters.
 
     `event_seq` counts its movements. `availability_version` grows with every change of what is
@@ -163,9 +158,7 @@ class Status(StrEnum):
     """Asked to commit without being held, and the stock did not suffice to take it then."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(Struct, frozen=True):
     """So many pieces of one SKU from one warehouse."""
 
     sku: str
@@ -173,9 +166,7 @@ class Allocation:
     quantity: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Struct, frozen=True):
     """What one round of a checkout holds, has held, or was refused.
 
     `lines` are set once and stay. `next_question_at` is set while it is held: when to ask the
@@ -211,9 +202,7 @@ ReservationKey = tuple[str, UUID, int]
 """Shop, owner and round."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Allotment:
+class Allotment(Struct, frozen=True):
     """The lines that a reservation was given: written once, with it, and never changed."""
 
     key: ReservationKey
@@ -229,9 +218,7 @@ class MovementKind(StrEnum):
     RETURN = "return"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(Struct, frozen=True):
     """An entry of the ledger: `quantity` pieces came (negative: went), then `on_hand` were there.
 
     `event_seq` is its number among the movements of its SKU, from 1 and without gaps. It was
@@ -266,9 +253,7 @@ class Movement:
 Changed = Reservation | Allotment | Stock | Movement
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a command leads to: new versions of rows, and the messages to send."""
 
     changed: tuple[Changed, ...] = ()
@@ -278,9 +263,7 @@ class Outcome:
 # --- allocation ---------------------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Short:
+class Short(Struct, frozen=True):
     """The stock does not suffice: per SKU that falls short, what is left."""
 
     shortages: tuple[Shortage, ...]
@@ -668,9 +651,7 @@ def ask(
 # --- receipts and adjustments -------------------------------------------------------------------
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class StockChange:
+class StockChange(Struct, frozen=True):
     """So many pieces of one SKU more in one warehouse (in an adjustment, negative: fewer)."""
 
     sku: str
@@ -678,9 +659,7 @@ class StockChange:
     quantity: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ReceiveStock:
+class ReceiveStock(Struct, frozen=True):
     """Goods came in. A request: decided at once, it never travels."""
 
     shop_id: str
@@ -689,9 +668,7 @@ class ReceiveStock:
     lines: tuple[StockChange, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AdjustStock:
+class AdjustStock(Struct, frozen=True):
     """The books are set right, after a count or a loss. A request: it never travels."""
 
     shop_id: str
@@ -700,17 +677,13 @@ class AdjustStock:
     lines: tuple[StockChange, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class UnknownWarehouses:
+class UnknownWarehouses(Struct, frozen=True):
     """Nothing is moved: the shop has no warehouse of these codes."""
 
     codes: tuple[str, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Overdraw:
+class Overdraw(Struct, frozen=True):
     """A line of an adjustment that would take more than what is available.
 
     `line` counts from 0; on hand and reserved are as the lines before it would leave them.
@@ -724,9 +697,7 @@ class Overdraw:
     reserved: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Overdrawn:
+class Overdrawn(Struct, frozen=True):
     """Nothing is adjusted: these lines would go below what is reserved, or below nothing."""
 
     lines: tuple[Overdraw, ...]

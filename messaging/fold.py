@@ -16,7 +16,7 @@ import structlog
 
 from contracts.envelope import Envelope
 from contracts.messages.base import Message, SagaCommand, SagaMessage, SagaReply
-from contracts.values import quick
+from contracts.values import Struct
 from messaging import replies
 from messaging.database import Connection
 from messaging.outbox import Outgoing, address, write_outgoing
@@ -76,9 +76,7 @@ class Rows:
         rows[key] = row
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What one message leads to: new versions of rows, and messages to send.
 
     `result` is for the caller of a REST command; the consumer ignores it.
@@ -126,9 +124,7 @@ class Handler(ABC, Generic[M]):
         return False
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(Struct, frozen=True):
     """A decoded message with its envelope; REST commands have none, and need not travel."""
 
     body: object

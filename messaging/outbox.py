@@ -5,7 +5,6 @@ key. Partition, key, headers and payload are fixed here; the relay only carries 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from contracts.ids import new_id
 from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
 from contracts.topics import TOPICS_BY_NAME, Topic
-from contracts.values import quick
+from contracts.values import Struct
 from messaging.database import Connection, sql
 from messaging.tracing import current_traceparent
 
@@ -32,9 +31,7 @@ class MessageTooLarge(ValueError):
         self.largest_bytes = largest_bytes
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A row of the outbox: a record as it will stand on Kafka.
 
     `raw_headers` (see `messaging.dead_letters`) replaces the envelope where a record is passed

@@ -5,13 +5,12 @@ reply that was lost is given again; the reader's inbox drops it if it was not lo
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
 from contracts.messages import MESSAGES_BY_TYPE
 from contracts.messages.base import SagaMessage
-from contracts.values import quick
+from contracts.values import Struct
 from messaging.database import Connection, sql
 
 
@@ -28,9 +27,7 @@ class Question(NamedTuple):
         return cls(message.checkout_id, str(message.step), message.round)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class RecordedReply:
+class RecordedReply(Struct, frozen=True):
     """The latest answer to a question, with the message id it was first sent under."""
 
     question: Question

@@ -1,7 +1,6 @@
 """A cart and its lines: who may change it, and what each change makes of it."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, assert_never
@@ -12,20 +11,16 @@ from cart_service.domain.pricing import Offers, sellable_price_minor
 from contracts.messages.cart import CartChanged
 from contracts.messages.parts import Shortage
 from contracts.money import LARGEST_AMOUNT_MINOR
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class CustomerOwner:
+class CustomerOwner(Struct, frozen=True):
     """A signed-in customer, known by the `sub` of a signed token."""
 
     customer_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class GuestOwner:
+class GuestOwner(Struct, frozen=True):
     """Whoever holds the token with this hash."""
 
     token_hash: str
@@ -34,9 +29,7 @@ class GuestOwner:
 Owner = CustomerOwner | GuestOwner
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks: a customer of a shop, the holder of a guest token, both or neither."""
 
     shop_id: str | None = None
@@ -44,9 +37,7 @@ class Caller:
     token_hash: str | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class FailedCheckout:
+class FailedCheckout(Struct, frozen=True):
     """The checkout that gave this cart back, and why."""
 
     checkout_id: UUID
@@ -54,26 +45,20 @@ class FailedCheckout:
     shortages: tuple[Shortage, ...] = ()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class PendingStart:
+class PendingStart(Struct, frozen=True):
     """StartCheckout is not acknowledged: when it is sent again, and how often it was sent."""
 
     due_at: datetime
     sends: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(Struct, frozen=True):
     """The shopper may change the cart; `failure` is what became of the last checkout, if any."""
 
     failure: FailedCheckout | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Locked:
+class Locked(Struct, frozen=True):
     """A checkout runs. `fingerprint` tells its repetition from another request."""
 
     checkout_id: UUID
@@ -81,9 +66,7 @@ class Locked:
     start: PendingStart | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Bought:
+class Bought(Struct, frozen=True):
     """The checkout became an order: the cart is done."""
 
     checkout_id: UUID
@@ -91,9 +74,7 @@ class Bought:
     order_id: UUID
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """The lines went into the cart that the customer opened while this one was locked."""
 
     into_cart_id: UUID
@@ -116,9 +97,7 @@ def status_of(state: State) -> Status:
             assert_never(state)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """Pieces that did not fit when the lines of a checkout came back into a cart."""
 
     checkout_id: UUID
@@ -128,9 +107,7 @@ class LeftOut:
     reason: Literal["too_many_lines", "too_many_pieces"]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Cart:
+class Cart(Struct, frozen=True):
     """A cart without its lines.
 
     `version` grows with every change (it is the ETag), `event_seq` with every event, and
@@ -169,9 +146,7 @@ class Cart:
         return isinstance(self.state, Locked) and self.state.checkout_id == checkout_id
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """So many pieces of one SKU.
 
     `added_price_minor` is the unit price when the line was added and is kept for the shopper to
@@ -193,18 +168,14 @@ Lines = Mapping[str, Line]
 NO_LINES: Lines = MappingProxyType({})
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much fits into one cart."""
 
     lines: int
     pieces_per_line: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """So many pieces of a SKU that the shopper wants to have in the cart as well."""
 
     sku: str

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
@@ -37,12 +36,10 @@ from contracts.messages.cart import CartChanged
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Address, OrderLine, PaymentMethod
 from contracts.money import LARGEST_AMOUNT_MINOR
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What the shop grants and asks of a checkout.
 
     `providers` are the payment providers it offers. The payment window of a checkout lies
@@ -58,9 +55,7 @@ class Terms:
     resend_longest: timedelta
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class CheckoutRequest:
+class CheckoutRequest(Struct, frozen=True):
     """What the shopper says at checkout; without `payment` the order waits for an attempt."""
 
     email: str
@@ -81,9 +76,7 @@ class CheckoutRequest:
         )
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(Struct, frozen=True):
     """Unit prices offered for exactly these lines; `unit_prices_minor` by line number."""
 
     cart_id: UUID
@@ -102,9 +95,7 @@ class Quote:
         )
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """A line that is worse for the shopper than what they saw: dearer, or more than is left."""
 
     line_no: int
@@ -126,9 +117,7 @@ class Difference:
         return self.available is not None and self.available < self.quantity
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The checkout has begun: the cart is locked, and these are to be sent."""
 
     cart: Cart
@@ -137,17 +126,13 @@ class Started:
     event: CartChanged
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(Struct, frozen=True):
     """The same request came before: its checkout answers for this one too."""
 
     checkout_id: UUID
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class QuotedLine:
+class QuotedLine(Struct, frozen=True):
     """A line as it would be sold: None as price when it is not for sale now."""
 
     line: Line
@@ -349,9 +334,7 @@ def unlocked(cart: Cart, failure: FailedCheckout, now: datetime) -> tuple[Cart, 
     return moved(cart, Active(failure), now)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class HandedOver:
+class HandedOver(Struct, frozen=True):
     """A cart given back into the one that its customer opened meanwhile."""
 
     merged: Cart

@@ -1,17 +1,14 @@
 """What a line costs: exact integers, rounded once, to what every offered provider can charge."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import lcm
 
 from contracts.messages.parts import OrderLine
 from contracts.money import LARGEST_AMOUNT_MINOR, provider_limit
-from contracts.values import quick
+from contracts.values import Struct
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What the shop offers a SKU at, in one currency, as its read models last heard.
 
     `unit_price_minor` is None where the SKU has no price in the currency; `available` is None

@@ -1,7 +1,6 @@
 """Shoppers' requests: change a cart, or check it out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 from uuid import UUID
@@ -16,14 +15,12 @@ from cart_service.store.carts import (
     lock_carts,
     save_changes,
 )
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 from messaging.database import Connection
 from messaging.fold import Decision, Handler, Row, Rows
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AboutCart:
+class AboutCart(Struct, frozen=True):
     """A shopper's wish about one cart. `versions` are those seen, where the shopper says."""
 
     caller: Caller
@@ -31,40 +28,30 @@ class AboutCart:
     versions: frozenset[int] | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AddLines(AboutCart):
+class AddLines(AboutCart, frozen=True):
     """Put these into the cart, all of them or none."""
 
     wanted: tuple[Wanted, ...]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ChangeQuantity(AboutCart):
+class ChangeQuantity(AboutCart, frozen=True):
     """Have so many pieces on a line."""
 
     line_no: int
     quantity: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class RemoveLine(AboutCart):
+class RemoveLine(AboutCart, frozen=True):
     """Take a line out."""
 
     line_no: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ClearLines(AboutCart):
+class ClearLines(AboutCart, frozen=True):
     """Take all lines out."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class CheckOut(AboutCart):
+class CheckOut(AboutCart, frozen=True):
     """Buy what is in the cart. `checkout_id` is the id of the checkout, if one begins."""
 
     request: CheckoutRequest
@@ -75,9 +62,7 @@ class CheckOut(AboutCart):
 ShopperRequest = AddLines | ChangeQuantity | RemoveLine | ClearLines | CheckOut
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class CheckedOut:
+class CheckedOut(Struct, frozen=True):
     """The checkout that answers the request, be it new or the one that runs already."""
 
     checkout_id: UUID

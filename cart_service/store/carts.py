@@ -1,7 +1,6 @@
 """Carts with what they hold: locked, loaded and saved, any number in one statement each."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID
@@ -27,13 +26,11 @@ from cart_service.domain.carts import (
 from cart_service.domain.pricing import Offer, Offers, rounded_minor, rounding_unit_minor
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import Shortage
-from contracts.values import quick
+from contracts.values import Struct, asdict
 from messaging.database import Connection, Record, sql
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What a cart holds, what is offered for it, and what of it is `stored` already.
 
     The offers are those of its lines and of the SKUs that a request wants to add.
@@ -50,9 +47,7 @@ class Contents:
         return self.cart_id
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ActiveCart:
+class ActiveCart(Struct, frozen=True):
     """Which cart is a customer's active one in a currency; derived from the carts."""
 
     shop_id: str
@@ -66,9 +61,7 @@ class ActiveCart:
         return (self.shop_id, self.customer_id, self.currency)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class StartToSend:
+class StartToSend(Struct, frozen=True):
     """The StartCheckout that a cart sends until it is answered."""
 
     cart_id: UUID
@@ -80,9 +73,7 @@ class StartToSend:
         return self.cart_id
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Restoration:
+class Restoration(Struct, frozen=True):
     """The lines of a checkout came back into `cart_id`."""
 
     checkout_id: UUID

@@ -1,8 +1,8 @@
 """Refusals in HTTP's words."""
 
-from dataclasses import asdict
 from typing import assert_never
 
+from contracts.values import asdict
 from inventory_service.domain import Overdrawn, UnknownWarehouses
 from messaging.http.problems import Problem
 

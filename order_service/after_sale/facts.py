@@ -5,13 +5,12 @@ Both stand under the checkout's lock.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from contracts.values import quick
+from contracts.values import Struct
 from order_service.checkout.facts import Hold, Wait
 
 FIRST_ROUND = 1_001
@@ -45,9 +44,7 @@ class Origin(StrEnum):
     """Somebody at the provider, who did it there."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ClaimedLine:
+class ClaimedLine(Struct, frozen=True):
     """What a claim takes of one order line: money, for so many pieces or for none in particular."""
 
     line_no: int
@@ -55,9 +52,7 @@ class ClaimedLine:
     amount_minor: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Money that is to go back: part of what the order kept.
 
     `round` is that of the refund that is asked for now; a failed one that is tried again has
@@ -79,9 +74,7 @@ class Claim:
     credited: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ReturnedLine:
+class ReturnedLine(Struct, frozen=True):
     """Pieces of one order line that came back: to be sold again, or written off."""
 
     line_no: int
@@ -90,9 +83,7 @@ class ReturnedLine:
     write_off: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Struct, frozen=True):
     """Goods that came back; `claim` is the number of the money's claim, if any goes back.
 
     `booked`: inventory has the pieces in its books.
@@ -110,9 +101,7 @@ class Return:
         return FIRST_ROUND + self.number - 1
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Dispute:
+class Dispute(Struct, frozen=True):
     """Money that the shopper's bank has withdrawn, for now or for good."""
 
     id: str
@@ -121,9 +110,7 @@ class Dispute:
     status: Literal["open", "won", "lost"]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AfterSale:
+class AfterSale(Struct, frozen=True):
     """All that is known of one order after it was paid for; `id` is its checkout's."""
 
     id: UUID

@@ -1,17 +1,14 @@
 """What `serve` answers: it took effect, or why not."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from contracts.messages.base import Message
-from contracts.values import quick
+from contracts.values import Struct
 from order_service.after_sale.facts import AfterSale
 from order_service.checkout.facts import Checkout
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NotPaidFor:
+class NotPaidFor(Struct, frozen=True):
     """The order keeps no money that could go back: not paid, or given up; it is `state`."""
 
     state: str
@@ -20,9 +17,7 @@ class NotPaidFor:
         return f"an order that is {self.state} has nothing to give back"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ExceedsRest:
+class ExceedsRest(Struct, frozen=True):
     """More is asked back than is left of what was paid."""
 
     asked_minor: int
@@ -32,9 +27,7 @@ class ExceedsRest:
         return f"{self.asked_minor} is more than the {self.rest_minor} left"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class UnderDispute:
+class UnderDispute(Struct, frozen=True):
     """The shopper's bank has withdrawn the money: a refund would give it back twice."""
 
     disputed_minor: int
@@ -43,9 +36,7 @@ class UnderDispute:
         return f"{self.disputed_minor} is under dispute"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NoSuchLine:
+class NoSuchLine(Struct, frozen=True):
     """The order has no line of that number, or the line is no goods that could come back."""
 
     line_no: int
@@ -54,9 +45,7 @@ class NoSuchLine:
         return f"no line {self.line_no}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class TooManyPieces:
+class TooManyPieces(Struct, frozen=True):
     """More pieces of a line than are left of it."""
 
     line_no: int
@@ -66,9 +55,7 @@ class TooManyPieces:
         return f"line {self.line_no} has {self.left} pieces left"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ClaimsExhausted:
+class ClaimsExhausted(Struct, frozen=True):
     """The order had all the refunds and returns that the policy allows."""
 
     limit: int
@@ -77,9 +64,7 @@ class ClaimsExhausted:
         return f"all {self.limit} refunds and returns are used"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NothingFailed:
+class NothingFailed(Struct, frozen=True):
     """That refund waits for nobody's decision."""
 
     claim: int
@@ -99,17 +84,13 @@ WhyNot: TypeAlias = (
 )
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A command that is not carried out: nothing changes."""
 
     why: WhyNot
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """The message took effect: the next values, what to send, and a note for the timeline."""
 
     after: AfterSale

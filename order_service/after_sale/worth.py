@@ -5,19 +5,16 @@ exactly its gross, and of each tax exactly that tax.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from contracts.messages.parts import OrderLine, RefundedLine, ShippingLine, Tax
 from contracts.money import allocate
-from contracts.values import quick
+from contracts.values import Struct
 from order_service.after_sale.facts import AfterSale, ClaimedLine
 
 Line = OrderLine | ShippingLine
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """An order line, and what claims have taken of it so far."""
 
     line_no: int

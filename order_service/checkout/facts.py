@@ -6,7 +6,6 @@ a frozen value; `turn.py` makes the next one.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -17,7 +16,7 @@ from contracts.ids import derived_id
 from contracts.messages.base import Step
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import NextAction, PaymentMethod, Shortage
-from contracts.values import quick
+from contracts.values import Struct
 
 
 class State(StrEnum):
@@ -87,9 +86,7 @@ NOTHING_HELD = frozenset({StockStatus.GONE, StockStatus.REJECTED})
 """Inventory said that this round holds nothing: no more, or never did."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Struct, frozen=True):
     """The current reservation round; `until` is its expiry as far as inventory confirmed it."""
 
     round: int
@@ -132,9 +129,7 @@ AUTHENTICATION_REQUIRED = "authentication_required"
 """The code of a decline: the bank wants the shopper to confirm that it is them."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One attempt to pay.
 
     `expected_by` is set once the provider works on it by itself (a bank debit): from then on
@@ -174,9 +169,7 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(Struct, frozen=True):
     """One refund of the saga: all the money that attempt `attempt` brought."""
 
     number: int
@@ -194,9 +187,7 @@ class Hold(StrEnum):
     EXHAUSTED = "exhausted"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """An answer that is awaited: asked for `sends` times, asked again or given up at `due_at`.
 
     With no send yet the question is put off until `due_at`, unless something calls for it before.
@@ -254,18 +245,14 @@ class Returned(StrEnum):
     WHOLLY = "wholly"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Shipment:
+class Shipment(Struct, frozen=True):
     """Who carries the goods, and under which number; both may be empty."""
 
     carrier: str = ""
     tracking: str = ""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """The order that a checkout became; `event_seq` counts its public events.
 
     `claimed` is its payment axis once something of it was refunded, returned or disputed; from then
@@ -289,9 +276,7 @@ Asked: TypeAlias = tuple[Step, int]
 """A question of the saga by its name: (step, round)."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Checkout:
+class Checkout(Struct, frozen=True):
     """All that the saga knows of one checkout.
 
     `asked` holds every (step, round) ever sent, `waits` those whose answer is still open: what
@@ -449,9 +434,7 @@ _STATUS_OF_LIVE = {
 }
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(Struct, frozen=True):
     """A cancel that came before its checkout: it refuses the late StartCheckout."""
 
     id: UUID

@@ -1,17 +1,14 @@
 """What `advance` answers: the saga moved, or the message is stale, or it is illegal."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
 from contracts.messages.base import Message
-from contracts.values import quick
+from contracts.values import Struct
 from order_service.checkout.facts import Attempt, Checkout, State, Tombstone
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """The message's step and round are settled, or it tells nothing new."""
 
     what: str
@@ -20,9 +17,7 @@ class Settled:
         return self.what
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """There is nothing left to cancel: the order is `ended_as`."""
 
     ended_as: str
@@ -31,9 +26,7 @@ class Finished:
         return f"already {self.ended_as}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NotPayable:
+class NotPayable(Struct, frozen=True):
     """No payment is wanted in this state."""
 
     state: State
@@ -42,9 +35,7 @@ class NotPayable:
         return f"no payment is wanted while {self.state}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class WindowClosed:
+class WindowClosed(Struct, frozen=True):
     """The time in which the shopper may pay is over."""
 
     closed_at: datetime
@@ -53,9 +44,7 @@ class WindowClosed:
         return "the payment window is closed"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AttemptIsLive:
+class AttemptIsLive(Struct, frozen=True):
     """Another attempt may still bring money; a second one would risk charging twice."""
 
     attempt: Attempt
@@ -64,9 +53,7 @@ class AttemptIsLive:
         return f"attempt {self.attempt.number} is live ({self.attempt.status})"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class AttemptsExhausted:
+class AttemptsExhausted(Struct, frozen=True):
     """The order had all the attempts that the policy allows."""
 
     limit: int
@@ -75,9 +62,7 @@ class AttemptsExhausted:
         return f"all {self.limit} attempts are used"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class MethodRefused:
+class MethodRefused(Struct, frozen=True):
     """The provider will not take the same method again after this decline."""
 
     code: str | None
@@ -86,9 +71,7 @@ class MethodRefused:
         return f"the same method is refused after {self.code}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NothingToResolve:
+class NothingToResolve(Struct, frozen=True):
     """The checkout does not wait for this decision of an operator."""
 
     state: State
@@ -97,9 +80,7 @@ class NothingToResolve:
         return f"nothing waits for that decision while {self.state}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NotShippable:
+class NotShippable(Struct, frozen=True):
     """The order is not ready to be shipped; it is `state`."""
 
     state: State
@@ -121,9 +102,7 @@ Why: TypeAlias = (
 )
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """The message took effect: the next value of the checkout and what to send.
 
     `note` is for the timeline, where the state alone does not say what was decided.
@@ -134,17 +113,13 @@ class Moved:
     note: str = ""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Struct, frozen=True):
     """No effect, and no fault: a duplicate, a delay, a re-send or a refusal explains it."""
 
     why: Why
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Illegal:
+class Illegal(Struct, frozen=True):
     """Nothing that the protocol allows explains this message here: a fault of its sender."""
 
     why: str

@@ -5,19 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
-from pydantic import BaseModel, ConfigDict
-
+from contracts.values import Struct
 from messaging.database import Connection, sql
 from order_service.after_sale.facts import AfterSale, Claim, Dispute, Return
 from order_service.checkout.facts import Wait
 from order_service.store.columns import arrays, assigned, given
+from order_service.store.facts import reader_of, written
 
 
-class _Facts(BaseModel):
-    """The facts as they are read."""
-
-    model_config = ConfigDict(frozen=True)
+class _Facts(Struct, frozen=True):
+    """All that is known."""
 
     claims: tuple[Claim, ...]
     returns: tuple[Return, ...]
@@ -25,7 +22,7 @@ class _Facts(BaseModel):
     waits: tuple[Wait, ...]
 
 
-_FACTS = tuple(_Facts.model_fields)
+_FACTS = reader_of(_Facts)
 
 _LOAD = sql("""
     SELECT checkout_id, facts::text FROM after_sales
@@ -41,8 +38,8 @@ async def load(connection: Connection, ids: Collection[UUID]) -> list[AfterSale]
 
 
 def _after_sale(row: Any) -> AfterSale:
-    facts = _Facts.model_validate_json(row.facts)
-    return AfterSale(row.checkout_id, **{name: getattr(facts, name) for name in _FACTS})
+    facts = _FACTS.decode(row.facts)
+    return AfterSale(row.checkout_id, facts.claims, facts.returns, facts.disputes, facts.waits)
 
 
 _COLUMNS = {
@@ -72,10 +69,10 @@ async def save(connection: Connection, after_sales: Sequence[AfterSale]) -> None
 
 
 def _row(after: AfterSale) -> dict[str, Any]:
-    facts = {name: getattr(after, name) for name in _FACTS}
+    facts = _Facts(after.claims, after.returns, after.disputes, after.waits)
     return {
         "checkout_id": after.id,
-        "facts": orjson.dumps(facts, default=str).decode(),
+        "facts": written(facts),
         "refunded_minor": after.refunded_minor,
         "credited_minor": after.credited_minor,
         "refund_pending_minor": after.refund_pending_minor,

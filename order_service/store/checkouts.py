@@ -1,30 +1,27 @@
 """Checkouts and their orders: locked, loaded and saved, any number in one statement each."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import OrderLine, PaymentMethod, ShippingLine, Shortage
-from contracts.values import quick
+from contracts.values import Struct
 from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
 from order_service.store.columns import arrays, assigned, given
+from order_service.store.facts import reader_of, written
 from order_service.store.placeholders import TOMBSTONE, UNSEEN
 
 Known = Checkout | Tombstone
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of a checkout's history."""
 
     checkout_id: UUID
@@ -37,9 +34,7 @@ class Entry:
     note: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NewHistory:
+class NewHistory(Struct, frozen=True):
     """What a batch adds to the history of one checkout, in order."""
 
     checkout_id: UUID
@@ -51,9 +46,7 @@ class NewHistory:
         return self.checkout_id
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """What an operator decided about a checkout or its order, and why."""
 
     checkout_id: UUID
@@ -68,9 +61,7 @@ class Resolution:
         return self.checkout_id, self.at
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """This checkout begins in this batch: its row gets what never changes."""
 
     checkout_id: UUID
@@ -81,9 +72,7 @@ class Begun:
         return self.checkout_id
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """The order of this checkout is placed in this batch: it is to be inserted, with its lines."""
 
     checkout_id: UUID
@@ -94,23 +83,21 @@ class Placed:
         return self.checkout_id
 
 
-class _Facts(BaseModel):
-    """The facts of a checkout beside its request and state, as they are read."""
-
-    model_config = ConfigDict(frozen=True)
+class _Facts(Struct, frozen=True):
+    """The facts of a checkout beside its request and state."""
 
     stock: Stock
     attempts: tuple[Attempt, ...]
     refunds: tuple[Refund, ...]
     waits: tuple[Wait, ...]
-    asked: frozenset[Asked]
+    asked: tuple[Asked, ...]
     giving_up: Reason | None
     shortages: tuple[Shortage, ...]
     next_method: PaymentMethod | None
     order: Order | None
 
 
-_FACTS = tuple(_Facts.model_fields)
+_FACTS = reader_of(_Facts)
 
 _INSERT_MISSING = sql(f"""
     INSERT INTO checkouts (checkout_id, shop_id, state, created_at, changed_at)
@@ -153,12 +140,20 @@ async def load(connection: Connection, ids: Collection[UUID]) -> list[Known]:
 def _known(row: Any) -> Known:
     if row.state == TOMBSTONE:
         return Tombstone(row.checkout_id, row.shop_id)
-    facts = _Facts.model_validate_json(row.facts)
+    facts = _FACTS.decode(row.facts)
     return Checkout(
         id=row.checkout_id,
         request=_request_of(row.request),
         state=State(row.state),
-        **{name: getattr(facts, name) for name in _FACTS},
+        stock=facts.stock,
+        attempts=facts.attempts,
+        refunds=facts.refunds,
+        waits=facts.waits,
+        asked=frozenset(facts.asked),
+        giving_up=facts.giving_up,
+        shortages=facts.shortages,
+        next_method=facts.next_method,
+        order=facts.order,
     )
 
 
@@ -283,7 +278,7 @@ def _moves(checkout: Checkout) -> dict[str, Any]:
         "checkout_id": checkout.id,
         "state": checkout.state.value,
         "order_id": checkout.order and checkout.order.id,
-        "facts": _facts_json(checkout),
+        "facts": written(_facts_of(checkout)),
         "live_attempt": live and live.number,
         "live_attempt_status": live and live.status.value,
         "captured_minor": checkout.captured_minor,
@@ -296,21 +291,18 @@ def _moves(checkout: Checkout) -> dict[str, Any]:
     }
 
 
-def _facts_json(checkout: Checkout) -> str:
-    # orjson writes dataclasses by itself, several times as fast as a model would.
-    facts = {name: getattr(checkout, name) for name in _FACTS}
-    return orjson.dumps(facts, default=_plain).decode()
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case frozenset():
-            return sorted(value)
-        case BaseModel():
-            return value.model_dump(mode="json")
-        case UUID():
-            return str(value)  # what asyncpg reads is a subclass, which orjson leaves to us
-    raise TypeError(f"a checkout has no {type(value).__name__}")
+def _facts_of(checkout: Checkout) -> _Facts:
+    return _Facts(
+        stock=checkout.stock,
+        attempts=checkout.attempts,
+        refunds=checkout.refunds,
+        waits=checkout.waits,
+        asked=tuple(sorted(checkout.asked)),
+        giving_up=checkout.giving_up,
+        shortages=checkout.shortages,
+        next_method=checkout.next_method,
+        order=checkout.order,
+    )
 
 
 _PLACED_WITH = {

@@ -11,11 +11,10 @@ is half open, says nothing about how the provider does now.
 Source: M. Nygard, "Release It!", Circuit Breaker.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 from payment_service.domain.outcomes import Outcome, Unknown
 
 SLICES = 10
@@ -24,9 +23,7 @@ SLICES = 10
 _LARGEST_DOUBLING = 20
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class BreakerRules:
+class BreakerRules(Struct, frozen=True):
     """When it opens, and how it closes.
 
     It opens when, of at least `least_calls` within `window`, `share` or more were trouble. It stays
@@ -47,9 +44,7 @@ class BreakerRules:
         return min(self.cool_down * doubled, self.longest_cool_down)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """Calls that ended in one part of the window."""
 
     began_at: datetime
@@ -57,18 +52,14 @@ class Slice:
     troubled: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Struct, frozen=True):
     """Calls go through."""
 
     epoch: int = 0
     slices: tuple[Slice, ...] = ()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """No call goes through before `until`; opened `trips` times since it was closed."""
 
     epoch: int
@@ -76,9 +67,7 @@ class Open:
     trips: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class HalfOpen:
+class HalfOpen(Struct, frozen=True):
     """Probes go through: `begun` of them by now, `answered` of those."""
 
     epoch: int

@@ -1,20 +1,17 @@
 """What a worker does with an operation it has leased, and what it makes of the answer."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from contracts.messages.payment import ProviderReported
-from contracts.values import quick
+from contracts.values import Struct
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import NextCall, OperationKind
 from payment_service.domain.saved_methods import KeptMethod, Payer, facts_of_kept
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class LeasedCall:
+class LeasedCall(Struct, frozen=True):
     """An operation under lease: the call to make or the question to ask, and what was known.
 
     `began_at` is when the operation was made: nobody has called for it before. `charge_minor` and

@@ -1,12 +1,11 @@
 """The ledger of a payment: facts, only ever added, and the amounts that follow from them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from contracts.values import quick
+from contracts.values import Struct
 
 BY_HAND = "by_hand"
 """In the place of a provider, and of its reference: a refund that was made on another way."""
@@ -37,9 +36,7 @@ class FactKind(StrEnum):
     """Disputed before, and gone for good."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """One entry of a payment's ledger; `seq` counts them from 1, without gaps.
 
     `operation_id` is the operation that brought the fact, `provider_reference` the provider's
@@ -72,9 +69,7 @@ class AmountsDisagree(ValueError):
         self.amounts = amounts
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(Struct, frozen=True):
     """The amounts of a payment, in minor units. Raises `AmountsDisagree` for impossible ones.
 
     `over_refunded_minor` went back twice, by hand and at the provider: it is beyond what was taken,

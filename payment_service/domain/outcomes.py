@@ -5,25 +5,20 @@ a capture, a close and a plain question are read alike.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
-from contracts.values import quick
+from contracts.values import NODEFAULT, FieldInfo, Struct, fields
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(Struct, frozen=True):
     """The money is captured; `amount_minor` of it."""
 
     provider_payment_id: str
     amount_minor: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Authorized:
+class Authorized(Struct, frozen=True):
     """The money is set aside, to be captured before `capture_before`."""
 
     provider_payment_id: str
@@ -31,18 +26,14 @@ class Authorized:
     capture_before: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Processing:
+class Processing(Struct, frozen=True):
     """The provider is at it, for days with some methods."""
 
     provider_payment_id: str
     expected_by: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ActionRequired:
+class ActionRequired(Struct, frozen=True):
     """The shopper must act first, until `expires_at`."""
 
     provider_payment_id: str
@@ -51,9 +42,7 @@ class ActionRequired:
     expires_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Struct, frozen=True):
     """A final no. `provider_payment_id` is None when the provider made no payment of it.
 
     `retryable`: the same again may work, the trouble passes. `same_method_allowed`: the shopper
@@ -66,9 +55,7 @@ class Declined:
     same_method_allowed: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """Given up before any money came, or expired; nothing can come of it any more.
 
     `released_minor` had been set aside by then and is given back; we may not have known of it.
@@ -79,69 +66,51 @@ class Cancelled:
     released_minor: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NeverCreated:
+class NeverCreated(Struct, frozen=True):
     """The provider's word that this payment does not exist and will not: a late charge fails."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class CaptureFailed:
+class CaptureFailed(Struct, frozen=True):
     """The authorized money could not be taken, and the authorization is gone."""
 
     provider_payment_id: str
     code: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(Struct, frozen=True):
     """The provider knows nothing of it yet; a call of ours may still be on its way."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """No answer, or none that says what happened: the effect may be there or not."""
 
     reason: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class RefundPending:
+class RefundPending(Struct, frozen=True):
     """The provider has taken the refund; the money is on its way."""
 
     provider_refund_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Refunded:
+class Refunded(Struct, frozen=True):
     """The money is back with the shopper."""
 
     provider_refund_id: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class RefundFailed:
+class RefundFailed(Struct, frozen=True):
     """A final no to the refund; the provider keeps the money."""
 
     provider_refund_id: str | None
     code: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Requested:
+class Requested(Struct, frozen=True):
     """No outcome yet: the intent is recorded, the provider has not answered."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class NotDue:
+class NotDue(Struct, frozen=True):
     """No outcome to come: nothing is to be paid, no provider is asked."""
 
 
@@ -161,9 +130,7 @@ RefundOutcome: TypeAlias = RefundState | NotFound | Unknown
 """What a call about a refund can answer."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SeenRefund:
+class SeenRefund(Struct, frozen=True):
     """A refund as the provider has it; `refund_key` is our name of it, if we asked for it."""
 
     provider_refund_id: str
@@ -172,9 +139,7 @@ class SeenRefund:
     state: RefundState
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SeenDispute:
+class SeenDispute(Struct, frozen=True):
     """A dispute that has withdrawn money from us, for now (`open`) or for good (`lost`)."""
 
     provider_dispute_id: str
@@ -182,9 +147,7 @@ class SeenDispute:
     status: Literal["open", "won", "lost"]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Reviewed:
+class Reviewed(Struct, frozen=True):
     """Everything that the provider has of one payment, however it came about."""
 
     payment: PaymentState
@@ -229,7 +192,7 @@ STATES: Mapping[str, type[State]] = {**OUTCOMES, "requested": Requested, "not_du
 
 NAMES: Mapping[type[State], str] = {kind: name for name, kind in STATES.items()}
 
-_FIELDS: Mapping[type[Any], tuple[Field[Any], ...]] = {
+_FIELDS: Mapping[type[Any], tuple[FieldInfo, ...]] = {
     kind: fields(kind) for kind in (*STATES.values(), SeenRefund, SeenDispute)
 }
 
@@ -289,7 +252,7 @@ def _made(name: str, kind: type[S], facts: Mapping[str, Any]) -> S:
     values: dict[str, Any] = {}
     for field in _FIELDS[kind]:
         if field.name not in facts:
-            if field.default is not MISSING:
+            if field.default is not NODEFAULT:
                 continue  # an older writer did not know it
             raise MalformedOutcome(name, f"{field.name} is missing")
         values[field.name] = _value(name, field.name, field.type, facts[field.name])

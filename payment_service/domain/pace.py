@@ -8,10 +8,9 @@ Source: D.-M. Chiu and R. Jain, "Analysis of the increase and decrease algorithm
 avoidance in computer networks" (1989).
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 
 REQUESTS_OF_A_CALL = 2
 """Most requests that a call is expected to take: a charge is named, then made. What a decline takes
@@ -41,9 +40,7 @@ LEAST_PER_SECOND = 1.0
 """However often it is refused, so much is tried, or else nothing could show that it may again."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """The bucket: requests there may be, as of `counted_at`, at `per_second` of `most_per_second`.
 
     Nothing is asked before `held_until`, because the provider said so.

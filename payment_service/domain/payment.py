@@ -4,7 +4,6 @@ Everything here is immutable. A payment is one value; `Payment.changes_since` te
 parts moved, so that only those are written.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +12,7 @@ from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.parts import PaymentMethod
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 from payment_service.domain.ledger import BY_HAND, NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -35,9 +34,7 @@ LIVE = (Requested, Processing, ActionRequired, Authorized, Unknown)
 """States in which an attempt may still bring money; at most one attempt of a payment is in one."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try to get the money. Attempt `number` has the round of its charge, and of its close.
 
     `method` is None on the tombstone of an attempt that was closed before it was known here.
@@ -73,9 +70,7 @@ class Attempt:
         return charge_key(self.payment_id, self.number)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(Struct, frozen=True):
     """Money to be given back; refunds of one payment are counted by `round`.
 
     Round 0 is one that nobody here asked for: it was made at the provider.
@@ -138,9 +133,7 @@ class NextCall(StrEnum):
     ASK = "ask"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """Something wanted of the provider, under one idempotency key for ever.
 
     `makes` and `asks` count the calls begun, `answered` says that the provider has answered the
@@ -213,9 +206,7 @@ class PaymentStatus(StrEnum):
     NOT_DUE = "not_due"
 
 
-@quick
-@dataclass(frozen=True)
-class Payment:
+class Payment(Struct, frozen=True, dict=True):
     """The one payment of a checkout's order, with all its parts.
 
     Order, its number, customer and currency are None until the first charge is known: a close may

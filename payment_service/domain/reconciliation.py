@@ -1,15 +1,12 @@
 """Where our ledger and the provider's books of one payment differ, and what is done about it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
-from contracts.values import quick
+from contracts.values import Struct
 from payment_service.domain.outcomes import Authorized, RefundFailed, Reviewed, Succeeded
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Where the money of a payment stands on one side, in minor units.
 
     `held_minor` is set aside and not taken. `given_back_minor` counts refunds on their way,

@@ -5,14 +5,13 @@ seen again, or seen out of order, it changes nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, assert_never
 from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.payment import DisputeMoved, RefundMade, ReviewPayment
-from contracts.values import quick, replace
+from contracts.values import Struct, replace
 from payment_service.domain.commands import with_close
 from payment_service.domain.ledger import FactKind
 from payment_service.domain.outcomes import (
@@ -64,9 +63,7 @@ _CLOSED: dict[str, tuple[FactKind, ...]] = {
 }
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """The payment after what was seen. `look_again`: not all of it is booked, or at its end."""
 
     payment: Payment

@@ -1,9 +1,8 @@
 """What a decision about a payment goes by, and what it comes to."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
-from contracts.values import quick
+from contracts.values import Struct
 from payment_service.domain.outcomes import Outcome, Processing, RefundPending, Reviewed
 from payment_service.domain.payment import Payment
 from payment_service.domain.replies import Messages
@@ -11,9 +10,7 @@ from payment_service.domain.replies import Messages
 _LARGEST_DOUBLING = 20
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What the decisions depend on beside the payment: the providers there are, and the backoff.
 
     A provider is asked again after `ask_first`, then after twice as long each time, at most
@@ -33,9 +30,7 @@ class Rules:
         return min(self.ask_first * doubled, longest)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """The payment after a message, and what is to be sent."""
 
     payment: Payment | None

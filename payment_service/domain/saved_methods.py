@@ -5,13 +5,12 @@ so: `ProviderReported` brings what the provider keeps of it beside the facts of 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 from contracts.messages.payment import ProviderReported
-from contracts.values import quick
+from contracts.values import Struct, asdict
 from payment_service.domain.payment import Payment
 
 KEPT = "kept"
@@ -20,9 +19,7 @@ KEPT = "kept"
 _NAMESPACE = UUID("5d1f3c8e-4f0b-5a55-9a0e-2d7c6c1f9b11")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(Struct, frozen=True):
     """A customer of a shop, with the provider's own name of them where we know it by now."""
 
     shop_id: str
@@ -30,9 +27,7 @@ class Payer:
     provider_customer_id: str | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class KeptMethod:
+class KeptMethod(Struct, frozen=True):
     """What a provider keeps of a method: for whom, under which token, and how its owner knows it.
 
     `brand` is the card's, or the kind of what is no card.
@@ -46,9 +41,7 @@ class KeptMethod:
     exp_year: int | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SavedMethod:
+class SavedMethod(Struct, frozen=True):
     """A method that a customer agreed to have kept, at `consented_at`, when they paid with it."""
 
     saved_method_id: UUID
@@ -64,7 +57,7 @@ class SavedMethod:
         return self.saved_method_id
 
 
-_FIELDS = tuple(field.name for field in fields(KeptMethod))
+_FIELDS = KeptMethod.__struct_fields__
 
 
 def facts_of_kept(kept: KeptMethod | None) -> dict[str, Any]:

@@ -14,12 +14,11 @@ one call and missing in the same call made again, and is no parameter that a key
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
 
-from contracts.values import quick
+from contracts.values import Struct
 from payment_service.domain.outcomes import (
     Declined,
     PaymentOutcome,
@@ -60,9 +59,7 @@ RATE_LIMITED = Unknown("rate_limited")
 """Of a call's requests a later one was refused for there being too many of them."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """Get `amount_minor`: captured at once (`automatic`) or set aside (`authorize`).
 
     With `hosted` the shopper pays on a page of the provider's, and chooses the method there: the
@@ -98,8 +95,7 @@ class Charge:
         return self.idempotency_key
 
 
-@dataclass(frozen=True, slots=True)
-class _AboutPayment:
+class _AboutPayment(Struct, frozen=True):
     """A call about a payment, of which the charge is all that there is to know."""
 
     charge: Charge
@@ -110,9 +106,7 @@ class _AboutPayment:
         return self.charge.idempotency_key
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Capture(_AboutPayment):
+class Capture(_AboutPayment, frozen=True):
     """Take `amount_minor` of an authorization; the rest of it is given back.
 
     No call for it was made before `began_at`.
@@ -123,9 +117,7 @@ class Capture(_AboutPayment):
     began_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Close(_AboutPayment):
+class Close(_AboutPayment, frozen=True):
     """Make sure that no money comes of this payment any more.
 
     After an answer of no money, a charge under `charge_key` that is still on its way has no
@@ -135,9 +127,7 @@ class Close(_AboutPayment):
     idempotency_key: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Refund(_AboutPayment):
+class Refund(_AboutPayment, frozen=True):
     """Give `amount_minor` of a captured payment back; no call for it was made before `began_at`."""
 
     idempotency_key: str
@@ -145,30 +135,22 @@ class Refund(_AboutPayment):
     began_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class PaymentQuestion(_AboutPayment):
+class PaymentQuestion(_AboutPayment, frozen=True):
     """What became of this payment?"""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class RefundQuestion(_AboutPayment):
+class RefundQuestion(_AboutPayment, frozen=True):
     """What became of this refund?"""
 
     refund_key: str
     provider_refund_id: str | None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Review(_AboutPayment):
+class Review(_AboutPayment, frozen=True):
     """What is there of this payment, its refunds and its disputes, whoever made them?"""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SeenMoney:
+class SeenMoney(Struct, frozen=True):
     """Where the money of one payment stands at the provider, in minor units.
 
     Without a name of ours (`charge_key`) it may be none of ours.

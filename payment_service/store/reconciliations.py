@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from contracts.values import asdict
 from messaging.database import Connection, sql
 from payment_service.domain.reconciliation import Difference, Standing
 from payment_service.providers.port import Charge
@@ -347,7 +348,7 @@ async def repaired(connection: Connection, run_id: UUID, named_so: Collection[st
 
 
 def _json(standing: Standing | None) -> str | None:
-    return None if standing is None else orjson.dumps(standing).decode()
+    return None if standing is None else orjson.dumps(asdict(standing)).decode()
 
 
 def _standing(json: str | None) -> Standing | None:

@@ -1,6 +1,5 @@
 """Carts, offers and requests that the tests of this service start from."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from cart_service.domain.checkouts import (
 )
 from cart_service.domain.pricing import Offer, Offers
 from contracts.messages.parts import Address, PaymentMethod
+from contracts.values import replace
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CART = UUID("01900000-0000-7000-8000-000000000001")

@@ -1,6 +1,5 @@
 """What a checkout costs, what must be agreed to first, and who holds the cart."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -38,6 +37,7 @@ from cart_service.domain.pricing import (
 )
 from contracts.messages.parts import ON_FILE, OrderLine, PaymentMethod, Shortage
 from contracts.money import LARGEST_AMOUNT_MINOR
+from contracts.values import replace
 from tests.cart_service.examples import (
     ADDRESS,
     CHECKOUT,

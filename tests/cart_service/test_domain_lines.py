@@ -1,7 +1,5 @@
 """What a shopper may do to the lines of a cart, and what is refused."""
 
-from dataclasses import replace
-
 import pytest
 
 from cart_service.domain import errors
@@ -25,6 +23,7 @@ from cart_service.domain.carts import (
     require_changeable,
 )
 from contracts.money import LARGEST_AMOUNT_MINOR
+from contracts.values import replace
 from tests.cart_service.examples import (
     CART,
     CHECKOUT,

@@ -1,7 +1,6 @@
 """Rules of lines and money that hold for any cart."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from cart_service.domain.carts import (
 from cart_service.domain.checkouts import QuotedLine, quoted
 from cart_service.domain.pricing import Offer, Offers, rounded_minor
 from contracts.money import LARGEST_AMOUNT_MINOR, allocate
+from contracts.values import replace
 from tests.cart_service.examples import (
     CHECKOUT,
     LIMITS,

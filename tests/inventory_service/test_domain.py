@@ -1,6 +1,5 @@
 """The rules of stock, one example each."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ from contracts.messages.inventory import (
     StockReturned,
 )
 from contracts.messages.parts import Shortage, StockLine
+from contracts.values import replace
 from inventory_service import domain
 from inventory_service.domain import (
     AdjustStock,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +24,7 @@ from contracts.topics import (
     dead_letter_topic,
     replay_topic,
 )
+from contracts.values import Struct, replace
 from messaging.database import Connection, sql
 from messaging.delivery import Subscription
 from messaging.fold import Decision, Handler, Row, Rows
@@ -54,8 +54,7 @@ CREATE_COUNTS = """
 """
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(Struct, frozen=True):
     """How many pieces a checkout reserved, over which rounds in which order."""
 
     checkout_id: UUID

@@ -1,7 +1,6 @@
 """The fold takes a decision over whole or not at all."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.base import Step
 from contracts.messages.inventory import ReserveStock, StockReserved
+from contracts.values import Struct, replace
 from messaging.fold import Decision, Fold, Handler, Incoming, MissingRow, Row, Rows
 from messaging.outbox import MessageTooLarge, address
 from tests.messaging.example import LATER, reserve
@@ -18,8 +18,7 @@ from tests.messaging.example import LATER, reserve
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(Struct, frozen=True):
     checkout_id: UUID
     value: int
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ import messaging.relay.plain
 import messaging.relay.rows
 from contracts.ids import new_id
 from contracts.topics import INVENTORY_COMMANDS, ORDER_REPLIES
+from contracts.values import replace
 from messaging.database import Database
 from messaging.outbox import Outgoing, write_outgoing
 from messaging.records import pack_headers

@@ -8,7 +8,6 @@ import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 
@@ -21,6 +20,7 @@ import messaging.relay.transactional
 from contracts.ids import new_id
 from contracts.messages.inventory import StockMoved
 from contracts.topics import INVENTORY_EVENTS, RELAY_POSITIONS
+from contracts.values import replace
 from messaging.database import Database
 from messaging.outbox import Outgoing, address, write_outgoing
 from messaging.points import Point, listen

@@ -1,8 +1,8 @@
 """The saga over a real database: batches, duplicates, crossings, and what is written."""
 
 import asyncio
+import dataclasses
 import json
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -19,6 +19,7 @@ from contracts.messages.inventory import (
 from contracts.messages.order import OrderEvent, OrderPaid, OrderPlaced
 from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
+from contracts.values import replace
 from messaging.clock import utc_now
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.exploration import (
@@ -267,7 +268,7 @@ class TestWhatNothingExplains:
         record = office.record(reserved())
         assert record.value is not None
         body = {**json.loads(record.value), **wrong}
-        await office.handle([replace(record, value=json.dumps(body).encode())])
+        await office.handle([dataclasses.replace(record, value=json.dumps(body).encode())])
         assert await office.history() == [
             ("start_checkout", "moved", "reserving"),
             ("step_blocked", "moved", "reserving"),
@@ -350,7 +351,7 @@ class TestAReplyThatCannotBeHandled:
             (name, value and value.replace(b"committed.v1", b"committed.v2"))
             for name, value in answer.headers
         )
-        await office.handle([replace(answer, headers=newer)])
+        await office.handle([dataclasses.replace(answer, headers=newer)])
         assert await office.blocked() == {CHECKOUT_ID}
         await office.replay("discard")
         await office.handle([answer])

@@ -7,7 +7,6 @@ everything but Kafka itself. Workers are started, stopped and killed one by one.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from contracts.messages.base import Message, SagaReply
 from contracts.messages.parts import ON_FILE, ON_PAGE
 from contracts.messages.payment import ChargePayment, PaymentChanged
 from contracts.topics import PAYMENT_COMMANDS
+from contracts.values import replace
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now
 from messaging.delivery import deliver

@@ -6,7 +6,7 @@ Subclass `ProviderContract` as `Test...` and give it a fixture `bench`; see
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
@@ -15,6 +15,7 @@ import pytest
 from contracts.ids import new_id
 from contracts.messages.parts import ON_PAGE
 from contracts.money import parse_minor
+from contracts.values import replace
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
     ActionRequired,

@@ -1,7 +1,7 @@
 """A payment told as a story: messages come, a worker calls, a provider answers. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -18,6 +18,7 @@ from contracts.messages.payment import (
     RefundPayment,
     ReviewPayment,
 )
+from contracts.values import replace
 from payment_service.domain.decisions import PaymentMessage, decide
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
 from payment_service.domain.payment import (

@@ -1,7 +1,6 @@
 """The REST API: operators look at payments; shoppers act at the simulated provider."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import pytest
 
 from contracts.ids import derived_id, new_id
 from contracts.messages.payment import PaymentActionRequired
+from contracts.values import replace
 from tests.payment_service.cashdesk import CashDesk, soon
 from tests.payment_service.story import refund
 

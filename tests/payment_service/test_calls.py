@@ -1,11 +1,11 @@
 """What a worker makes of an answer."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
+from contracts.values import replace
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.outcomes import (
     NotFound,

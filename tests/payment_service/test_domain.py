@@ -1,7 +1,6 @@
 """What each message does to a payment."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from contracts.messages import payment as messages
 from contracts.messages.base import Message, Step
+from contracts.values import replace
 from payment_service.domain.commands import NotAuthorized
 from payment_service.domain.decisions import UnknownOperation, UnknownPayment, decide
 from payment_service.domain.declines import declined

@@ -1,12 +1,12 @@
 """What happened at the provider without us is booked once, whenever it is seen."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from contracts.messages import payment as messages
 from contracts.messages.base import Message, Step
+from contracts.values import replace
 from payment_service.domain.outcomes import (
     Authorized,
     Cancelled,

@@ -7,7 +7,7 @@ the end everything is asked until known, and our ledger must be the provider's, 
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 
 from contracts.messages import payment as messages
 from contracts.messages.base import Step
+from contracts.values import replace
 from payment_service.domain.calls import LeasedCall
 from payment_service.domain.commands import NotAuthorized
 from payment_service.domain.decisions import PaymentMessage

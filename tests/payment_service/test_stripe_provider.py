@@ -1,8 +1,8 @@
 """The Stripe adapter, through the SDK, on the sandbox."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -11,6 +11,7 @@ import pytest
 import stripe
 from pydantic import SecretStr, ValidationError
 
+from contracts.values import replace
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -53,7 +54,7 @@ CONFIRM = "POST /v1/payment_intents/{intent}/confirm"
 CREATE = "POST /v1/payment_intents"
 REFUND = "POST /v1/refunds"
 
-METHODS = replace(
+METHODS = dataclasses.replace(
     stripe_bench.METHODS,
     times_out_before_effect="pm_card_visa/timeout_before_effect",
     times_out_after_effect="pm_card_visa/timeout_after_effect",
@@ -179,7 +180,7 @@ async def test_a_day_later_a_refund_is_looked_for_before_it_is_made_again(
 ) -> None:
     key, _ = await bench.charged(METHODS.ok)
     made = await bench.refund(key, 1000)
-    later = replace(bench, provider=a_day_later(connection))
+    later = dataclasses.replace(bench, provider=a_day_later(connection))
 
     assert await later.refund(key, 1000) == made
     assert isinstance(await later.refund(key, 500, key="another"), Refunded)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from contracts.messages.base import Message
 from contracts.messages.order import StepUnblocked
-from messaging.outbox import Outgoing
 from tests.simulation.trace import NOBODY
 
 if TYPE_CHECKING:
@@ -26,23 +25,19 @@ BATCH = 50
 """Most messages of a batch; small, so that a crash in the middle finds batches around it."""
 
 
-class Letter(Outgoing):
+class Letter:
     """An outbox row, and the record that it becomes: the message stays the object it is.
 
-    The columns that are there for the wire stay unset; `number` is that of its checkout.
+    It stands for an `Outgoing`, and has of its columns what is asked for here; `number` is that
+    of its checkout.
     """
 
-    __slots__ = ("body", "number")
-
-    body: Message
-    number: int
-
-    __setattr__ = object.__setattr__  # written once like any row, without the cost of a freeze
+    __slots__ = ("body", "message_id", "number", "topic")
 
     def __init__(self, message_id: UUID, body: Message) -> None:
         checkout_id: UUID | None = body.__dict__.get("checkout_id")
-        self.message_id = message_id  # type: ignore[misc]  # see above
-        self.topic = body.topic.name  # type: ignore[misc]
+        self.message_id = message_id
+        self.topic = body.topic.name
         self.body = body
         self.number = NOBODY if checkout_id is None else checkout_id.int
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -102,7 +102,7 @@ class ObjectFold(Fold):
         self, message: Message, cause: Envelope | None = None, message_id: UUID | None = None
     ) -> Outgoing:
         """The message as it is, under its id."""
-        return Letter(message_id or next(self.ids), message)
+        return cast("Outgoing", Letter(message_id or next(self.ids), message))
 
 
 class Database:

@@ -5,14 +5,13 @@ asked, and its ledger compared, as a real provider's could.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, TypeAlias, assert_never
 from uuid import NAMESPACE_URL, UUID
 
 from contracts.ids import derived_id
-from contracts.values import quick, replace
+from contracts.values import Struct, field, replace
 from payment_service.domain.declines import declined
 from payment_service.domain.outcomes import (
     ActionRequired,
@@ -103,9 +102,7 @@ class EntryKind(StrEnum):
     DISPUTE_LOST = "dispute_lost"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ProviderPayment:
+class ProviderPayment(Struct, frozen=True):
     """A payment at the simulated provider.
 
     `released_minor` was set aside and is given back. `due_at` is when it moves by itself:
@@ -140,9 +137,7 @@ class ProviderPayment:
             return Behaviour()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ProviderRefund:
+class ProviderRefund(Struct, frozen=True):
     """A refund at the simulated provider.
 
     `due_at` is when a pending one ends, or when the bank sends one back. `is_ours`: asked for
@@ -169,9 +164,7 @@ DECIDED = {"won": EntryKind.DISPUTE_WON, "lost": EntryKind.DISPUTE_LOST}
 """What is booked at the end of a dispute."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ProviderDispute:
+class ProviderDispute(Struct, frozen=True):
     """Money that the shopper's bank has withdrawn: for now, not after all, or for good."""
 
     dispute_key: str
@@ -185,9 +178,7 @@ class ProviderDispute:
         return f"sim_dis_{derived_id(NAMESPACE_URL, self.dispute_key).hex}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A new entry of the provider's ledger."""
 
     kind: EntryKind
@@ -195,9 +186,7 @@ class Entry:
     refund_key: str | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The first answer to an unsafe call: the same key gets it again, whatever came since."""
 
     idempotency_key: str
@@ -206,9 +195,7 @@ class Answer:
     outcome: Outcome
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """What the provider holds under one charge key; `entries` are those not written yet."""
 
     payment: ProviderPayment
@@ -251,26 +238,20 @@ class Account:
         return replace(self, disputes=disputes, entries=entries)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ShopperActed:
+class ShopperActed(Struct, frozen=True):
     """The shopper completed the required action, or failed it."""
 
     charge_key: str
     completed: bool
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ShopperLooked:
+class ShopperLooked(Struct, frozen=True):
     """The shopper looks where the required action stands."""
 
     charge_key: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class ClerkRefunded:
+class ClerkRefunded(Struct, frozen=True):
     """Somebody at the provider gives money back, without being asked through the port."""
 
     charge_key: str
@@ -278,9 +259,7 @@ class ClerkRefunded:
     amount_minor: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class BankDisputed:
+class BankDisputed(Struct, frozen=True):
     """The shopper's bank withdraws money (`open`), or decides about what it has withdrawn."""
 
     charge_key: str

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias, cast
 from uuid import NAMESPACE_URL
@@ -10,6 +9,7 @@ from uuid import NAMESPACE_URL
 import structlog
 
 from contracts.ids import derived_id
+from contracts.values import replace
 from messaging.faults import heals_with_time
 from payment_service.domain.outcomes import (
     ActionRequired,
