@@ -327,7 +327,7 @@ async def test_any_fault_at_any_point_leaves_the_same_state_and_the_same_events(
     if only is not None:
         chosen = [trial for trial in chosen if only in str(trial)]
         assert chosen, f"no trial is about {only!r}"
-    elif torture:
+    if torture or only is not None:
         chosen = part(chosen, request.config.getoption("--part"))
     else:
         chosen = sample(chosen)
