@@ -57,13 +57,13 @@ def schemas() -> Mapping[str, Schema]:
 
 
 def released_schemas() -> Mapping[str, Mapping[str, Schema]]:
-    """The schemas of every released version, by version and type."""
+    """The schemas of every released version, by version, the newest last, and type."""
     return {
         release.name: {
             path.name.removesuffix(".json"): json.loads(path.read_text())
             for path in sorted(release.glob("*.json"))
         }
-        for release in sorted(RELEASED.glob("*"))
+        for release in sorted(RELEASED.glob("*"), key=_number)
     }
 
 
@@ -138,6 +138,11 @@ def release(version: str) -> Path:
     for name, schema in schemas().items():
         (home / f"{name}.json").write_text(_written(schema), encoding="utf-8")
     return home
+
+
+def _number(release: Path) -> tuple[int, ...]:
+    """Orders releases: 0.10.0 is newer than 0.9.0."""
+    return tuple(map(int, release.name.split(".")))
 
 
 def _unexpected(expected: Mapping[Path, str]) -> Iterator[Path]:

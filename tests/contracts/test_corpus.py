@@ -37,7 +37,19 @@ def test_every_released_message_is_recorded_and_nothing_else() -> None:
     released = {
         (version, name) for version, schemas in released_schemas().items() for name in schemas
     }
-    assert recorded == released
+    assert recorded == released, "record with `python -m tests.contracts.record_corpus VERSION`"
+
+
+def test_every_message_of_the_code_is_recorded() -> None:
+    """A type that is recorded nowhere could become unreadable, and nobody would see it."""
+    newest = list(released_schemas())[-1]
+    recorded = {path.stem for path in RECORDS if path.parent.name == newest}
+    missing = ", ".join(sorted(MESSAGES_BY_TYPE.keys() - recorded))
+    assert not missing, (
+        f"not in the corpus of {newest}: {missing}; release the schemas with"
+        " `python -m contracts.export --release VERSION` and record them with"
+        " `python -m tests.contracts.record_corpus VERSION`"
+    )
 
 
 @every_record

@@ -59,8 +59,21 @@ def test_no_message_broke_with_a_released_version(version: str) -> None:
     assert not found, "\n".join(map(str, found))
 
 
-def test_there_is_a_released_version_to_compare_with() -> None:
-    assert export.released_schemas()
+def test_every_message_is_in_the_newest_release() -> None:
+    """What is in no release is compared with nothing: any change of it would pass."""
+    newest, released = list(export.released_schemas().items())[-1]
+    missing = ", ".join(sorted(SCHEMAS.keys() - released.keys()))
+    assert not missing, (
+        f"not in release {newest}: {missing}; release the schemas with"
+        " `python -m contracts.export --release VERSION` and"
+        " `python -m tests.contracts.record_corpus VERSION`"
+    )
+
+
+def test_the_newest_release_has_the_highest_number(elsewhere: Path) -> None:
+    for version in ("0.10.0", "0.9.0"):
+        export.release(version)
+    assert list(export.released_schemas()) == ["0.9.0", "0.10.0"]
 
 
 @every_message
