@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
@@ -43,13 +43,20 @@ DROP_WAIT_SECONDS = 5
 SHARED_PATIENCE = 3
 """Attempts of a batch; then each of its partitions waits by itself for what is to heal."""
 
+HEADER_OVERHEAD_BYTES = 160
+"""What a header takes in memory besides its name and value: two objects, their pair and a place.
+A record of a megabyte may have half a million empty ones."""
+
+Waiting: TypeAlias = ConsumerRecord[Any, Any] | Delivery
+
 
 @dataclass(slots=True, eq=False)
 class PartitionQueue:
     """The records of one partition that wait, and how far it is settled."""
 
     partition: TopicPartition
-    waiting: deque[ConsumerRecord[Any, Any] | Delivery] = field(default_factory=deque)
+    waiting: deque[tuple[Waiting, int]] = field(default_factory=deque)
+    """Each with its bytes, which are counted once."""
     waiting_bytes: int = 0
     settled_offset: int | None = None
     in_batch: bool = False
@@ -59,19 +66,22 @@ class PartitionQueue:
     def add(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
         """Put records behind those that wait."""
         for record in records:
-            self.waiting.append(record)
-            self.waiting_bytes += _bytes_of(record)
+            size = _bytes_of(record)
+            self.waiting.append((record, size))
+            self.waiting_bytes += size
 
-    def take(self) -> ConsumerRecord[Any, Any] | Delivery:
+    def take(self) -> Waiting:
         """Take the first away."""
-        first = self.waiting.popleft()
-        self.waiting_bytes -= _bytes_of(first)
+        first, size = self.waiting.popleft()
+        self.waiting_bytes -= size
         return first
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Put what was taken before all others again."""
-        self.waiting.extendleft(reversed(deliveries))
-        self.waiting_bytes += sum(map(_bytes_of, deliveries))
+        for delivery in reversed(deliveries):
+            size = _bytes_of(delivery.record)
+            self.waiting.appendleft((delivery, size))
+            self.waiting_bytes += size
 
 
 @dataclass(slots=True, eq=False)
@@ -223,7 +233,7 @@ class Dispatcher:
                 self._queues[queue.partition] = self._queues.pop(queue.partition)
         return batch
 
-    def _decoded(self, waiting: ConsumerRecord[Any, Any] | Delivery) -> Delivery:
+    def _decoded(self, waiting: Waiting) -> Delivery:
         if isinstance(waiting, Delivery):
             return waiting
         topic = self._processor.topic
@@ -262,9 +272,16 @@ class Dispatcher:
             self._changed.set()
 
 
-def _bytes_of(waiting: ConsumerRecord[Any, Any] | Delivery) -> int:
-    record = waiting.record if isinstance(waiting, Delivery) else waiting
-    return len(record.key or b"") + len(record.value or b"")
+def _bytes_of(record: ConsumerRecord[Any, Any] | Record) -> int:
+    """What a record that waits takes in memory, nearly: the broker bounds it with its headers."""
+    headers = record.headers
+    size = len(record.key or b"") + len(record.value or b"")
+    size += HEADER_OVERHEAD_BYTES * len(headers)
+    for name, value in headers:
+        size += len(name)
+        if value:
+            size += len(value)
+    return size
 
 
 def report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:

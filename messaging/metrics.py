@@ -43,3 +43,8 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 REQUESTS_SHED = Counter("trolley_http_requests_shed", "Requests answered 503 at once.", ["service"])
+CONNECTIONS_ENDED = Counter(
+    "trolley_http_connections_ended",
+    "Connections ended because there were enough, or for what came over them or did not come.",
+    ["service", "reason"],
+)

@@ -32,6 +32,7 @@ from messaging.dispatch import Processor
 from messaging.faults import heals_with_time
 from messaging.http import problems
 from messaging.http.commands import forget_responses
+from messaging.http.connections import BoundedConfig
 from messaging.http.edge import Edge
 from messaging.http.openapi import DescribedApi
 from messaging.http.rendering import JsonResponse
@@ -152,6 +153,7 @@ class Service:
             service=self.name,
             requests_at_once=self.settings.http.requests_at_once,
             header_bytes=self.settings.http.header_bytes,
+            header_fields=self.settings.http.header_fields,
         )
         return app
 
@@ -161,14 +163,12 @@ class Service:
         configure_logs(self.name, slot, self.settings.log_level)
         configure_tracing(self.name, slot, self.settings.otlp_endpoint)
         _look_for_garbage_seldom()
-        config = uvicorn.Config(
+        config = BoundedConfig(
             self.app,
+            service=self.name,
+            bounds=self.settings.http,
             host=self.settings.http_host,
             port=self.settings.http_port,
-            http="httptools",
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=self.settings.http.drain_seconds,
         )
         self._server = uvicorn.Server(config)
         self._server.run()

@@ -5,9 +5,9 @@ Read from the environment, then from the file that `TROLLEY_ENV_FILE` names (by 
 """
 
 import os
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -121,6 +121,31 @@ class HttpSettings(BaseSettings):
     header_bytes: int = Field(
         64 * 1024, ge=1024, description="Most bytes of all names and values of a request's headers."
     )
+    header_fields: int = Field(
+        256,
+        ge=16,
+        description="Most fields of a request's headers; each takes some 160 bytes of memory "
+        "beside its text, so small ones would take forty times what was sent.",
+    )
+    head_seconds: float = Field(
+        10,
+        gt=0,
+        description="How long a connection may take to send a request's line and headers, and to "
+        "begin with its first; then it is ended, for it holds one of `connections_at_once`.",
+    )
+    request_seconds: float = Field(
+        30,
+        gt=0,
+        description="How long a whole request may take to arrive, also when nobody reads its body; "
+        "not less than `head_seconds` and `body_seconds` together, which answer first.",
+    )
+    connections_at_once: int = Field(
+        512,
+        ge=1,
+        description="Open connections; more are answered 503 with Retry-After and closed. Twice "
+        "`requests_at_once`, so that as many may rest, and half of the 1,024 files that a process "
+        "may often have open.",
+    )
     body_bytes: int = Field(1024 * 1024, ge=1, description="Largest request body.")
     body_seconds: float = Field(
         10,
@@ -138,6 +163,12 @@ class HttpSettings(BaseSettings):
     requests_at_once: int = Field(
         256, ge=1, description="Requests in work; more are answered 503 with Retry-After."
     )
+
+    @model_validator(mode="after")
+    def _a_slow_body_is_answered_before_its_connection_ends(self) -> Self:
+        if self.request_seconds < self.head_seconds + self.body_seconds:
+            raise ValueError("request_seconds is less than head_seconds and body_seconds")
+        return self
 
 
 class ServiceSettings(BaseSettings):

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from messaging import metrics
 from messaging.http.card_fields import card_number_in_query
-from messaging.http.problems import Problem, card_number_refused, unavailable
+from messaging.http.problems import card_number_refused, headers_too_large, unavailable
 from messaging.tracing import request_span
 
 LONGEST_TRACEPARENT = 55
@@ -17,12 +17,19 @@ class Edge:
     """ASGI middleware of every service."""
 
     def __init__(
-        self, app: ASGIApp, *, service: str, requests_at_once: int, header_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        service: str,
+        requests_at_once: int,
+        header_bytes: int,
+        header_fields: int,
     ) -> None:
         self._app = app
         self._service = service
         self._most = requests_at_once
         self._header_bytes = header_bytes
+        self._header_fields = header_fields
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,8 +37,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _header_bytes(scope) > self._header_bytes:
-            await self._too_long().response()(scope, receive, send)
+        if len(scope["headers"]) > self._header_fields or _header_bytes(scope) > self._header_bytes:
+            problem = headers_too_large(self._header_bytes, self._header_fields)
+            await problem.response()(scope, receive, send)
             return
         query = scope["query_string"]
         if query and (location := card_number_in_query(query)) is not None:
@@ -46,16 +54,6 @@ class Edge:
             await unavailable("Too many requests are in work.").response()(scope, receive, send)
             return
         await self._answer(scope, receive, send)
-
-    def _too_long(self) -> Problem:
-        """431 (RFC 6585, section 5)."""
-        return Problem(
-            431,
-            "headers-too-large",
-            "The header fields are too large",
-            headers={"Connection": "close"},
-            largest_bytes=self._header_bytes,
-        )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 500

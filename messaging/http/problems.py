@@ -120,6 +120,18 @@ def unavailable(detail: str) -> Problem:
     )
 
 
+def headers_too_large(largest_bytes: int, most_fields: int) -> Problem:
+    """431 (RFC 6585, section 5)."""
+    return Problem(
+        431,
+        "headers-too-large",
+        "The header fields are too large",
+        headers={"Connection": "close"},
+        largest_bytes=largest_bytes,
+        most_fields=most_fields,
+    )
+
+
 def unprocessable_value() -> Problem:
     """422: a value is beyond what the database can hold, and would be so every time."""
     return Problem(422, "unprocessable-value", "A value in the request cannot be processed")

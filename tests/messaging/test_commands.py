@@ -369,7 +369,7 @@ async def test_the_clients_trace_goes_on_in_what_its_request_sends() -> None:
         seen.append(current_traceparent())
         await JsonResponse({})(scope, receive, send)
 
-    edge = Edge(app, service="example", requests_at_once=1, header_bytes=1024)
+    edge = Edge(app, service="example", requests_at_once=1, header_bytes=1024, header_fields=64)
     transport = httpx.ASGITransport(app=edge)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
@@ -389,7 +389,7 @@ async def test_more_requests_than_the_bound_are_shed_at_once() -> None:
         await release.wait()
         await JsonResponse({})(scope, receive, send)
 
-    edge = Edge(slow, service="example", requests_at_once=2, header_bytes=1024)
+    edge = Edge(slow, service="example", requests_at_once=2, header_bytes=1024, header_fields=64)
     transport = httpx.ASGITransport(app=edge)
     async with httpx.AsyncClient(transport=transport, base_url="http://example") as client:
         admitted = [asyncio.create_task(client.get("/")) for _ in range(2)]

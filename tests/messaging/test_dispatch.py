@@ -324,6 +324,52 @@ async def test_a_queue_is_full_by_its_records_or_by_their_bytes() -> None:
         assert dispatcher.fullness(place(1)) == 0
 
 
+async def test_a_queue_is_full_by_the_headers_of_its_records(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+
+    def with_headers(offset: int, *headers: tuple[str, bytes | None]) -> ConsumerRecord:
+        return replace(record(0, offset), headers=headers)
+
+    async def all_settled() -> bool:
+        return len(ledger.settled) == 4
+
+    async with dispatching(ledger, queue_records=10, queue_bytes=10_000) as dispatcher:
+        dispatcher.put(place(0), [with_headers(0, ("a", b"x" * 50_000))])
+        assert dispatcher.fullness(place(0)) > 1
+        await turns(5)
+        assert dispatcher.fullness(place(0)) == 0  # in its batch
+        dispatcher.put(place(0), [with_headers(1, ("n" * 50_000, None))])
+        assert dispatcher.fullness(place(0)) > 1
+        # Empty ones are no bytes of a record, but objects in memory.
+        dispatcher.put(place(0), [with_headers(2, *[("", b"")] * 1000), with_headers(3)])
+        (queue,) = dispatcher.queues
+        assert queue.waiting_bytes > 150_000
+        ledger.free.set()
+        await wait_until(all_settled, what="all batches")
+        assert queue.waiting_bytes == 0
+
+
+async def test_what_is_put_back_counts_again(wait_until: WaitUntil) -> None:
+    ledger = Ledger()
+
+    async def begun() -> bool:
+        return len(ledger.batches) == 1
+
+    async def put_back() -> bool:
+        return len(ledger.batches) == 2
+
+    async with dispatching(ledger, batch_bytes=1500) as dispatcher:
+        sent = [replace(record(0, n), headers=(("a", b"x" * 1000),)) for n in range(2)]
+        dispatcher.put(place(0), sent)
+        (queue,) = dispatcher.queues
+        both = queue.waiting_bytes
+        await wait_until(begun, what="a batch of the first")
+        assert queue.waiting_bytes == both / 2  # the second was taken, and put back
+        ledger.free.set()
+        await wait_until(put_back, what="a batch of the second")
+        assert queue.waiting_bytes == 0
+
+
 async def test_what_was_given_up_of_partitions_that_stay_is_settled_again(
     wait_until: WaitUntil,
 ) -> None:

@@ -89,10 +89,11 @@ async def test_headers_beyond_their_bound_are_refused_whatever_is_asked_for() ->
         for path in ("/nowhere", "/health/live"):
             fitting = await client.get(path, headers={"X-More": "x" * fits})
             assert fitting.status_code in (200, 404)
-            # Many small ones are as large as one.
+            # Many small ones are as large as one, and very many cost more than their bytes.
             for headers in (
                 {"X-More": "x" * (fits + 1)},
                 {f"X-{number}": "x" * 1024 for number in range(64)},
+                {f"X-{number}": "" for number in range(HttpSettings().header_fields)},
             ):
                 response = await client.get(path, headers=headers)
                 assert (response.status_code, response.json()["type"]) == (
@@ -101,3 +102,4 @@ async def test_headers_beyond_their_bound_are_refused_whatever_is_asked_for() ->
                 )
                 assert response.headers["content-type"] == MEDIA_TYPE
                 assert response.json()["largest_bytes"] == most
+                assert response.json()["most_fields"] == HttpSettings().header_fields

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from messaging.http import problems
+from messaging.http.connections import BoundedConfig
 from messaging.http.edge import Edge
 from messaging.http.openapi import DescribedApi
 from messaging.http.rendering import JsonResponse
@@ -68,7 +69,8 @@ class Operations:
             Edge,
             service=NAME,
             requests_at_once=self._settings.requests_at_once,
-            header_bytes=self._settings.header_bytes,
+            header_bytes=self._settings.http.header_bytes,
+            header_fields=self._settings.http.header_fields,
         )
         return app
 
@@ -79,13 +81,12 @@ class Operations:
         """
         stop = asyncio.Event()
         server = uvicorn.Server(
-            uvicorn.Config(
+            BoundedConfig(
                 self.app,
+                service=NAME,
+                bounds=self._settings.http,
                 host=self._settings.http_host,
                 port=self._settings.http_port,
-                http="httptools",
-                access_log=False,
-                log_config=None,
             )
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from messaging.settings import service_settings
+from messaging.settings import HttpSettings, service_settings
 from trolley.runtime.home import default_home
 
 
@@ -20,7 +20,6 @@ class OperationsSettings(BaseSettings):
     requests_at_once: int = Field(
         4, ge=1, description="A story is read over a connection to each of four databases."
     )
-    header_bytes: int = Field(16 * 1024, ge=1024, description="Largest header of a request.")
     state_directory: Path = Field(
         default_factory=default_home,
         description="Where the findings are kept, and settings are read from.",
@@ -29,3 +28,5 @@ class OperationsSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias="LOG_LEVEL"
     )
+
+    http: HttpSettings = Field(default_factory=HttpSettings)
