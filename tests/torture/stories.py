@@ -428,9 +428,12 @@ async def loses_the_stock(scene: Scene, sku: str) -> Told:
     """What a guest has ordered is not held any more when the money comes: it goes back."""
     guest = await _with_a_cart(scene, sku)
     checkout, order_id = await guest.order_only()
+    await guest.pay(order_id, f"pm_action_required_{NEVER}")
+    # Whoever asks to hold it longer is answered by then: it would take the pieces anew.
+    status = await guest.follow(checkout, _waits_for_the_shopper_alone)
     await behind.reservation_is_lost(scene.town, checkout.checkout_id)
     await scene.shop.receive({sku: 1})
-    await guest.pay(order_id, PAYS)
+    await guest.act(scene.town, status)
     await guest.follow(checkout)
     return guest.told(sku, checkout)
 
