@@ -99,6 +99,7 @@ OUTSIDE_OF_A_TRANSACTION = (
     Point.OFFSETS_DUE,
     Point.CALLS_LEASED,
     Point.PAYMENT_PREPARED,
+    Point.CALL_ANSWERED,
     Point.LANE_SENT,
 )
 """A lost connection is not noticed here, but further on: nothing comes by a second time for it."""
