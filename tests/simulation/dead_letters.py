@@ -42,6 +42,8 @@ class Shelf:
         self._topic = topic
         self._handler = handler
         self._parked: Parked = {}
+        self._turns: set[int] = set()
+        """Whose turn comes soon: another release may mend what waits for it already."""
         self._refused: str | None = None
 
     @property
@@ -98,6 +100,9 @@ class Shelf:
     # Replaying.
 
     def _turn_soon(self, number: int) -> None:
+        if number in self._turns:
+            return
+        self._turns.add(number)
         wait_us = int(self._world.random.random() * TURN_US)
         self._world.at(self._world.now_us + wait_us, self._take_turn, number)
 
@@ -106,6 +111,7 @@ class Shelf:
 
         What a later release refuses again waits for the one after it.
         """
+        self._turns.remove(number)
         first, *behind = self._parked[number]
         if first.body.type == self._refused:
             return
