@@ -1,10 +1,10 @@
 """What the transactional lane costs: the same events by it and by the plain one.
 
-    python -m bench.lanes HOST:PORT postgresql://user:password@host:port/database
+    python -m bench.lanes
 
-Uses a database and topics of its own on these servers and drops them at the end. In turns, by each
-lane: a backlog of rows is carried away, and single rows are followed from their commit until a
-reader of committed records has them. Printed are medians, and the ratio plain to transactional.
+On servers of its own, gone at its end. In turns, by each lane: a backlog of rows is carried away,
+and single rows are followed from their commit until a reader of committed records has them. Printed
+are medians, and the ratio plain to transactional.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from uuid import uuid4
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.servers import own_database, own_topics
+from bench.servers import embedded_servers, own_database, own_topics
 from contracts.ids import new_id
 from contracts.messages.inventory import StockMoved
 from contracts.topics import INVENTORY_EVENTS, RELAY_POSITIONS, Lane
@@ -35,8 +35,13 @@ SINGLE_ROWS = 60
 RELAYS: tuple[type[Relay], ...] = (PlainRelay, TransactionalRelay)
 
 
-async def main(servers: str, url: str) -> None:
+async def main() -> None:
     """Measure and print."""
+    async with embedded_servers() as own:
+        await _measure(own.kafka, own.postgres)
+
+
+async def _measure(servers: str, url: str) -> None:
     name = f"bench_{uuid4().hex[:8]}"
     kafka = KafkaSettings(bootstrap_servers=servers, topic_prefix=f"{name}.")
     topics = (INVENTORY_EVENTS, RELAY_POSITIONS)
@@ -162,4 +167,4 @@ async def _make_tables(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main())
