@@ -20,7 +20,7 @@ from aiokafka.structs import ConsumerRecord
 
 from contracts.topics import Topic
 from messaging.delivery import Delivery, deliver
-from messaging.records import Record
+from messaging.records import Record, bytes_of
 from messaging.settings import ConsumerSettings
 from messaging.waiting import happens
 
@@ -274,14 +274,7 @@ class Dispatcher:
 
 def _bytes_of(record: ConsumerRecord[Any, Any] | Record) -> int:
     """What a record that waits takes in memory, nearly: the broker bounds it with its headers."""
-    headers = record.headers
-    size = len(record.key or b"") + len(record.value or b"")
-    size += HEADER_OVERHEAD_BYTES * len(headers)
-    for name, value in headers:
-        size += len(name)
-        if value:
-            size += len(value)
-    return size
+    return bytes_of(record) + HEADER_OVERHEAD_BYTES * len(record.headers)
 
 
 def report_failure(fail: Callable[[BaseException], None], task: asyncio.Task[None]) -> None:

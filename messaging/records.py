@@ -2,8 +2,10 @@
 
 import base64
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
+from aiokafka.structs import ConsumerRecord
 
 RawHeaders = tuple[tuple[str, bytes | None], ...]
 
@@ -22,10 +24,15 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Bytes of key, value and headers."""
-        size_bytes = len(self.key or b"") + len(self.value or b"")
-        for name, value in self.headers:
-            size_bytes += len(name) + len(value or b"")
-        return size_bytes
+        return bytes_of(self)
+
+
+def bytes_of(record: Record | ConsumerRecord[Any, Any]) -> int:
+    """Bytes of key, value and headers of a record, decoded or not."""
+    size_bytes = len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        size_bytes += len(name) + len(value or b"")
+    return size_bytes
 
 
 def pack_headers(headers: RawHeaders) -> bytes:

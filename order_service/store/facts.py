@@ -4,7 +4,6 @@ Facts that a newer writer added are ignored.
 """
 
 from typing import Any, TypeVar
-from uuid import UUID
 
 from msgspec import Struct, json
 from pydantic import BaseModel
@@ -29,11 +28,8 @@ def _model(kind: type[Any], value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case BaseModel():
-            return value.model_dump(mode="json")
-        case UUID():
-            return str(value)  # what asyncpg reads is of a class of its own
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     raise NotImplementedError(type(value).__name__)
 
 

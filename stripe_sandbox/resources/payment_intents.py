@@ -23,11 +23,11 @@ from stripe_sandbox.resources.payment_methods import usable
 from stripe_sandbox.search import search
 from stripe_sandbox.urls import checked_url
 
-TYPES = ("card", "us_bank_account", "sepa_debit", "link")
-"""Payment method types of the sandbox."""
+CURRENCY_OF_DEBITS = {"us_bank_account": "usd", "sepa_debit": "eur"}
+"""Bank debits that the account takes, and the one currency that each is in."""
 
-_DEBITS = {"eur": ("sepa_debit",), "usd": ("us_bank_account",)}
-"""Bank debits that the account takes, by currency."""
+TYPES = ("card", *CURRENCY_OF_DEBITS, "link")
+"""Payment method types of the sandbox."""
 
 _PLAIN = (
     "description",
@@ -115,19 +115,24 @@ def automatic_methods(params: Params) -> Object | None:
 def method_types(
     params: Params, automatic: Object | None, currency: str | None = None
 ) -> list[str]:
-    """The types of payment method that an intent takes. Raises NotSimulated."""
+    """The types of payment method that an intent takes. Raises ApiError."""
     types: list[str] | None = params.get("payment_method_types")
     if types is None:
         is_any = automatic is not None and automatic["enabled"]
-        types = ["card", "link", *_DEBITS.get(currency or "", ())] if is_any else ["card"]
-    return allowed_types(types, params)
-
-
-def allowed_types(types: Sequence[str], params: Params) -> list[str]:
-    """Those types that a request does not exclude. Raises ApiError."""
+        types = ["card", "link", *debits_in(currency)] if is_any else ["card"]
     unknown = set(types) - set(TYPES)
     if unknown:
         raise NotSimulated(f"payment_method_types: {', '.join(sorted(unknown))}")
+    return allowed_types(types, params)
+
+
+def debits_in(currency: str | None) -> list[str]:
+    """The bank debits that pay in this currency."""
+    return [debit for debit, its_own in CURRENCY_OF_DEBITS.items() if its_own == currency]
+
+
+def allowed_types(types: Sequence[str], params: Params) -> list[str]:
+    """Those types that a request does not exclude. Raises InvalidRequest."""
     excluded: list[str] = params.get("excluded_payment_method_types") or []
     allowed = [one for one in types if one not in excluded]
     if not allowed:

@@ -26,13 +26,12 @@ from stripe_sandbox.resources import attempts, line_items, payment_intents, setu
 from stripe_sandbox.resources.attempts import Confirmation
 from stripe_sandbox.resources.customers import new_customer
 from stripe_sandbox.resources.events import announce
+from stripe_sandbox.resources.payment_intents import CURRENCY_OF_DEBITS
 
 SHORTEST_SECONDS = 30 * 60
 LONGEST_SECONDS = 24 * 3600
 """A session is open for so long at least and at most, and for the latter unless told otherwise."""
 
-CURRENCY_OF_DEBITS = {"us_bank_account": "usd", "sepa_debit": "eur"}
-"""Bank debits, and the one currency that each is in."""
 TYPES = ("card", *CURRENCY_OF_DEBITS)
 """Ways to pay on the page."""
 
@@ -234,7 +233,7 @@ def _types(params: Params, currency: str | None) -> list[str]:
     """The ways to pay on the page: those asked for, else what the account has for the currency."""
     types: list[str] | None = params.get("payment_method_types")
     if types is None:
-        types = [one for one in TYPES if CURRENCY_OF_DEBITS.get(one, currency) == currency]
+        types = ["card", *payment_intents.debits_in(currency)]
     check_types(types, currency)
     return payment_intents.allowed_types(types, params)
 

@@ -2,14 +2,10 @@
 
 import asyncio
 import os
-import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from messaging.clock import utc_now
 from order_service.exploration import CHECKOUT_ID, start
@@ -22,24 +18,12 @@ from tests.order_service.story import (
     reserved,
     succeeded,
 )
+from tests.serving import served
 from trolley.checkouts.command import Decision
 
 pytestmark = pytest.mark.integration
 
 WHY = "the bank says so: 4711"
-
-
-@asynccontextmanager
-async def answering(office: Office) -> AsyncIterator[str]:
-    """The service on a port; gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(office.service.app, log_config=None, lifespan="off"))
-    served = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await served
 
 
 async def resolve(home: Path, url: str, decision: Decision) -> tuple[int | None, str]:
@@ -66,7 +50,7 @@ async def test_every_decision_is_kept_with_who_made_it_when_and_why(
     assert await office.states() == {CHECKOUT_ID: "needs_attention"}
     before = utc_now()
 
-    async with answering(office) as url:
+    async with served(office.service.app) as url:
         code, printed = await resolve(tmp_path, url, decision)
 
     assert (code, printed) == (0, "The checkout is refunding now.\n")
@@ -83,7 +67,7 @@ async def test_a_decision_that_is_refused_is_told_and_leaves_nothing(
     await office.tell(cancel(), start())
     assert await office.states() == {CHECKOUT_ID: "cancelled"}
 
-    async with answering(office) as url:
+    async with served(office.service.app) as url:
         code, _ = await resolve(tmp_path, url, decision)
 
     assert code == 1

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from messaging.clock import utc_now
 from payment_service.reconciliation import reconcile
@@ -21,6 +19,7 @@ from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service.cashdesk import KEY, CashDesk
 from tests.payment_service.test_reconciliation import at_stripe, paid
+from tests.serving import served
 
 pytestmark = pytest.mark.integration
 
@@ -70,9 +69,6 @@ async def desk(payment_databases: tuple[str, str], sandbox: Running) -> AsyncIte
 @asynccontextmanager
 async def answering(desk: CashDesk) -> AsyncIterator[str]:
     """The service on a port, with a process that makes the runs asked for; gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(desk.service.app, log_config=None, lifespan="off"))
-    served = asyncio.create_task(server.serve(sockets=[listening]))
     act = reconcile(desk.settings, desk.providers)
 
     async def make_runs() -> None:
@@ -80,15 +76,13 @@ async def answering(desk: CashDesk) -> AsyncIterator[str]:
             await act(desk.database)
             await asyncio.sleep(0.05)
 
-    async with desk.pumping():
+    async with desk.pumping(), served(desk.service.app) as url:
         runs = asyncio.create_task(make_runs())
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield url
         finally:
             runs.cancel()
             await asyncio.gather(runs, return_exceptions=True)
-            server.should_exit = True
-            await served
 
 
 async def test_books_that_agree_are_told_so(

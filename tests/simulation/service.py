@@ -116,10 +116,8 @@ class Service:
             view.undo()
             return False
         inbox.update([letter.message_id for letter in fresh])
-        world.trace.lines += [
-            (world.now_us, topic, letter.body.type, letter.number, how)
-            for letter, how in zip(fresh, said, strict=True)
-        ]
+        for letter, how in zip(fresh, said, strict=True):
+            world.note(topic, letter.body.type, letter.number, how)
         world.books.took_effect(topic, fresh)
         if put:
             shelf.keep(put)

@@ -134,6 +134,8 @@ class StripeProvider:
                 request = await self._with_customer(request)
                 name = await self._made(key, make_under, found)
             return name
+        except stripe.IdempotencyError as error:
+            raise IdempotencyConflict(key) from error
         except stripe.StripeError as error:
             return declined(code_of(error), None) if is_refused(error) else lost(error)
 
@@ -146,10 +148,10 @@ class StripeProvider:
         """What is made under the key, or was: in other words, if a setting has changed since."""
         try:
             return await _under_a_key(key, make, found)
-        except stripe.IdempotencyError as error:
+        except stripe.IdempotencyError:
             name = await found()
             if name is None:
-                raise IdempotencyConflict(key) from error
+                raise
             return name
 
     async def charge(self, request: Charge) -> PaymentOutcome:
