@@ -7,11 +7,11 @@ does that in C, in a quarter of the time that Python takes for a frozen dataclas
 from typing import TYPE_CHECKING
 
 from msgspec import NODEFAULT, Struct, field
-from msgspec.structs import FieldInfo, asdict, fields
+from msgspec.structs import FieldInfo, asdict, astuple, fields
 
 if TYPE_CHECKING:
     from dataclasses import replace  # its arguments are checked, those of structs too
 else:
     from msgspec.structs import replace
 
-__all__ = ["NODEFAULT", "FieldInfo", "Struct", "asdict", "field", "fields", "replace"]
+__all__ = ["NODEFAULT", "FieldInfo", "Struct", "asdict", "astuple", "field", "fields", "replace"]

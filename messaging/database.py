@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import asyncpg
@@ -107,6 +108,20 @@ class Connection:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
+    async def append(
+        self, table: str, columns: Collection[str], rows: Collection[Sequence[Any]]
+    ) -> None:
+        """Insert rows in this order, each with its values in the order of the columns.
+
+        By COPY, which takes half of what an INSERT from arrays takes on either side (decision
+        0104); one row costs the same both ways.
+        """
+        if rows:
+            await self._ask(
+                f"COPY {table}",
+                partial(self._driver.copy_records_to_table, table, records=rows, columns=columns),
+            )
+
     async def fetch(self, statement: Statement, values: Values | None = None) -> list[Record]:
         """All rows of a statement."""
         rows: list[Record] = await self._run(self._driver.fetch, statement, values)
@@ -129,10 +144,14 @@ class Connection:
     async def _run(
         self, ask: Callable[..., Awaitable[Any]], statement: Statement, values: Values | None
     ) -> Any:
+        text, arguments = statement.text, statement.arguments(values or {})
+        return await self._ask(text, partial(ask, text, *arguments))
+
+    async def _ask(self, text: str, ask: Callable[[], Awaitable[Any]]) -> Any:
         for see in self._watchers:
-            see(statement.text)
+            see(text)
         try:
-            return await ask(statement.text, *statement.arguments(values or {}))
+            return await ask()
         except asyncpg.PostgresError:
             self._failed = True
             raise
@@ -327,12 +346,25 @@ def notice_silence(driver: Any) -> None:
 async def _decode_json(driver: Any) -> None:
     """JSON is read as what it says; it is written as text, by the statement's own cast.
 
-    The standard parser, because orjson makes floats of integers beyond 64 bits.
+    The standard parser, because orjson makes floats of integers beyond 64 bits. As bytes, because
+    COPY takes nothing else; those of `jsonb` begin with the number of their version, 1.
     """
-    for name in ("json", "jsonb"):
+    for name, version in (("json", b""), ("jsonb", b"\x01")):
         await driver.set_type_codec(
-            name, schema="pg_catalog", encoder=str.__str__, decoder=json.loads, format="text"
+            name,
+            schema="pg_catalog",
+            encoder=partial(_json_bytes, version),
+            decoder=partial(_json_value, len(version)),
+            format="binary",
         )
+
+
+def _json_bytes(version: bytes, text: str) -> bytes:
+    return version + text.encode()
+
+
+def _json_value(skipped: int, data: bytes) -> Any:
+    return json.loads(data[skipped:])
 
 
 async def _keep(driver: Any) -> None:

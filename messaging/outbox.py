@@ -14,7 +14,7 @@ from contracts.messages.base import Event, Message, SagaMessage
 from contracts.partitioning import partition_of
 from contracts.topics import TOPICS_BY_NAME, Topic
 from contracts.values import Struct
-from messaging.database import Connection, sql
+from messaging.database import Connection
 from messaging.tracing import current_traceparent
 
 HEADER_ALLOWANCE_BYTES = 4096
@@ -94,65 +94,51 @@ def check_size(topic: Topic, payload: bytes) -> None:
         raise MessageTooLarge(topic.name, size, topic.largest_record_bytes)
 
 
-_COLUMNS = (
-    ("message_id", "uuid"),
-    ("lane", "text"),
-    ("topic", "text"),
-    ("partition", "int"),
-    ("key", "bytea"),
-    ("payload", "bytea"),
-    ("type", "text"),
-    ("source", "text"),
-    ("time", "timestamptz"),
-    ("subject", "text"),
-    ("shop_id", "text"),
-    ("correlation_id", "text"),
-    ("causation_id", "uuid"),
-    ("traceparent", "text"),
-    ("step", "text"),
-    ("round", "int"),
-    ("event_seq", "bigint"),
-    ("raw_headers", "bytea"),
+_RECORD = ("message_id", "lane", "topic", "partition", "key", "payload", "time", "raw_headers")
+_ENVELOPE = (
+    *("type", "source", "subject", "shop_id", "correlation_id", "causation_id", "traceparent"),
+    *("step", "round", "event_seq"),
 )
-
-_NAMES = ", ".join(name for name, _ in _COLUMNS)
-_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS)
-
-# WITH ORDINALITY keeps the order of the batch in the order of the ids.
-_INSERT = sql(
-    f"INSERT INTO outbox ({_NAMES}) "  # noqa: S608 - built from the constant above
-    f"SELECT {_NAMES} FROM unnest({_ARRAYS}) WITH ORDINALITY AS o ({_NAMES}, position) "
-    "ORDER BY position"
-)
+_NO_ENVELOPE = (None,) * len(_ENVELOPE)
 
 
 async def write_outgoing(connection: Connection, outgoing: Sequence[Outgoing]) -> None:
     """Insert rows, in this order; the commit of this transaction wakes the relay."""
     if not outgoing:
         return
-    columns: dict[str, list[object]] = {name: [] for name, _ in _COLUMNS}
-    for row in outgoing:
-        envelope = row.envelope
-        columns["message_id"].append(row.message_id)
-        columns["lane"].append(TOPICS_BY_NAME[row.topic].lane)
-        columns["topic"].append(row.topic)
-        columns["partition"].append(row.partition)
-        columns["key"].append(row.key)
-        columns["payload"].append(row.payload)
-        columns["time"].append(row.time)
-        columns["raw_headers"].append(row.raw_headers)
-        columns["type"].append(envelope and envelope.type)
-        columns["source"].append(envelope and envelope.source)
-        columns["subject"].append(envelope and envelope.subject)
-        columns["shop_id"].append(envelope and envelope.shop_id)
-        columns["correlation_id"].append(envelope and envelope.correlation_id)
-        columns["causation_id"].append(envelope and envelope.causation_id)
-        columns["traceparent"].append(envelope and envelope.traceparent)
-        columns["step"].append(envelope and envelope.step)
-        columns["round"].append(envelope and envelope.round)
-        columns["event_seq"].append(envelope and envelope.event_seq)
-    await connection.execute(_INSERT, columns)
+    rows = [(*_record_of(row), *_envelope_of(row.envelope)) for row in outgoing]
+    await connection.append("outbox", _RECORD + _ENVELOPE, rows)
     connection.note_emitted({TOPICS_BY_NAME[row.topic].lane for row in outgoing})
+
+
+def _record_of(row: Outgoing) -> tuple[object, ...]:
+    return (
+        row.message_id,
+        TOPICS_BY_NAME[row.topic].lane,
+        row.topic,
+        row.partition,
+        row.key,
+        row.payload,
+        row.time,
+        row.raw_headers,
+    )
+
+
+def _envelope_of(envelope: Envelope | None) -> tuple[object, ...]:
+    if envelope is None:
+        return _NO_ENVELOPE
+    return (
+        envelope.type,
+        envelope.source,
+        envelope.subject,
+        envelope.shop_id,
+        envelope.correlation_id,
+        envelope.causation_id,
+        envelope.traceparent,
+        envelope.step,
+        envelope.round,
+        envelope.event_seq,
+    )
 
 
 async def emit(

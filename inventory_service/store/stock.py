@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from contracts.messages.parts import Shortage
+from contracts.values import astuple
 from inventory_service.domain import (
     Allocation,
     Allotment,
@@ -295,12 +296,7 @@ _WRITE_RESERVATIONS = sql("""
     WHERE r.shop_id = n.shop_id AND r.owner_id = n.owner_id AND r.round = n.round
 """)
 
-_INSERT_LINES = sql("""
-    INSERT INTO reservation_lines (shop_id, owner_id, round, sku, warehouse, quantity)
-    SELECT * FROM unnest(
-        CAST(:shops AS text[]), CAST(:owners AS uuid[]), CAST(:rounds AS int[]),
-        CAST(:skus AS text[]), CAST(:warehouses AS text[]), CAST(:quantities AS bigint[]))
-""")
+_LINE = ("shop_id", "owner_id", "round", "sku", "warehouse", "quantity")
 
 _WRITE_STOCK = sql("""
     UPDATE stock_items i
@@ -318,16 +314,6 @@ _WRITE_LEVELS = sql("""
          AS n (shop_id, sku, warehouse, on_hand, reserved)
     WHERE l.shop_id = n.shop_id AND l.sku = n.sku AND l.warehouse = n.warehouse
       AND (l.on_hand, l.reserved) IS DISTINCT FROM (n.on_hand, n.reserved)
-""")
-
-_INSERT_MOVEMENTS = sql("""
-    INSERT INTO movements (shop_id, sku, event_seq, warehouse, kind, quantity, on_hand,
-                           operation_id, round, line, reason, moved_at)
-    SELECT * FROM unnest(
-        CAST(:shops AS text[]), CAST(:skus AS text[]), CAST(:event_seqs AS bigint[]),
-        CAST(:warehouses AS text[]), CAST(:kinds AS text[]), CAST(:quantities AS bigint[]),
-        CAST(:on_hands AS bigint[]), CAST(:operations AS uuid[]), CAST(:rounds AS int[]),
-        CAST(:lines AS int[]), CAST(:reasons AS text[]), CAST(:moments AS timestamptz[]))
 """)
 
 
@@ -356,18 +342,12 @@ def _dumped(shortages: tuple[Shortage, ...]) -> str | None:
 
 async def insert_lines(connection: Connection, allotments: Iterable[Allotment]) -> None:
     """Write the lines that reservations were given."""
-    rows = [(one.key, line) for one in allotments for line in one.lines]
-    if not rows:
-        return
-    await connection.execute(
-        _INSERT_LINES,
-        {
-            **_owner_arrays([key for key, _ in rows]),
-            "skus": [line.sku for _, line in rows],
-            "warehouses": [line.warehouse for _, line in rows],
-            "quantities": [line.quantity for _, line in rows],
-        },
-    )
+    rows = [
+        (*one.key, line.sku, line.warehouse, line.quantity)
+        for one in allotments
+        for line in one.lines
+    ]
+    await connection.append("reservation_lines", _LINE, rows)
 
 
 async def write_stock(connection: Connection, stock: Sequence[Stock]) -> None:
@@ -398,22 +378,5 @@ async def write_stock(connection: Connection, stock: Sequence[Stock]) -> None:
 
 async def insert_movements(connection: Connection, movements: Sequence[Movement]) -> None:
     """Append to the ledger."""
-    if not movements:
-        return
-    await connection.execute(
-        _INSERT_MOVEMENTS,
-        {
-            "shops": [one.shop_id for one in movements],
-            "skus": [one.sku for one in movements],
-            "event_seqs": [one.event_seq for one in movements],
-            "warehouses": [one.warehouse for one in movements],
-            "kinds": [one.kind.value for one in movements],
-            "quantities": [one.quantity for one in movements],
-            "on_hands": [one.on_hand for one in movements],
-            "operations": [one.operation_id for one in movements],
-            "rounds": [one.round for one in movements],
-            "lines": [one.line for one in movements],
-            "reasons": [one.reason for one in movements],
-            "moments": [one.moved_at for one in movements],
-        },
-    )
+    columns = Movement.__struct_fields__
+    await connection.append("movements", columns, [astuple(one) for one in movements])

@@ -17,6 +17,7 @@ from messaging import metrics
 from messaging.database import connect
 from messaging.faults import heals_with_time
 from messaging.relay.rests import Rests
+from messaging.relay.rows import read_by_key
 from messaging.settings import KafkaSettings, RelaySettings
 from messaging.waiting import Backoff
 
@@ -90,6 +91,7 @@ class Relay(ABC):
         )
         try:
             self.connected = True
+            await read_by_key(connection)
             if await self._stand_by(connection, stop):
                 self._set_leads(True)
                 await connection.add_listener(self._channel, self._notified)

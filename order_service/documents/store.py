@@ -1,15 +1,15 @@
 """Documents and the counters that number them: drawn and written at the end of a transaction.
 
 A counter's row is the hottest row there is: every paid order of a shop goes through it. It is
-locked behind everything else that a transaction does, just before the commit, and all the series of
-a batch in one statement, sorted, which writes the documents too.
+locked behind everything else that a transaction does but the documents themselves, just before the
+commit, and all the series of a batch in one statement, sorted.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 from pydantic import Field, TypeAdapter
@@ -31,44 +31,21 @@ from order_service.documents.issuing import Draft
 
 _CONTENT: TypeAdapter[Document] = TypeAdapter(Annotated[Document, Field(discriminator="kind")])
 
+_Series: TypeAlias = tuple[str, str, int]
+"""A shop, a series of its documents, and the year in which they are counted."""
+
 _THERE = sql("SELECT document_id FROM documents WHERE document_id = ANY(CAST(:ids AS uuid[]))")
 
-_COLUMNS = {
-    "document_id": "uuid",
-    "shop_id": "text",
-    "order_id": "uuid",
-    "kind": "text",
-    "attempt": "int",
-    "refund": "int",
-    "invoice_id": "uuid",
-    "series": "text",
-    "year": "int",
-    "currency": "text",
-    "net_minor": "bigint",
-    "gross_minor": "bigint",
-    "content": "json",
-    "issued_at": "timestamptz",
-}
-
-_GIVEN = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
-
-# `later` counts those of a document's series that come behind it in this batch.
-_ISSUE = sql(f"""
-    WITH drawn AS (
-        INSERT INTO document_series AS s (shop_id, series, year, last)
-        SELECT * FROM unnest(
-            CAST(:drawn_shops AS text[]), CAST(:drawn_series AS text[]),
-            CAST(:drawn_years AS int[]), CAST(:drawn_many AS bigint[])
-        ) AS n (shop_id, series, year, many)
-        ORDER BY shop_id, series, year
-        ON CONFLICT (shop_id, series, year) DO UPDATE SET last = s.last + excluded.last
-        RETURNING shop_id, series, year, last
-    )
-    INSERT INTO documents ({", ".join(_COLUMNS)}, sequence)
-    SELECT {", ".join(f"n.{name}" for name in _COLUMNS)}, d.last - n.later
-    FROM unnest({_GIVEN}, CAST(:later AS bigint[])) AS n ({", ".join(_COLUMNS)}, later)
-    LEFT JOIN drawn d USING (shop_id, series, year)
-""")  # noqa: S608 - built from the constants above
+_DRAW = sql("""
+    INSERT INTO document_series AS s (shop_id, series, year, last)
+    SELECT * FROM unnest(
+        CAST(:shops AS text[]), CAST(:series AS text[]), CAST(:years AS int[]),
+        CAST(:many AS bigint[])
+    ) AS n (shop_id, series, year, many)
+    ORDER BY shop_id, series, year
+    ON CONFLICT (shop_id, series, year) DO UPDATE SET last = s.last + excluded.last
+    RETURNING shop_id, series, year, last
+""")
 
 
 async def issue(connection: Connection, drafts: Sequence[Draft], service: str) -> None:
@@ -85,21 +62,32 @@ async def issue(connection: Connection, drafts: Sequence[Draft], service: str) -
 async def _issue(connection: Connection, due: Sequence[Document], service: str) -> None:
     rows = [_row(document) for document in due]
     many = Counter(_key(row) for row in rows if row["series"] is not None)
-    drawn, so_far = sorted(many), Counter[tuple[str, str, int]]()
-    for row in rows:
+    last = await _draw(connection, many)
+    for row in reversed(rows):
         key = _key(row)
-        so_far[key] += 1
-        row["later"] = many[key] - so_far[key]
-    values: dict[str, Any] = {name: [row[name] for row in rows] for name in (*_COLUMNS, "later")}
-    values["drawn_shops"] = [shop for shop, _, _ in drawn]
-    values["drawn_series"] = [series for _, series, _ in drawn]
-    values["drawn_years"] = [year for _, _, year in drawn]
-    values["drawn_many"] = [many[key] for key in drawn]
-    await connection.execute(_ISSUE, values)
+        row["sequence"] = last.get(key)
+        if key in last:
+            last[key] -= 1
+    await connection.append("documents", rows[0], [tuple(row.values()) for row in rows])
     await reach(Point.NUMBERS_DRAWN, service, {document.kind for document in due})
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+async def _draw(connection: Connection, many: Mapping[_Series, int]) -> dict[_Series, int]:
+    """Draw so many numbers of each series; answers the last of each."""
+    drawn = sorted(many)
+    rows = await connection.fetch(
+        _DRAW,
+        {
+            "shops": [shop for shop, _, _ in drawn],
+            "series": [series for _, series, _ in drawn],
+            "years": [year for _, _, year in drawn],
+            "many": [many[key] for key in drawn],
+        },
+    )
+    return {(row.shop_id, row.series, row.year): row.last for row in rows}
+
+
+def _key(row: dict[str, Any]) -> _Series:
     return row["shop_id"], row["series"], row["year"]
 
 

@@ -1,6 +1,6 @@
 """Checkouts and their orders: locked, loaded and saved, any number in one statement each."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from contracts.messages.order import StartCheckout
 from contracts.messages.parts import OrderLine, PaymentMethod, ShippingLine, Shortage
-from contracts.values import Struct
+from contracts.values import Struct, astuple
 from messaging.database import Connection, Statement, sql
 from order_service.checkout import Checkout, State, Tombstone
 from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, Stock, Wait
@@ -337,23 +337,10 @@ _TURN = sql(f"""
     FROM {given(_KEY | _AXES)} WHERE o.checkout_id = n.checkout_id
 """)  # noqa: S608 - built from the constants above
 
-_LINE = {
-    "order_id": "uuid",
-    "line_no": "int",
-    "sku": "text",
-    "method": "text",
-    "name": "text",
-    "quantity": "int",
-    "unit_price_minor": "bigint",
-    "net_minor": "bigint",
-    "gross_minor": "bigint",
-    "discounts": "jsonb",
-    "taxes": "jsonb",
-}
-
-_LIST_LINES = sql(f"""
-    INSERT INTO order_lines ({", ".join(_LINE)}) SELECT n.* FROM {given(_LINE)}
-""")  # noqa: S608 - built from the constants above
+_LINE = (
+    *("order_id", "line_no", "sku", "method", "name", "quantity"),
+    *("unit_price_minor", "net_minor", "gross_minor", "discounts", "taxes"),
+)
 
 
 async def save_orders(
@@ -366,7 +353,7 @@ async def save_orders(
         rows = [_placed_with(c, order) | _axes(c, order) for c, order in new]
         await connection.execute(_PLACE, arrays(rows))
         lines = [line for c, order in new for line in _line_rows(order.id, c.request)]
-        await connection.execute(_LIST_LINES, arrays(lines))
+        await connection.append("order_lines", _LINE, lines)
     turning = [_axes(checkout, order) for checkout, order in ordered if checkout.id not in placed]
     if turning:
         await connection.execute(_TURN, arrays(turning))
@@ -399,22 +386,22 @@ def _axes(checkout: Checkout, order: Order) -> dict[str, Any]:
     }
 
 
-def _line_rows(order_id: UUID, request: StartCheckout) -> Iterable[dict[str, Any]]:
+def _line_rows(order_id: UUID, request: StartCheckout) -> Iterable[tuple[Any, ...]]:
     lines: tuple[OrderLine | ShippingLine, ...] = (*request.lines, *request.shipping)
     for line_no, line in enumerate(lines, start=1):
-        yield {
-            "order_id": order_id,
-            "line_no": line_no,
-            "sku": line.sku if isinstance(line, OrderLine) else None,
-            "method": line.method if isinstance(line, ShippingLine) else None,
-            "name": line.name,
-            "quantity": line.quantity,
-            "unit_price_minor": line.unit_price_minor,
-            "net_minor": line.net_minor,
-            "gross_minor": line.gross_minor,
-            "discounts": _json(line.discounts),
-            "taxes": _json(line.taxes),
-        }
+        yield (
+            order_id,
+            line_no,
+            line.sku if isinstance(line, OrderLine) else None,
+            line.method if isinstance(line, ShippingLine) else None,
+            line.name,
+            line.quantity,
+            line.unit_price_minor,
+            line.net_minor,
+            line.gross_minor,
+            _json(line.discounts),
+            _json(line.taxes),
+        )
 
 
 def _json(values: Sequence[BaseModel]) -> str:
@@ -422,48 +409,13 @@ def _json(values: Sequence[BaseModel]) -> str:
     return f"[{','.join(value.model_dump_json() for value in values)}]" if values else "[]"
 
 
-_ENTRY = {
-    "checkout_id": "uuid",
-    "at": "timestamptz",
-    "message_type": "text",
-    "step": "text",
-    "round": "int",
-    "outcome": "text",
-    "state": "text",
-    "note": "text",
-}
-
-_NOTE = sql(f"""
-    INSERT INTO checkout_history ({", ".join(_ENTRY)})
-    SELECT {", ".join(_ENTRY)} FROM {given(_ENTRY | {"position": "int"})} ORDER BY position
-""")  # noqa: S608 - built from the constants above
-
-
 async def save_history(connection: Connection, added: Sequence[NewHistory]) -> None:
     """Append to the histories, in order."""
-    entries = [entry for history in added for entry in history.entries]
-    if entries:
-        columns = {name: [getattr(entry, name) for entry in entries] for name in _ENTRY}
-        columns["position"] = list(range(len(entries)))
-        await connection.execute(_NOTE, columns)
-
-
-_RESOLUTION: Mapping[str, str] = {
-    "checkout_id": "uuid",
-    "at": "timestamptz",
-    "decision": "text",
-    "requested_by": "text",
-    "reason": "text",
-}
-
-_RESOLVE = sql(f"""
-    INSERT INTO resolutions ({", ".join(_RESOLUTION)})
-    SELECT {", ".join(_RESOLUTION)} FROM {given(_RESOLUTION)}
-""")  # noqa: S608 - built from the constants above
+    entries = [astuple(entry) for history in added for entry in history.entries]
+    await connection.append("checkout_history", Entry.__struct_fields__, entries)
 
 
 async def save_resolutions(connection: Connection, made: Sequence[Resolution]) -> None:
     """Write operators' decisions down."""
-    if made:
-        columns = {name: [getattr(one, name) for one in made] for name in _RESOLUTION}
-        await connection.execute(_RESOLVE, columns)
+    columns = Resolution.__struct_fields__
+    await connection.append("resolutions", columns, [astuple(one) for one in made])

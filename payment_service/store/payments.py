@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from contracts.messages.parts import PaymentMethod
+from contracts.values import astuple
 from messaging.clock import utc_now
 from messaging.database import Connection, Statement, sql
 from payment_service.domain.ledger import Fact, FactKind
@@ -311,20 +312,6 @@ _OPERATION_COLUMNS: Columns = (
     ("created_at", "timestamptz"),
 )
 
-_FACT_COLUMNS: Columns = (
-    ("payment_id", "uuid"),
-    ("seq", "int"),
-    ("attempt", "int"),
-    ("kind", "text"),
-    ("amount_minor", "bigint"),
-    ("currency", "text"),
-    ("operation_id", "uuid"),
-    ("refund_id", "uuid"),
-    ("provider", "text"),
-    ("provider_reference", "text"),
-    ("recorded_at", "timestamptz"),
-)
-
 _SAVE_ATTEMPTS = sql(f"""
     INSERT INTO attempts ({names(_ATTEMPT_COLUMNS)}, updated_at)
     SELECT {names(_ATTEMPT_COLUMNS)}, :now
@@ -364,11 +351,6 @@ _NOTE = sql(f"""
     UPDATE operations o SET hinted = n.hinted, waited_for = n.waited_for, updated_at = :now
     FROM {unnested(_NOTED_COLUMNS)} AS n ({names(_NOTED_COLUMNS)})
     WHERE o.operation_id = n.operation_id
-""")  # noqa: S608 - built from the constants above
-
-_SAVE_FACTS = sql(f"""
-    INSERT INTO ledger ({names(_FACT_COLUMNS)})
-    SELECT {names(_FACT_COLUMNS)} FROM {unnested(_FACT_COLUMNS)} AS n ({names(_FACT_COLUMNS)})
 """)  # noqa: S608 - built from the constants above
 
 
@@ -492,21 +474,4 @@ async def save_operations(connection: Connection, operations: Sequence[Operation
 
 async def save_facts(connection: Connection, facts: Sequence[Fact]) -> None:
     """Append facts to the ledger."""
-    rows = [
-        (
-            fact.payment_id,
-            fact.seq,
-            fact.attempt,
-            fact.kind,
-            fact.amount_minor,
-            fact.currency,
-            fact.operation_id,
-            fact.refund_id,
-            fact.provider,
-            fact.provider_reference,
-            fact.recorded_at,
-        )
-        for fact in facts
-    ]
-    if rows:
-        await connection.execute(_SAVE_FACTS, arrays(_FACT_COLUMNS, rows))
+    await connection.append("ledger", Fact.__struct_fields__, [astuple(one) for one in facts])

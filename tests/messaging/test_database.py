@@ -157,6 +157,45 @@ class TestTransaction:
 
 
 @pytest.mark.integration
+class TestAppend:
+    async def test_numbers_rows_in_their_order_and_takes_json_as_text(self, two: Database) -> None:
+        rows = [(name, '{"n": 12345678901234567890}', "[1]") for name in "cabd"]
+        async with two.transaction() as connection:
+            await connection.execute(_LIST)
+            await connection.append("listed", ("name", "plain", "binary"), rows)
+            found = await connection.fetch(sql("SELECT * FROM listed ORDER BY id"))
+        assert [row.name for row in found] == ["c", "a", "b", "d"]
+        assert found[0].plain == {"n": 12345678901234567890}
+        assert found[0].binary == [1]
+
+    async def test_of_nothing_asks_nothing(self, two: Database) -> None:
+        asked: list[str] = []
+        async with two.transaction() as connection:
+            two.watch(asked.append)
+            await connection.append("there is no such table", ("name",), [])
+        assert asked == []
+
+    async def test_of_a_row_that_is_refused_rolls_everything_back(self, two: Database) -> None:
+        async def swallow() -> None:
+            async with two.transaction() as connection:
+                await connection.execute(_LIST)
+                with suppress(asyncpg.UniqueViolationError):
+                    await connection.append("listed", ("name",), [("a",), ("a",)])
+
+        with pytest.raises(FailedTransaction):
+            await swallow()
+        async with two.transaction() as connection:
+            assert await connection.fetch_value(sql("SELECT to_regclass('listed')")) is None
+
+
+_LIST = sql("""
+    CREATE TABLE listed (
+        id bigint GENERATED ALWAYS AS IDENTITY, name text UNIQUE, plain json, "binary" jsonb
+    )
+""")
+
+
+@pytest.mark.integration
 class TestPool:
     async def test_says_when_no_connection_comes_free(
         self, two: Database, monkeypatch: pytest.MonkeyPatch

@@ -352,25 +352,13 @@ _DISPUTE: Columns = (
     ("status", "text"),
 )
 
-_ANSWER: Columns = (
-    ("idempotency_key", "text"),
-    ("charge_key", "text"),
-    ("call", "text"),
-    ("fingerprint", "text"),
-    ("outcome", "text"),
-    ("facts", "jsonb"),
-)
+_ANSWER = ("idempotency_key", "charge_key", "call", "fingerprint", "outcome", "facts")
 
 _CALL: Columns = (("call", "text"), ("key", "text"), ("charge_key", "text"), ("calls", "bigint"))
 
-_ENTRY: Columns = (
-    ("charge_key", "text"),
-    ("payment_id", "uuid"),
-    ("attempt", "int"),
-    ("kind", "text"),
-    ("amount_minor", "bigint"),
-    ("currency", "text"),
-    ("refund_key", "text"),
+_ENTRY = (
+    *("charge_key", "payment_id", "attempt", "kind", "amount_minor", "currency", "refund_key"),
+    "booked_at",
 )
 
 _SAVE_PAYMENTS = sql(f"""
@@ -394,20 +382,9 @@ _SAVE_DISPUTES = sql(f"""
     ON CONFLICT (dispute_key) DO UPDATE SET status = excluded.status
 """)  # noqa: S608 - built from the constants above
 
-_SAVE_ANSWERS = sql(f"""
-    INSERT INTO answers ({names(_ANSWER)}) SELECT * FROM {unnested(_ANSWER)}
-""")  # noqa: S608 - built from the constants above
-
 _SAVE_CALLS = sql(f"""
     INSERT INTO calls ({names(_CALL)}) SELECT * FROM {unnested(_CALL)}
     ON CONFLICT (call, key) DO UPDATE SET calls = calls.calls + excluded.calls
-""")  # noqa: S608 - built from the constants above
-
-_SAVE_ENTRIES = sql(f"""
-    INSERT INTO ledger ({names(_ENTRY)}, booked_at)
-    SELECT {names(_ENTRY)}, :now
-    FROM {unnested(_ENTRY)} WITH ORDINALITY AS e ({names(_ENTRY)}, position)
-    ORDER BY position
 """)  # noqa: S608 - built from the constants above
 
 
@@ -462,6 +439,7 @@ async def _save(
             entry.amount_minor,
             after.payment.currency,
             entry.refund_key,
+            now,
         )
         for _, after in changed
         for entry in after.entries
@@ -475,13 +453,12 @@ async def _save(
         (_SAVE_PAYMENTS, _PAYMENT, payments),
         (_SAVE_REFUNDS, _REFUND, refunds),
         (_SAVE_DISPUTES, _DISPUTE, disputes),
-        (_SAVE_ANSWERS, _ANSWER, answers),
         (_SAVE_CALLS, _CALL, calls),
     ):
         if rows:
             await connection.execute(statement, arrays(columns, rows))
-    if entries:
-        await connection.execute(_SAVE_ENTRIES, {**arrays(_ENTRY, entries), "now": now})
+    await connection.append("answers", _ANSWER, answers)
+    await connection.append("ledger", _ENTRY, entries)
 
 
 def _row_of(
