@@ -89,21 +89,20 @@ def types_of(deliveries: Iterable[Delivery]) -> Iterable[str]:
 
 def deliver(record: Record, topic: Topic) -> Delivery:
     """Decode a record; what cannot be decoded is a delivery too, with the error."""
-    message_id = usable_id(record.headers) or unidentified_record_id(
-        topic.name, record.partition, record.offset
-    )
     envelope: Envelope | None = None
     try:
+        envelope = parse_envelope(record.headers)
         if record.size_bytes > topic.largest_record_bytes:
             raise UndecodableRecord(
                 f"the record has {record.size_bytes} bytes, "
                 f"more than the {topic.largest_record_bytes} of its topic"
             )
-        envelope = parse_envelope(record.headers)
         body = decode(record.value, envelope.type, topic)
     except Exception as error:  # noqa: BLE001 - whatever a record does to its reader is its own
-        return Delivery(record, message_id, envelope, None, error)
-    return Delivery(record, message_id, envelope, Incoming(body, envelope), None)
+        known = envelope.id if envelope else usable_id(record.headers)
+        place = topic.name, record.partition, record.offset
+        return Delivery(record, known or unidentified_record_id(*place), envelope, None, error)
+    return Delivery(record, envelope.id, envelope, Incoming(body, envelope), None)
 
 
 def decode(value: bytes | None, message_type: str, topic: Topic) -> Message:

@@ -70,11 +70,11 @@ class PartitionQueue:
             self.waiting.append((record, size))
             self.waiting_bytes += size
 
-    def take(self) -> Waiting:
-        """Take the first away."""
+    def take(self) -> tuple[Waiting, int]:
+        """Take the first away, with its bytes."""
         first, size = self.waiting.popleft()
         self.waiting_bytes -= size
-        return first
+        return first, size
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Put what was taken before all others again."""
@@ -217,8 +217,9 @@ class Dispatcher:
         for queue in alone[:1] or ready:
             part: list[Delivery] = []
             while queue.waiting and records < self._settings.batch_records:
-                delivery = self._decoded(queue.take())
-                size += delivery.record.size_bytes
+                waiting, its_bytes = queue.take()
+                delivery = self._decoded(waiting)
+                size += its_bytes
                 lines += delivery.lines
                 over = size > self._settings.batch_bytes or lines > self._settings.batch_lines
                 if over and records:

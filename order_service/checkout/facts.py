@@ -310,15 +310,16 @@ class Checkout(Struct, frozen=True):
     @property
     def late(self) -> bool:
         """Had an open step to be asked again, or is one past its budget?"""
-        return any(
-            (wait.sends > 1 and not wait.provisional) or wait.hold is Hold.EXHAUSTED
-            for wait in self.waits
-        )
+        # Loops here and below, since they are asked more often than anything else: `any` takes
+        # three times as long.
+        for wait in self.waits:
+            if (wait.sends > 1 and not wait.provisional) or wait.hold is Hold.EXHAUSTED:
+                return True
+        return False
 
     @property
     def blocked(self) -> bool:
         """Does a dead letter stand in the way of an open step?"""
-        # A loop, since it is asked more often than anything else: `any` takes three times as long.
         for wait in self.waits:  # noqa: SIM110
             if wait.hold is Hold.BLOCKED:
                 return True

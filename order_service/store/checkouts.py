@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from order_service.checkout.facts import Asked, Attempt, Order, Reason, Refund, 
 from order_service.store.columns import arrays, assigned, given
 from order_service.store.facts import reader_of, written
 from order_service.store.placeholders import TOMBSTONE, UNSEEN
+from order_service.store.requests import KeptRequests
 
 Known = Checkout | Tombstone
 
@@ -99,6 +99,8 @@ class _Facts(Struct, frozen=True):
 
 _FACTS = reader_of(_Facts)
 
+REQUESTS = KeptRequests()
+
 _INSERT_MISSING = sql(f"""
     INSERT INTO checkouts (checkout_id, shop_id, state, created_at, changed_at)
     SELECT checkout_id, shop_id, '{UNSEEN}', now(), now()
@@ -143,7 +145,7 @@ def _known(row: Any) -> Known:
     facts = _FACTS.decode(row.facts)
     return Checkout(
         id=row.checkout_id,
-        request=_request_of(row.request),
+        request=REQUESTS.parsed(row.request),
         state=State(row.state),
         stock=facts.stock,
         attempts=facts.attempts,
@@ -155,23 +157,6 @@ def _known(row: Any) -> Known:
         next_method=facts.next_method,
         order=facts.order,
     )
-
-
-_KEPT_REQUESTS = 2_048
-_LARGEST_KEPT_BYTES = 16 * 1024
-"""Most orders are smaller; with parsed copies this bounds what is kept to about 200 MB."""
-
-
-def _request_of(stored: bytes) -> StartCheckout:
-    """The request in a row: read with every message of its checkout, and the same each time."""
-    if len(stored) > _LARGEST_KEPT_BYTES:
-        return StartCheckout.model_validate_json(stored)
-    return _kept_request_of(stored)
-
-
-@lru_cache(_KEPT_REQUESTS)
-def _kept_request_of(stored: bytes) -> StartCheckout:
-    return StartCheckout.model_validate_json(stored)
 
 
 _DUE = sql("""
@@ -268,7 +253,7 @@ def _begins_with(request: StartCheckout) -> dict[str, Any]:
         "cart_id": request.cart_id,
         "currency": request.currency,
         "total_minor": request.total_minor,
-        "request": request.model_dump_json().encode(),
+        "request": REQUESTS.stored(request),
     }
 
 
