@@ -139,7 +139,9 @@ def test_what_happens_to_a_connected_account_is_none_of_ours() -> None:
 GENUINE = event()
 
 
-@pytest.mark.parametrize("header", [None, "", "t=1,v1=", "t=x,v1=y", "v1=00"])
+@pytest.mark.parametrize(
+    "header", [None, "", "t=1,v1=", "t=x,v1=y", "v1=00", "t=1,v1=\xe9", f"t={'9' * 5000},v1=00"]
+)
 def test_without_a_signature_it_is_refused(header: str | None) -> None:
     with pytest.raises(WronglySigned):
         read(GENUINE, header)
@@ -149,10 +151,17 @@ def test_signed_by_another_or_long_ago_or_for_something_else_it_is_refused() -> 
     for header in (
         signed(GENUINE, "whsec_of_another"),
         signed(GENUINE, age_seconds=400),
+        signed(GENUINE, age_seconds=-400),
+        f"t={int(time.time())},{signed(GENUINE, age_seconds=-400)}",
         signed(GENUINE.replace(b"pi_1", b"pi_2")),
     ):
         with pytest.raises(WronglySigned):
             read(GENUINE, header)
+
+
+def test_clocks_may_disagree_a_little() -> None:
+    for age_seconds in (-200, 200):
+        assert read(GENUINE, signed(GENUINE, age_seconds=age_seconds)).event_id == "evt_1"
 
 
 def test_bytes_that_are_no_text_are_signed_by_nobody() -> None:
