@@ -5,7 +5,7 @@ from cart_service.consumers import subscriptions
 from cart_service.settings import CartSettings
 from cart_service.sweeper import count_unanswered, resend_starts
 from messaging.periodic import BackgroundTask, every
-from messaging.service import Service
+from messaging.service import Service, start
 
 
 def build(settings: CartSettings | None = None) -> Service:
@@ -27,4 +27,4 @@ def build(settings: CartSettings | None = None) -> Service:
 
 
 if __name__ == "__main__":
-    build().run()
+    start(build)

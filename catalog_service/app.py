@@ -2,7 +2,7 @@
 
 from catalog_service.api import ROUTERS
 from catalog_service.settings import CatalogSettings
-from messaging.service import Service
+from messaging.service import Service, start
 
 
 def build(settings: CatalogSettings | None = None) -> Service:
@@ -16,4 +16,4 @@ def build(settings: CatalogSettings | None = None) -> Service:
 
 
 if __name__ == "__main__":
-    build().run()
+    start(build)

@@ -6,7 +6,7 @@ from inventory_service.handlers import SERVICE
 from inventory_service.settings import InventorySettings
 from inventory_service.sweeper import ask_about_due
 from messaging.periodic import BackgroundTask, every
-from messaging.service import Service
+from messaging.service import Service, start
 
 
 def build(settings: InventorySettings | None = None) -> Service:
@@ -28,4 +28,4 @@ def build(settings: InventorySettings | None = None) -> Service:
 
 
 if __name__ == "__main__":
-    build().run()
+    start(build)

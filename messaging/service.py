@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from contracts.topics import Topic
@@ -346,3 +347,20 @@ def _look_for_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GARBAGE_AFTER)
+
+
+def start(build: Callable[[], Service]) -> None:
+    """Run a service on the settings of the environment.
+
+    Where these cannot be it exits with 2 and says why in one line, without their values.
+    """
+    try:
+        service = build()
+    except ValidationError as error:
+        wrong = [
+            ": ".join((*map(str, one["loc"]), one["msg"].removeprefix("Value error, ")))
+            for one in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        print(f"{error.title}: {'; '.join(wrong)}", file=sys.stderr)
+        sys.exit(2)
+    service.run()

@@ -19,7 +19,12 @@ def env_file() -> str:
 def service_settings(prefix: str) -> SettingsConfigDict:
     """The pydantic-settings configuration of a service: its prefix, and the shared file."""
     return SettingsConfigDict(
-        env_prefix=prefix, env_file=env_file(), extra="ignore", frozen=True, populate_by_name=True
+        env_prefix=prefix,
+        env_file=env_file(),
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # some are secret
     )
 
 

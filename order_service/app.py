@@ -1,7 +1,7 @@
 """The order service put together: `python -m order_service.app`."""
 
 from messaging.periodic import BackgroundTask, every
-from messaging.service import Service
+from messaging.service import Service, start
 from order_service.api.after_sale import router as after_sale
 from order_service.api.operations import router as operations
 from order_service.api.payment_pages import router as payment_pages
@@ -36,4 +36,4 @@ def build(settings: OrderSettings | None = None) -> Service:
 
 
 if __name__ == "__main__":
-    build().run()
+    start(build)

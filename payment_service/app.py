@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.periodic import BackgroundTask, Run, every
-from messaging.service import Service
+from messaging.service import Service, start
 from payment_service.api import payments, reconciliations, saved_methods
 from payment_service.consumers import subscriptions
 from payment_service.domain.rules import Rules
@@ -114,4 +114,4 @@ def _working(worker: ProviderWorker, providers: Collection[Provider]) -> Run:
 
 
 if __name__ == "__main__":
-    build().run()
+    start(build)

@@ -1,10 +1,14 @@
 """The Stripe adapter, through the SDK, on the sandbox."""
 
+import asyncio
 import dataclasses
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -755,6 +759,43 @@ def test_a_key_goes_only_where_it_belongs(key: str, base_url: str | None, produc
         checked_key(SecretStr(key), base_url, production=production)
 
     assert not key or key not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        (
+            {"STRIPE_API_KEY": "sk_live_secret", "STRIPE_BASE_URL": "http://127.0.0.1:1"},
+            "PaymentSettings: a live key must not be sent to a sandbox: "
+            "unset PAYMENT_STRIPE_BASE_URL",
+        ),
+        (
+            {"STRIPE_API_KEY": "sk_test_secret", "PRODUCTION": "true"},
+            "PaymentSettings: a test key takes no money: production needs a live key",
+        ),
+        (
+            {"STRIPE_API_KEY": "secret", "CALLS_IN_FLIGHT": "-7"},
+            "PaymentSettings: calls_in_flight: Input should be greater than or equal to 1",
+        ),
+    ],
+)
+async def test_a_service_whose_key_does_not_belong_there_says_so_in_a_line_and_does_not_start(
+    environment: dict[str, str], says: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "payment_service.app"),
+        env={
+            **os.environ,
+            "TROLLEY_ENV_FILE": os.devnull,
+            "TROLLEY_SIGNING_KEY": "k" * 32,
+            **{f"PAYMENT_{name}": value for name, value in environment.items()},
+        },
+        cwd=Path(__file__).parents[2],
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert (process.returncode, said.decode().splitlines()) == (2, [says])
 
 
 def test_a_key_is_taken_where_it_belongs() -> None:
