@@ -117,6 +117,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "saved_method_id": "The method that the customer saved and pays with; null for another.",
         "next_action": "What the shopper must do.",
         "url": "Where the shopper does it.",
+        "client_secret": "What the provider's script in the shopper's browser goes on with.",
         "code": "The provider's reason as a stable machine-readable word.",
         "retryable": "Whether the shopper may try again at all.",
         "same_method_allowed": "Whether trying again with the very same method makes sense.",

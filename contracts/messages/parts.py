@@ -159,3 +159,4 @@ class NextAction(Value):
     type: str
     url: str | None = None
     expires_at: AwareDatetime | None = None
+    client_secret: str | None = None

@@ -25,11 +25,15 @@ class ShortageView(TypedDict):
 
 
 class NextActionView(TypedDict):
-    """What the shopper must do before the attempt can go on."""
+    """What the shopper must do before the attempt can go on: at `url`, or on the shop's own page.
+
+    There the provider's script goes on by `client_secret`; Stripe.js: `handleNextAction`.
+    """
 
     type: str
     url: str | None
     expires_at: datetime | None
+    client_secret: str | None
 
 
 class AttemptView(TypedDict):
@@ -249,7 +253,12 @@ def attempt_view(attempt: Attempt) -> AttemptView:
         needs_shopper=attempt.needs_shopper,
         next_action=None
         if action is None
-        else NextActionView(type=action.type, url=action.url, expires_at=action.expires_at),
+        else NextActionView(
+            type=action.type,
+            url=action.url,
+            expires_at=action.expires_at,
+            client_secret=action.client_secret,
+        ),
     )
 
 

@@ -34,12 +34,16 @@ class Processing(Struct, frozen=True):
 
 
 class ActionRequired(Struct, frozen=True):
-    """The shopper must act first, until `expires_at`."""
+    """The shopper must act first, until `expires_at`: at `url`, or on the shop's own page.
+
+    There the provider's script goes on by `client_secret`, which is for that browser only.
+    """
 
     provider_payment_id: str
     action_type: str
     url: str | None
     expires_at: datetime
+    client_secret: str | None = None
 
 
 class Declined(Struct, frozen=True):

@@ -80,7 +80,12 @@ def reply_of(payment: Payment, attempt: Attempt, step: Step, asked_round: int) -
         case Processing(expected_by=expected_by):
             return (messages.PaymentProcessing(**about, expected_by=expected_by),)
         case ActionRequired(action_type=kind, url=url, expires_at=expires_at):
-            action = NextAction(type=kind, url=url, expires_at=expires_at)
+            action = NextAction(
+                type=kind,
+                url=url,
+                expires_at=expires_at,
+                client_secret=attempt.state.client_secret,
+            )
             return (
                 messages.PaymentActionRequired(**about, next_action=action, expires_at=expires_at),
             )

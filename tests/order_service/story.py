@@ -121,7 +121,9 @@ def processing(attempt: int = 1, expected_by: datetime = EXPIRY) -> PaymentProce
 
 
 def action_required(attempt: int = 1) -> PaymentActionRequired:
-    action = NextAction(type="redirect", url="https://bank.example/3ds")
+    action = NextAction(
+        type="redirect", url="https://bank.example/3ds", client_secret="pi_1_secret_1"
+    )
     return PaymentActionRequired(**_attempt(attempt), next_action=action, expires_at=ANSWER_BY)
 
 

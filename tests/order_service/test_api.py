@@ -114,6 +114,7 @@ class TestStatus:
         assert shown["state"] == "action_required"
         assert shown["order_id"] == str(ORDER_ID)
         assert shown["attempts"][0]["next_action"]["url"] == "https://bank.example/3ds"
+        assert shown["attempts"][0]["next_action"]["client_secret"] == "pi_1_secret_1"
         assert [entry["state"] for entry in shown["history"]] == [
             "reserving",
             "paying",

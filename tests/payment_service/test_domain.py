@@ -48,7 +48,7 @@ from tests.payment_service.story import (
 SUCCEEDED = Succeeded("pay_1", 1000)
 AUTHORIZED = Authorized("pay_1", 1000, START + timedelta(days=7))
 PROCESSING = Processing("pay_1", START + timedelta(days=3))
-ACTION = ActionRequired("pay_1", "redirect_to_url", "https://bank/3ds", START + WINDOW)
+ACTION = ActionRequired("pay_1", "redirect_to_url", "https://bank/3ds", START + WINDOW, "secret")
 DECLINED = Declined("pay_1", "insufficient_funds", retryable=False, same_method_allowed=True)
 CANCELLED = Cancelled("pay_1", "cancelled")
 UNKNOWN = Unknown("timeout")

@@ -399,6 +399,20 @@ async def test_the_shopper_is_sent_to_the_bank_and_back(bench: Bench, sandbox: R
             assert back.headers["Location"].startswith("https://shop.example/return?payment_intent")
 
 
+async def test_the_shops_own_page_is_given_what_stripes_script_goes_on_with(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    key, outcome = await bench.charged(str(METHODS.action_required))
+    page, sent = await bench.sent_to_page()
+
+    (intent,) = await intents_of(client, key)
+    assert isinstance(outcome, ActionRequired)
+    assert outcome.client_secret == intent.client_secret
+    assert outcome.client_secret is not None
+    assert isinstance(sent, ActionRequired)
+    assert sent.client_secret is None, page
+
+
 async def test_an_amount_that_stripe_cannot_pay_in_its_coins_is_declined(bench: Bench) -> None:
     charge = bench.charge(METHODS.ok, amount=25_501, currency="KWD")
 

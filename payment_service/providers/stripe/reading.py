@@ -141,6 +141,7 @@ def _action(intent: stripe.PaymentIntent) -> ActionRequired:
         action.type if action is not None else "unknown",
         redirect.url if redirect is not None else None,
         _moment(intent.created) + ACTION,
+        intent.client_secret,
     )
 
 
