@@ -291,6 +291,15 @@ class Database:
             yield Connection(driver, self._watchers)
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A connection to read from; all statements see what was committed before the first."""
+        async with (
+            self._driver() as driver,
+            driver.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Connection(driver, self._watchers)
+
+    @asynccontextmanager
     async def _driver(self) -> AsyncIterator[Any]:
         pool = self._pool or await self._opened()
         try:

@@ -77,6 +77,12 @@ async def read_connection(request: Request) -> AsyncIterator[Connection]:
         yield connection
 
 
+async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
+    """A connection for a safe request that puts together what several statements read."""
+    async with request.app.state.api_database.snapshot() as connection:
+        yield connection
+
+
 async def request_time() -> datetime:
     """When this request is decided."""
     return utc_now()
@@ -84,6 +90,7 @@ async def request_time() -> datetime:
 
 CommandConnection = Annotated[Connection, Depends(command_connection)]
 ReadConnection = Annotated[Connection, Depends(read_connection)]
+SnapshotConnection = Annotated[Connection, Depends(snapshot_connection)]
 Now = Annotated[datetime, Depends(request_time)]
 
 

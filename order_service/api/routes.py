@@ -14,7 +14,13 @@ from contracts.messages.order import CancelCheckout, PayOrder
 from contracts.messages.parts import PaymentMethod
 from contracts.money import provider_limit
 from messaging.database import Connection
-from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
+from messaging.http.commands import (
+    CommandConnection,
+    CommandRoute,
+    Now,
+    ReadConnection,
+    SnapshotConnection,
+)
 from messaging.http.pages import PageSize, cursor_behind, moment_in, page
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import Customer, GuestTokenHash, OptionalCustomer, RequiredCustomer
@@ -98,7 +104,7 @@ def signed_for(settings: OrderSettings, signature: str | None, checkout_id: UUID
 async def show_checkout(
     checkout_id: UUID,
     asking: Asking,
-    connection: ReadConnection,
+    connection: SnapshotConnection,
     settings: Settings,
     now: Now,
     signature: Signature = None,
@@ -175,7 +181,7 @@ async def list_my_orders(
 
 @router.get("/orders/{order_id}", response_model=OrderView)
 async def show_order(
-    order_id: UUID, asking: Asking, connection: ReadConnection, settings: Settings
+    order_id: UUID, asking: Asking, connection: SnapshotConnection, settings: Settings
 ) -> JsonResponse:
     """An order with its lines, payments and timeline."""
     holder = await found_order(connection, order_id, asking)

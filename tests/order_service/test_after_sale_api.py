@@ -1,8 +1,9 @@
 """Shipping, refunding and taking goods back over HTTP, on a real database."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,9 +11,11 @@ from contracts.messages.base import Step
 from contracts.messages.inventory import ReturnStock, StockReturned
 from contracts.messages.order import OrderRefunded, OrderReturned, OrderShipped
 from contracts.messages.payment import DisputeMoved, Refunded, RefundFailed, RefundPayment
+from messaging.database import Connection
 from order_service.after_sale.facts import FIRST_ROUND
 from order_service.checkout.facts import payment_id_of, refund_id_of
 from order_service.exploration import AT_SHIPPING, CHECKOUT_ID, start
+from order_service.store import listings
 from tests.order_service.office import ORDER_ID, Office
 from tests.order_service.story import authorized, cart_closed, committed, reserved, succeeded
 from tests.order_service.test_api import problem
@@ -69,6 +72,23 @@ async def test_money_goes_back_in_part_and_the_order_shows_how_far_it_is(sold: O
     assert [entry["note"] for entry in body["timeline"]][-2] == "refund 1 of 700"
     (event,) = await sold.sent(OrderRefunded)
     assert event.lines[0].gross_minor == 700
+
+
+async def test_an_order_is_shown_as_it_was_at_one_moment(
+    sold: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await olga(sold, REFUNDS, {"amount_minor": 700, "reason": "a crack"})
+    read_lines = listings.read_lines
+
+    async def refunded_meanwhile(connection: Connection, order_id: UUID) -> Sequence[Any]:
+        await sold.tell(Refunded(**asked(700)))
+        return await read_lines(connection, order_id)
+
+    monkeypatch.setattr(listings, "read_lines", refunded_meanwhile)
+    body = (await sold.get(ORDER)).json()
+
+    assert body["payment_status"] == "refund_pending"
+    assert body["after_sale"]["refund_pending_minor"] == 700
 
 
 async def test_a_refund_under_the_same_key_is_one_refund(sold: Office) -> None:
