@@ -94,8 +94,8 @@ class UnknownParameter(InvalidParameter):
     @property
     def message(self) -> str:
         """The name, and the one that may have been meant."""
-        hint = "" if self.nearest is None else f"; perhaps {self.nearest} was meant"
-        return f"There is no parameter {self.param} here{hint}."
+        hint = "" if self.nearest is None else f". Did you mean {self.nearest}?"
+        return f"Received unknown parameter: {self.param}{hint}"
 
 
 class MissingParameter(InvalidParameter):
@@ -106,7 +106,7 @@ class MissingParameter(InvalidParameter):
     @property
     def message(self) -> str:
         """The name that is missing."""
-        return f"The parameter {self.param} is required."
+        return f"Missing required param: {self.param}."
 
 
 class EmptyParameter(InvalidParameter):

@@ -453,5 +453,8 @@ def test_an_operation_that_the_sandbox_has_not_is_an_error_of_the_caller() -> No
         checked("POST /v1/charges", {})
 
 
-def test_errors_that_are_printed_say_what_is_wrong() -> None:
-    assert str(refused(INTENT, {"amount": 1})) == "The parameter currency is required."
+def test_what_is_unknown_or_missing_is_told_in_stripes_words() -> None:
+    assert str(refused(INTENT, {"amount": 1})) == "Missing required param: currency."
+    for name, hint in (("amout", ". Did you mean amount?"), ("colour", "")):
+        told = str(refused(INTENT, {**AMOUNT, name: 1}))
+        assert told == f"Received unknown parameter: {name}{hint}"
