@@ -37,9 +37,6 @@ several tasks: at the usual 100 ms ten processes took 0.8 cores from a broker th
 RESUMED_FULLNESS = 0.5
 """A paused partition is read again when its queue is no fuller."""
 
-LONGEST_HEARTBEAT_MS = 3_000
-"""A member hears of a rebalance with its next heartbeat; the others wait for it."""
-
 COMMIT_WAIT_SECONDS = 5
 """How long a rebalance waits for its offsets to be committed."""
 
@@ -132,7 +129,7 @@ class TopicConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             batch_timeout_ms=0,
             fetch_max_wait_ms=settings.fetch_wait_ms,
             session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=min(settings.session_timeout_ms // 4, LONGEST_HEARTBEAT_MS),
+            heartbeat_interval_ms=settings.heartbeat_ms,
             max_partition_fetch_bytes=processor.topic.broker_max_message_bytes,
             auto_offset_reset="earliest",
             isolation_level="read_committed",

@@ -47,6 +47,9 @@ class MissingRow(KeyError):
 class Rows:
     """What a batch works on: rows by class and key, as of the messages folded so far."""
 
+    cause: Envelope | None = None
+    """What the message came in that is decided now; None for one that did not travel."""
+
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._kinds: dict[type, dict[Hashable, Any]] = {}
         for row in rows:
@@ -156,8 +159,8 @@ class Fold:
                     self.addressed(recorded.message, incoming.envelope, recorded.reply_id)
                 )
                 return Decision()
+        cause = self.rows.cause = incoming.envelope
         decision = handler.decide(self.rows, body, self.now)
-        cause = incoming.envelope
         outgoing = [self.addressed(message, cause) for message in decision.messages]
         for row in decision.changed:
             kind, key = type(row), row.key

@@ -28,6 +28,10 @@ def service_settings(prefix: str) -> SettingsConfigDict:
     )
 
 
+LONGEST_HEARTBEAT_MS = 3_000
+"""However long a session is."""
+
+
 class KafkaSettings(BaseSettings):
     """How to reach Kafka; the same names as Kafka's own client settings."""
 
@@ -87,10 +91,18 @@ class ConsumerSettings(BaseSettings):
         "and its process was not held up itself, ends its process, to be started afresh.",
     )
     session_timeout_ms: int = Field(
-        10_000, ge=1, description="After this silence another replica takes the partitions."
+        7_500,
+        ge=1,
+        description="After this silence the partitions are another replica's, which hears of it "
+        "with its next heartbeat: within ten seconds together.",
     )
     retry_first_ms: int = Field(50, ge=1, description="First wait of a retry that time can heal.")
     retry_longest_ms: int = Field(5_000, ge=1, description="Longest wait between such retries.")
+
+    @property
+    def heartbeat_ms(self) -> int:
+        """How often a member says that it lives, and hears of a rebalance; the others wait."""
+        return min(self.session_timeout_ms // 4, LONGEST_HEARTBEAT_MS)
 
 
 class RelaySettings(BaseSettings):

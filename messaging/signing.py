@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 from pydantic import SecretStr
 
-from contracts.messages.base import DEFAULT_SHOP
+from contracts.shops import DEFAULT_SHOP
 
 ALGORITHM = "HS256"
 CUSTOMER_PURPOSE = "customer"

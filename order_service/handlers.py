@@ -200,12 +200,28 @@ def _noted(
     note: str,
 ) -> NewHistory:
     checkout_id = message.checkout_id
-    step, round_ = None, None
+    step, round_, sends = None, None, None
     if isinstance(message, SagaMessage):
         step, round_ = str(message.step), message.round
+        sends = _sends(rows, message)
     state, so_far = _state_of(known), rows.find(NewHistory, checkout_id)
-    entry = Entry(checkout_id, now, message.type, step, round_, outcome, state, note)
+    message_id, sent_at = (None, now) if rows.cause is None else (rows.cause.id, rows.cause.time)
+    entry = Entry(
+        *(checkout_id, now, message.type, step, round_, outcome, state, note),
+        *(message_id, sent_at, sends),
+    )
     return NewHistory(checkout_id, (*so_far.entries, entry) if so_far else (entry,))
+
+
+def _sends(rows: Rows, message: SagaMessage) -> int | None:
+    """How often the step was asked by now; None where no answer to it is awaited."""
+    checkout = rows.find(Checkout, message.checkout_id)
+    after = rows.find(AfterSale, message.checkout_id)
+    for known in (checkout, after):
+        for wait in () if known is None else known.waits:
+            if wait.step == message.step and wait.round == message.round:
+                return wait.sends
+    return None
 
 
 def _state_of(known: Known | None) -> str:

@@ -161,7 +161,10 @@ class CheckoutRow(Table, table=True):
 
 
 class HistoryRow(Table, table=True):
-    """What came to a checkout and what became of it, in order of `entry_no`; append-only."""
+    """What came to a checkout and what became of it, in order of `entry_no`; append-only.
+
+    What was written before version 10 of this schema has no `sent_at`.
+    """
 
     __tablename__ = "checkout_history"
     __table_args__ = (
@@ -180,6 +183,9 @@ class HistoryRow(Table, table=True):
     outcome: str = Field(sa_column=Column(Text, nullable=False))
     state: str = Field(sa_column=Column(Text, nullable=False))
     note: str = Field(sa_column=Column(Text, nullable=False, server_default=text("''")))
+    message_id: UUID | None = Field(sa_column=Column(Uuid))
+    sent_at: datetime | None = Field(sa_column=Column(_MOMENT))
+    sends: int | None = Field(sa_column=Column(Integer))
 
 
 class ResolutionRow(Table, table=True):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
-from contracts.messages.base import DEFAULT_SHOP
+from contracts.shops import DEFAULT_SHOP
 from messaging.signing import customer_token
 from trolley.client import Client
 from trolley.runtime.home import Home

@@ -75,7 +75,11 @@ class _Lines:
 
 def age(since: datetime, now: datetime) -> str:
     """How long ago, in the unit that a reader would take."""
-    passed = max(now - since, timedelta())
+    return span(max(now - since, timedelta()))
+
+
+def span(passed: timedelta) -> str:
+    """How long, in the unit that a reader would take."""
     seconds = passed.total_seconds()
     if seconds < 120:
         return f"{seconds:.0f} s"

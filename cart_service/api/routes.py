@@ -44,8 +44,8 @@ from cart_service.settings import CartSettings
 from cart_service.store.carts import Contents, load_filled
 from cart_service.store.shoppers import active_cart_of, knows_token, list_carts, open_cart
 from contracts.ids import new_id
-from contracts.messages.base import DEFAULT_SHOP
 from contracts.money import EXPONENTS
+from contracts.shops import DEFAULT_SHOP
 from messaging.database import Connection
 from messaging.fold import apply
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection

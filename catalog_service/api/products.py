@@ -38,7 +38,7 @@ from catalog_service.domain import (
 from catalog_service.handlers import Catalog
 from catalog_service.settings import CatalogSettings
 from contracts.codes import LONGEST_CODE, is_code
-from contracts.messages.base import DEFAULT_SHOP
+from contracts.shops import DEFAULT_SHOP
 from messaging.database import Connection
 from messaging.http.commands import CommandConnection, CommandRoute, Now, ReadConnection
 from messaging.http.declared import answers_with

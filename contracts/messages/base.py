@@ -6,10 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from contracts.shops import DEFAULT_SHOP
 from contracts.topics import Topic
-
-DEFAULT_SHOP = "main"
-
 
 LARGEST_COUNT = 2**31 - 1
 

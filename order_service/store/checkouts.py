@@ -22,7 +22,11 @@ Known = Checkout | Tombstone
 
 
 class Entry(Struct, frozen=True):
-    """One line of a checkout's history."""
+    """One line of a checkout's history.
+
+    `message_id` is None for a request, which is decided as it is made. `sends` says how often the
+    step was asked until then; None where no answer to it was awaited.
+    """
 
     checkout_id: UUID
     at: datetime
@@ -32,6 +36,9 @@ class Entry(Struct, frozen=True):
     outcome: str
     state: str
     note: str
+    message_id: UUID | None = None
+    sent_at: datetime | None = None
+    sends: int | None = None
 
 
 class NewHistory(Struct, frozen=True):

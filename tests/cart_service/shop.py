@@ -16,9 +16,10 @@ from cart_service.handlers.saga import SagaHandler
 from cart_service.settings import CartSettings
 from contracts.ids import new_id
 from contracts.messages import MESSAGES_BY_TYPE
-from contracts.messages.base import DEFAULT_SHOP, Message
+from contracts.messages.base import Message
 from contracts.messages.catalog import CatalogItem, Price
 from contracts.messages.inventory import StockAvailability
+from contracts.shops import DEFAULT_SHOP
 from contracts.topics import CART_COMMANDS, CATALOG_ITEMS, INVENTORY_AVAILABILITY, Topic
 from messaging.batch import BatchProcessor
 from messaging.clock import utc_now

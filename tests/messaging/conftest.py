@@ -7,6 +7,7 @@ import pytest
 
 from messaging.settings import KafkaSettings
 from tests.conftest import Infrastructure
+from tests.messaging.bench import Bench
 from tests.messaging.example import Example, create_tables, create_topics
 
 _numbers = count(1)
@@ -23,3 +24,11 @@ async def example(infrastructure: Infrastructure) -> AsyncIterator[Example]:
         await create_tables(url)
         await create_topics(kafka)
         yield Example(kafka, url)
+
+
+@pytest.fixture
+async def bench(example: Example) -> AsyncIterator[Bench]:
+    """The example service of this test, taken apart."""
+    bench = Bench(example)
+    yield bench
+    await bench.close()

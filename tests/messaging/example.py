@@ -149,9 +149,16 @@ class Example:
         return self.kafka.topic_prefix + topic.name
 
     def service(
-        self, slot: int = 0, handler: CountingHandler | None = None, **consumer: int
+        self,
+        slot: int = 0,
+        handler: CountingHandler | None = None,
+        others: Sequence[Subscription] = (),
+        **consumer: int,
     ) -> Service:
-        """A replica of the service; `consumer` are settings of its consumer."""
+        """A replica of the service, that may read `others` too.
+
+        `consumer` are settings of its consumer.
+        """
         consumer_settings: dict[str, Any] = {"session_timeout_ms": 6000, **consumer}
         settings: dict[str, Any] = {
             "database_url": self.database_url,
@@ -165,7 +172,10 @@ class Example:
             "inventory",
             ServiceSettings(**settings),
             title="Example",
-            subscriptions=[Subscription(INVENTORY_COMMANDS, handler or CountingHandler())],
+            subscriptions=[
+                Subscription(INVENTORY_COMMANDS, handler or CountingHandler()),
+                *others,
+            ],
         )
 
     def relay_settings(self) -> RelaySettings:
@@ -178,10 +188,14 @@ class Example:
 
     @asynccontextmanager
     async def running(
-        self, slot: int = 0, handler: CountingHandler | None = None, **consumer: int
+        self,
+        slot: int = 0,
+        handler: CountingHandler | None = None,
+        others: Sequence[Subscription] = (),
+        **consumer: int,
     ) -> AsyncIterator[Service]:
         """A replica that runs, without its HTTP port."""
-        service = self.service(slot, handler, **consumer)
+        service = self.service(slot, handler, others, **consumer)
         async with service.app.router.lifespan_context(service.app):
             yield service
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from contracts.envelope import parse_envelope
 from contracts.ids import new_id
 from contracts.messages.base import Message, Step
 from contracts.messages.cart import CheckoutAccepted, UnlockCart
@@ -16,7 +17,7 @@ from contracts.messages.inventory import (
     ReserveStock,
     StockReserved,
 )
-from contracts.messages.order import OrderEvent, OrderPaid, OrderPlaced
+from contracts.messages.order import CancelCheckout, OrderEvent, OrderPaid, OrderPlaced
 from contracts.messages.parts import Discount, OrderLine, ShippingLine, Tax
 from contracts.messages.payment import ChargePayment
 from contracts.values import replace
@@ -196,6 +197,38 @@ class TestOneCheckout:
         assert await office.value("SELECT payment_status FROM orders") == "refunded"
         seqs = [row[0] for row in await office.query("SELECT event_seq FROM outbox ORDER BY id")]
         assert [seq for seq in seqs if seq is not None] == [1, 2, 3, 4]
+
+
+class TestHistory:
+    async def test_it_says_since_when_a_message_was_under_way_and_how_often_its_step_was_asked(
+        self, office: Office
+    ) -> None:
+        begun, answer = office.record(start()), office.record(reserved())
+        await office.handle([begun])
+        await office.time_passes()
+        await office.sweep()
+        await office.hear_itself()
+        await office.handle([answer])
+        history = await office.query("SELECT * FROM checkout_history ORDER BY entry_no")
+        envelopes = [parse_envelope(record.headers) for record in (begun, answer)]
+        for entry, envelope in zip((history[0], history[-1]), envelopes, strict=True):
+            assert (entry["message_id"], entry["sent_at"]) == (envelope.id, envelope.time)
+            assert entry["sent_at"] < entry["at"]
+        assert [(entry["step"], entry["sends"]) for entry in history] == [
+            ("start", None),
+            ("reserve", 1),
+            ("reserve", 2),
+        ]
+
+    async def test_a_request_is_decided_as_it_is_made_and_has_no_message(
+        self, office: Office
+    ) -> None:
+        await office.tell(start(), reserved())
+        assert (await office.post(f"/orders/{ORDER_ID}/cancel", {})).is_success
+        *_, entry = await office.query("SELECT * FROM checkout_history ORDER BY entry_no")
+        assert entry["message_type"] == CancelCheckout.type
+        assert (entry["message_id"], entry["sends"]) == (None, None)
+        assert entry["sent_at"] == entry["at"]
 
 
 class TestAgain:

@@ -61,6 +61,13 @@ async def test_the_story_of_a_checkout_is_told_over_all_services(town: Town) -> 
         ("inventory", "answers", "commit"),
         ("cart", "answers", "close_cart"),
     } <= set(told)
+    taken_in = [entry for entry in story["entries"] if entry["does"] == "takes in"]
+    assert all(entry["message_id"] and entry["waited_seconds"] > 0 for entry in taken_in)
+    asked_once = {e["step"] for e in story["entries"] if e["attempts"] == 1 and e["step"]}
+    assert {"reserve", "charge", "commit", "close_cart"} <= asked_once
+    (charged,) = [e for e in taken_in if e["step"] == "charge"]
+    (answer,) = [e for e in story["entries"] if (e["does"], e["step"]) == ("answers", "charge")]
+    assert (answer["message_id"], answer["attempts"]) == (charged["message_id"], 1)
     moments = [entry["at"] for entry in story["entries"]]
     assert moments == sorted(moments)
     assert [e["state"] for e in story["entries"] if e["service"] == "order"][-1] == "paid"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from contracts.messages.base import DEFAULT_SHOP
+from contracts.shops import DEFAULT_SHOP
 from messaging.clock import utc_now
 from trolley.audit.snapshots import Snapshots, database_urls
 from trolley.checkouts.picture import picture_of, picture_of_stuck

@@ -1,15 +1,21 @@
 """A checkout's story, and the stuck ones, as people read them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trolley.checkouts.story import Entry, Story
+from trolley.checkouts.story import CALLS, HEARS, TAKES_IN, Entry, Story
 from trolley.checkouts.stuck import Stuck
-from trolley.printing import add_row, age, plain_table
+from trolley.printing import add_row, age, plain_table, span
+
+UNKNOWN = "?"
+"""How long a message waited of which that was not kept."""
+
+SHORT = timedelta(seconds=10)
+"""Below this milliseconds matter."""
 
 
 def picture_of(story: Story, now: datetime) -> RenderableType:
@@ -46,28 +52,50 @@ def _headline(story: Story, now: datetime) -> Text:
 
 
 def _timeline(entries: Sequence[Entry]) -> Table:
-    table = plain_table(
-        "time (UTC)", "ms", "service", "", "message", "step", "outcome", "state", "note"
-    )
-    table.columns[1].justify = "right"
+    """A row for each, its text in one column: cells of their own would be cut off at 80 columns."""
+    table = plain_table("time (UTC)", "after", "waited", "tries", "what was done")
+    for column in table.columns[1:4]:
+        column.justify = "right"
     before: datetime | None = None
     for entry in entries:
-        waited = "" if before is None else f"+{1000 * (entry.at - before).total_seconds():,.0f}"
-        before = entry.at
-        step = f"{entry.step} {entry.round}" if entry.step else str(entry.round or "")
-        add_row(
-            table,
-            f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3],
-            waited,
-            entry.service,
-            entry.does,
-            entry.what,
-            step,
-            entry.outcome,
-            entry.state,
-            entry.note,
+        if before is None or before.date() != entry.at.date():
+            add_row(table, f"{entry.at:%Y-%m-%d}")
+        table.add_row(
+            f"{entry.at:%H:%M:%S.%f}"[:-3],
+            "" if before is None else f"+{_span(entry.at - before)}",
+            _waited(entry),
+            str(entry.attempts or ""),
+            _sentence(entry),
         )
+        before = entry.at
     return table
+
+
+def _waited(entry: Entry) -> str:
+    if entry.waited_seconds is not None:
+        return _span(timedelta(seconds=entry.waited_seconds))
+    return UNKNOWN if entry.does == TAKES_IN else ""
+
+
+def _span(passed: timedelta) -> str:
+    if abs(passed) < SHORT:
+        return f"{passed / timedelta(milliseconds=1):,.0f} ms"
+    return span(passed)
+
+
+def _sentence(entry: Entry) -> Text:
+    text = Text(f"{entry.service} {entry.does}: {entry.what}", overflow="fold")
+    if entry.step:
+        text.append(f" ({entry.step} {entry.round})")
+    elif entry.does in (CALLS, HEARS):
+        text.append(f" {entry.round}")
+    if entry.outcome:
+        text.append(f", {entry.outcome}")
+    if entry.state:
+        text.append(", now ").append(entry.state, style="bold")
+    if entry.note:
+        text.append(f": {entry.note}")
+    return text
 
 
 def _waits(story: Story) -> Table:

@@ -64,6 +64,11 @@ class Entry:
     state: str
     """Of the checkout, afterwards; empty where another service did something."""
     note: str
+    waited_seconds: float | None = None
+    """From when a message was sent until this was done about it; None where that is not known."""
+    attempts: int | None = None
+    """How often its step was asked by then, the provider was called, or a dead letter was tried."""
+    message_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,8 @@ _CHECKOUT = """
     FROM checkouts WHERE checkout_id = $1
 """
 _HISTORY = """
-    SELECT at, message_type, step, round, outcome, state, note FROM checkout_history
-    WHERE checkout_id = $1 ORDER BY entry_no LIMIT $2
+    SELECT at, message_id, sent_at, sends, message_type, step, round, outcome, state, note
+    FROM checkout_history WHERE checkout_id = $1 ORDER BY entry_no LIMIT $2
 """
 _DECIDED = """
     SELECT at, decision, requested_by, reason FROM resolutions
@@ -141,8 +146,8 @@ _UNSENT = """
     SELECT type, time, flag_reason FROM outbox WHERE correlation_id = $1::text ORDER BY id LIMIT $2
 """
 _DEAD = """
-    SELECT id, consumer, type, status, error_type, fingerprint, attempts, outcome, headers,
-           created_at, changed_at
+    SELECT id, message_id, consumer, type, status, error_type, fingerprint, attempts, outcome,
+           headers, created_at, changed_at
     FROM dead_letters WHERE key = convert_to($1::text, 'UTF8') ORDER BY seq LIMIT $2
 """
 _SETTLED = (Status.DONE, Status.DISCARDED)
@@ -166,10 +171,13 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
     if not checkouts and not carts:
         raise UnknownCheckout(checkout_id)
     checkout = checkouts[0] if checkouts else None
+    waits = waits_in(
+        None if checkout is None else checkout["waits"], _in_the_way(dead), checkout_id
+    )
     entries = [
         *_taken_in(history),
         *_decided(decided),
-        *_answered(answers),
+        *_answered(answers, history, waits),
         *_begun(attempts),
         *_called(calls),
         *_put_aside(dead),
@@ -183,9 +191,7 @@ async def story_of(snapshots: Snapshots, checkout_id: UUID) -> Story:
         deadline_at=None if checkout is None else checkout["deadline_at"],
         window_closes_at=None if checkout is None else _window_closes_at(checkout),
         entries=tuple(sorted(entries, key=lambda entry: entry.at)),
-        waits=waits_in(
-            None if checkout is None else checkout["waits"], _in_the_way(dead), checkout_id
-        ),
+        waits=waits,
         open_items=tuple(_open_items(carts, calls, unsent, dead)),
     )
 
@@ -263,11 +269,30 @@ def _in_the_way(dead: Mapping[Source, Sequence[Any]]) -> dict[tuple[str, int], s
 
 def _asked(letter: Any) -> tuple[str, int] | None:
     """The step and round that the envelope of a letter names."""
-    headers = dict(unpack_headers(letter["headers"]))
+    headers = _headers(letter)
     step, round_ = headers.get("ce_step"), headers.get("ce_round")
     if step is None or round_ is None or not round_.isdigit():
         return None
     return step.decode(errors="replace"), int(round_)
+
+
+def _sent_at(letter: Any) -> datetime | None:
+    """When it was sent, as its envelope says; None where it does not say so."""
+    try:
+        sent_at = datetime.fromisoformat(_headers(letter).get("ce_time", b"").decode())
+    except ValueError:
+        return None
+    return sent_at if sent_at.tzinfo is not None else None
+
+
+def _headers(letter: Any) -> dict[str, bytes]:
+    """Those that have a value."""
+    headers = unpack_headers(letter["headers"])
+    return {name: value for name, value in headers if value is not None}
+
+
+def _waited_seconds(sent_at: datetime | None, at: datetime) -> float | None:
+    return None if sent_at is None else (at - sent_at).total_seconds()
 
 
 def _taken_in(history: Sequence[Any]) -> Iterator[Entry]:
@@ -282,6 +307,9 @@ def _taken_in(history: Sequence[Any]) -> Iterator[Entry]:
             row["outcome"],
             row["state"],
             row["note"],
+            _waited_seconds(row["sent_at"], row["at"]),
+            row["sends"],
+            row["message_id"],
         )
 
 
@@ -291,12 +319,19 @@ def _decided(decisions: Sequence[Any]) -> Iterator[Entry]:
         yield Entry(row["at"], "operator", DECIDES, row["decision"], None, None, "", "", note)
 
 
-def _answered(answers: dict[Source, list[Any]]) -> Iterator[Entry]:
+def _answered(
+    answers: dict[Source, list[Any]], history: Sequence[Any], waits: Sequence[Wait]
+) -> Iterator[Entry]:
+    """Answers; how often one was asked for is known of those that were taken in or are awaited."""
+    taken_in = {row["message_id"]: row["sends"] for row in history}
+    awaited = {(wait.step, wait.round): wait.sends for wait in waits}
     for source, rows in answers.items():
         for row in rows:
-            at = _moment_of(row["reply_id"])
+            reply_id, asked = row["reply_id"], (row["step"], row["round"])
             yield Entry(
-                at, source.value, ANSWERS, row["type"], row["step"], row["round"], "", "", ""
+                *(_moment_of(reply_id), source.value, ANSWERS, row["type"], *asked, "", "", ""),
+                attempts=taken_in.get(reply_id, awaited.get(asked)),
+                message_id=reply_id,
             )
 
 
@@ -315,7 +350,8 @@ def _called(calls: Sequence[Any]) -> Iterator[Entry]:
         kind, attempt = row["kind"], row["attempt"]
         counted = f"{row['makes']} made, {row['asks']} asked about"
         yield Entry(
-            row["created_at"], "payment", CALLS, kind, None, attempt, row["status"], "", counted
+            *(row["created_at"], "payment", CALLS, kind, None, attempt, row["status"], "", counted),
+            attempts=row["makes"],
         )
         if row["reported_at"] is not None:
             heard = row["outcome"] or ""
@@ -327,15 +363,20 @@ def _put_aside(dead: Mapping[Source, Sequence[Any]]) -> Iterator[Entry]:
     for source, rows in dead.items():
         for row in rows:
             step, round_ = _asked(row) or (None, None)
-            what = row["type"] or "a record"
+            what, sent_at = row["type"] or "a record", _sent_at(row)
             yield Entry(
                 *(row["created_at"], source.value, PUTS_ASIDE, what, step, round_),
                 *(row["status"], "", _detail(row)),
+                waited_seconds=_waited_seconds(sent_at, row["created_at"]),
+                attempts=row["attempts"],
+                message_id=row["message_id"],
             )
             if row["status"] in _SETTLED:
                 yield Entry(
                     *(row["changed_at"], source.value, SETTLES, what, step, round_),
                     *(row["status"], "", f"{row['id']}: {row['outcome']}"),
+                    waited_seconds=_waited_seconds(sent_at, row["changed_at"]),
+                    message_id=row["message_id"],
                 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.messages.base import DEFAULT_SHOP
+from contracts.shops import DEFAULT_SHOP
 from trolley.client import ClientError, Refused
 from trolley.commands.options import HomeOption, moment
 from trolley.operators import NoServiceRuns, Operator, operator
