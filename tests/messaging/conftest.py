@@ -1,10 +1,11 @@
 """The example service on fresh topics and a fresh database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 
 import pytest
 
+from messaging.points import Listener, listen
 from messaging.settings import KafkaSettings
 from tests.conftest import Infrastructure
 from tests.messaging.example import Example, create_tables, create_topics
@@ -23,3 +24,10 @@ async def example(infrastructure: Infrastructure) -> AsyncIterator[Example]:
         await create_tables(url)
         await create_topics(kafka)
         yield Example(kafka, url)
+
+
+@pytest.fixture
+def at_points() -> Iterator[Callable[[Listener], None]]:
+    """Has a listener of this test called at every point, until the test ends."""
+    yield listen
+    listen(None)
