@@ -159,22 +159,27 @@ class BatchProcessor:
     ) -> bool:
         """Bury one message in a transaction of its own, once the database takes it.
 
-        Should it not take what the saga is told, then without that.
+        Should it refuse what the saga is told, and again, then without that.
         """
-        backoff, tells = self._backoff(), True
+        backoff, blame, tells = self._backoff(), Blame(), True
         while True:
             aside = Aside(self.service, self.consumer, parks=self._claims, now=utc_now())
             try:
                 async with self._database.transaction() as connection:
-                    if await self._claim(connection, [delivery]):
+                    fresh = await self._claim(connection, [delivery])
+                    await reach(Point.BURIAL_CLAIMED, self.service, types_of(fresh))
+                    if fresh:
                         await self._bury(connection, aside, delivery, error, attempts, tells)
+                    await reach(Point.BURIAL_WRITTEN, self.service, types_of(fresh))
+                await reach(Point.BURIAL_COMMITTED, self.service, types_of(fresh))
             except Exception as failure:  # noqa: BLE001 - a dead letter is never given up
                 log.error(
                     "a dead letter waits for the database",
                     consumer=self.consumer,
                     error=type(failure).__name__,
                 )
-                tells = tells and heals_with_time(failure)
+                if not heals_with_time(failure) and blame.settled_by(failure):
+                    tells = False
                 if await backoff.rest(abandon):
                     return False
                 continue
@@ -196,6 +201,7 @@ class BatchProcessor:
         if note is not None and tells:
             fold.tell(self._handler, note, delivery.envelope)
         await fold.save(connection, self._handler)
+        await reach(Point.BURIAL_TOLD, self.service, types_of([delivery]))
         await aside.save(connection)
 
     def _backoff(self) -> Backoff:

@@ -10,6 +10,7 @@ from messaging.database import Connection
 from messaging.dead_letters import letters, notes, parking
 from messaging.dead_letters.letters import DeadLetter, Fault, key_hash
 from messaging.delivery import Delivery
+from messaging.points import Point, reach
 
 
 class Aside:
@@ -82,6 +83,9 @@ class Aside:
             self._letters = [letter for letter in self._letters if letter.message_id in new]
             self.dead = list(self._letters)
         await letters.keep(connection, self._letters)
+        if self._letters:
+            types = [letter.type for letter in self._letters if letter.type is not None]
+            await reach(Point.LETTERS_WRITTEN, self._service, types)
         newly = {one.key_hash: one.id for one in self.dead if one.key_hash is not None}
         await parking.park(connection, self._consumer, newly, self.now)
 

@@ -87,12 +87,11 @@ class ReplayProcessor:
                     )
                     await reach(Point.BATCH_WRITTEN, self.service, [self._type])
             except Exception as error:  # noqa: BLE001 - every fault is classified here
-                if not heals_with_time(error):
-                    if failure is not None:
-                        tells = False  # even that it died cannot be told
-                    elif blame.settled_by(error):
-                        failure = error
+                if not heals_with_time(error) and blame.settled_by(error):
+                    if failure is None:
+                        failure, blame = error, Blame()
                         continue
+                    tells = False  # even that it died cannot be told
                 log.warning(
                     "a replay waits for the database",
                     dead_letter=str(letter_id),

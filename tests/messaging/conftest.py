@@ -1,10 +1,11 @@
 """The example service on fresh topics and a fresh database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 
 import pytest
 
+from messaging.points import Listener, listen
 from messaging.settings import KafkaSettings
 from tests.conftest import Infrastructure
 from tests.messaging.bench import Bench
@@ -32,3 +33,10 @@ async def bench(example: Example) -> AsyncIterator[Bench]:
     bench = Bench(example)
     yield bench
     await bench.close()
+
+
+@pytest.fixture
+def at_points() -> Iterator[Callable[[Listener], None]]:
+    """Has a listener of this test called at every point, until the test ends."""
+    yield listen
+    listen(None)

@@ -1,21 +1,29 @@
 """How a batch that the database rejects is settled: what is blamed, and what only was a race."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import pytest
 
 from contracts.ids import new_id
 from contracts.messages.base import LARGEST_COUNT
 from contracts.messages.inventory import ReserveStock
+from contracts.messages.order import StepBlocked
 from contracts.topics import INVENTORY_COMMANDS
 from messaging.batch import BatchProcessor
 from messaging.database import Connection, Database, sql
 from messaging.delivery import Delivery, Subscription, deliver
 from messaging.fold import Row
+from messaging.points import Listener, Point
 from messaging.records import Record
 from messaging.settings import ConsumerSettings
-from tests.messaging.example import CountingHandler, Example, addressed, reserve
+from tests.messaging.example import (
+    REJECTED_BY_DATABASE,
+    CountingHandler,
+    Example,
+    addressed,
+    reserve,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -75,10 +83,59 @@ async def test_a_race_that_is_lost_once_is_nobodys_fault(
 async def test_what_is_rejected_again_and_again_is_dead_lettered_after_two_attempts(
     example: Example, database: Database
 ) -> None:
-    await settle(database, CountingHandler(), reserve(new_id(), sku="rejected"))
+    await settle(database, CountingHandler(), reserve(new_id(), sku=REJECTED_BY_DATABASE))
     (letter,) = await example.query("SELECT attempts, error_type FROM dead_letters")
     assert letter["attempts"] == 2
     assert "CheckViolation" in letter["error_type"]
+
+
+AT_A_BURIAL = tuple(
+    point for point in Point if point.name.startswith(("BURIAL_", "LETTERS_", "OUTBOX_"))
+)
+
+
+class Stumble:
+    """Fails once at a point of a burial: what comes by before its claim is another attempt's."""
+
+    def __init__(self, at: Point) -> None:
+        self._at = at
+        self._buries = False
+        self.stumbled = False
+
+    async def __call__(self, point: Point, service: str, under_way: Iterable[str]) -> None:
+        self._buries |= point is Point.BURIAL_CLAIMED
+        if self._buries and point is self._at and not self.stumbled:
+            self.stumbled = True
+            raise RuntimeError("nobody thought of this")
+
+
+@pytest.mark.parametrize("point", AT_A_BURIAL, ids=lambda point: point.name.lower())
+async def test_a_burial_that_fails_once_still_tells_the_saga(
+    example: Example,
+    database: Database,
+    at_points: Callable[[Listener], None],
+    point: Point,
+) -> None:
+    stumble = Stumble(point)
+    at_points(stumble)
+    await settle(database, CountingHandler(), reserve(new_id(), sku=REJECTED_BY_DATABASE))
+    assert stumble.stumbled
+    (letter,) = await example.query("SELECT attempts FROM dead_letters")
+    assert letter["attempts"] == 2
+    assert len(await example.query("SELECT 1 FROM parked_keys")) == 1
+    blocked = "SELECT 1 FROM outbox WHERE type = $1"
+    assert len(await example.query(blocked, StepBlocked.type)) == 1
+
+
+async def test_a_letter_is_buried_even_when_its_saga_cannot_be_told(
+    example: Example, database: Database
+) -> None:
+    await example.query(
+        f"ALTER TABLE outbox ADD CONSTRAINT untold CHECK (type <> '{StepBlocked.type}')"
+    )
+    async with asyncio.timeout(60):
+        await settle(database, CountingHandler(), reserve(new_id(), sku=REJECTED_BY_DATABASE))
+    assert len(await example.query("SELECT 1 FROM dead_letters")) == 1
 
 
 async def test_a_sum_beyond_its_column_is_the_fault_of_the_message_that_makes_it(

@@ -1,7 +1,7 @@
 """Dead letters: what waits behind them, and what operators do about them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from messaging.database import Connection
 from messaging.dead_letters.aside import Aside
 from messaging.dead_letters.upkeep import call_stalled, count_open, forget_settled
 from messaging.metrics import DEAD_LETTERS
+from messaging.points import Listener, Point
 from messaging.records import Record
 from tests.messaging.bench import FIXED, Bench, authorized
 from tests.messaging.example import (
@@ -252,6 +253,24 @@ class TestReplays:
         assert waits == ("parked", 0)
         assert await bench.parked() == 1
         assert (await bench.told())[-1] == ("StepBlocked", 1)
+
+    async def test_a_turn_that_fails_once_still_tells_the_saga_that_its_letter_died(
+        self, bench: Bench, at_points: Callable[[Listener], None]
+    ) -> None:
+        stumbled: list[Point] = []
+
+        async def stumble(point: Point, service: str, under_way: Iterable[str]) -> None:
+            if point is Point.BATCH_WRITTEN and not stumbled:
+                stumbled.append(point)
+                raise RuntimeError("nobody thought of this")
+
+        bad = new_id()
+        await bench.tell(reserve(bad, sku=REJECTED_BY_DATABASE))
+        await bench.run(key=str(bad))
+        at_points(stumble)
+        await bench.give_turns()
+        assert stumbled
+        assert await bench.told() == 2 * [("StepBlocked", 1)]
 
     async def test_the_first_that_fails_as_before_stops_the_run(self, bench: Bench) -> None:
         await bench.tell(*(reserve(new_id(), sku=RAISES) for _ in range(5)))

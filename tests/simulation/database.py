@@ -108,10 +108,12 @@ class ObjectFold(Fold):
 class Database:
     """One service's database. The inbox is per consumer: per topic, by message id."""
 
-    __slots__ = ("inbox", "outbox", "replies", "tables")
+    __slots__ = ("answered", "inbox", "outbox", "replies", "tables")
 
     def __init__(self, kept: Collection[type]) -> None:
         self.tables = Tables(kept)
         self.inbox: dict[str, set[UUID]] = {}
+        self.answered: set[int] = set()
+        """Keys of the requests that took effect; what they were answered, nobody looks at here."""
         self.replies: dict[Question, RecordedReply] = {}
         self.outbox: list[Letter] = []

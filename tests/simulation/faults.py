@@ -35,6 +35,8 @@ class Faults:
     """A webhook never comes."""
     broken_release: float = 0.0
     """Per batch: from now on its consumer refuses a type of message, until the next release."""
+    crash_before_wake: float = 0.0
+    """After a commit: no relay is woken, and whoever asked for it hears nothing."""
 
 
 NONE = Faults()
@@ -55,6 +57,7 @@ _MOST = Faults(
     late_sweep=0.1,
     hint_lost=0.5,
     broken_release=0.004,
+    crash_before_wake=0.05,
 )
 
 _SPARED = 0.25

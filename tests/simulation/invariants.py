@@ -39,6 +39,7 @@ class Violation(AssertionError):
 
 
 ONCE = "a message takes effect once per consumer"
+ASKED = "a request takes effect once per key"
 EVENTS = "events are numbered 1 to n, without gap or double"
 SAGA = "every move of the saga keeps its rules"
 BLOCKED = "a step that a dead letter is in the way of is neither asked again nor given up"
@@ -59,6 +60,7 @@ class Books:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._effects: dict[str, set[UUID]] = {}
+        self._requests: set[tuple[str, int]] = set()
         self._last_event: dict[tuple[type, str], int] = {}
         self._paid: set[UUID] = set()
         self._held: dict[Place, int] = {}
@@ -74,6 +76,13 @@ class Books:
             if letter.message_id in effects:
                 raise Violation(ONCE, letter.number, f"{letter.body} again on {consumer}")
             effects.add(letter.message_id)
+
+    def answered(self, service: str, key: int, whose: int) -> None:
+        """A transaction committed in which this request was decided."""
+        request = service, key
+        if request in self._requests:
+            raise Violation(ASKED, whose, f"request {key} of {service} a second time")
+        self._requests.add(request)
 
     def published(self, event: Event) -> None:
         """A reader of committed records has this event."""

@@ -15,6 +15,9 @@ class Mutant(StrEnum):
     REPLY_NOT_RESENT = "reply not re-sent"
     """`service`: a question that was answered once is not answered again."""
 
+    ANSWER_NOT_STORED = "answer not stored"
+    """`service`: a request that comes again under its key is decided again."""
+
     RELEASED_TWICE = "release twice"
     """`inventory`: a release lowers what is reserved twice."""
 

@@ -5,11 +5,13 @@ is small: which row is written where.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from contracts.messages.base import Event, Message, SagaCommand
 from messaging.fold import Decision, Handler, Incoming, Row
 from messaging.replies import Question
+from messaging.settings import RelaySettings
 from order_service.checkout import Checkout, Moved
 from tests.simulation.broker import Letter, Queue
 from tests.simulation.database import Database, ObjectFold, View
@@ -26,6 +28,12 @@ RELAY_AWAY_US = 3_000_000
 
 SECOND_US = 1_000_000
 
+RELAY_POLL_US = int(RelaySettings().poll_seconds * SECOND_US)
+"""When a relay finds by itself what nobody woke it for."""
+
+ASKS_AGAIN_US = 5 * SECOND_US
+"""Most time until a client asks again that has no answer."""
+
 
 class Service:
     """What all four have in common: transactions, the relay, and how both die."""
@@ -39,6 +47,7 @@ class Service:
         self.database = Database(self.kept)
         self.shelves: dict[str, Shelf] = {}
         self._relay_is_up = True
+        self._keys = count(1)
 
     # What a service overrides.
 
@@ -60,23 +69,45 @@ class Service:
         self.world.queues[topic] = Queue(self.world, topic, consume)
         self.shelves[topic] = Shelf(self, topic, handler)
 
-    def request(self, handler: Handler[Any], message: Any, whose: int) -> Decision | None:
-        """A request of a shopper, decided at once; None when the process died under it."""
+    def request(self, handler: Handler[Any], message: Any, whose: int) -> None:
+        """A client's request; who has no answer asks again after a while, under the same key."""
+        self._ask(handler, message, whose, next(self._keys))
+
+    def request_at_once(self, handler: Handler[Any], message: Any, whose: int) -> None:
+        """A request whose client needs the answer to go on: it asks again at once."""
+        key = next(self._keys)
+        while not self._answers(handler, message, whose, key):
+            pass
+
+    def _ask(self, handler: Handler[Any], message: Any, whose: int, key: int) -> None:
         world = self.world
+        if not self._answers(handler, message, whose, key):
+            again_us = world.now_us + int(world.random.random() * ASKS_AGAIN_US)
+            world.at(again_us, self._ask, handler, message, whose, key)
+
+    def _answers(self, handler: Handler[Any], message: Any, whose: int, key: int) -> bool:
+        """A request, decided unless it was; False when the process died before it answered."""
+        world, answered = self.world, self.database.answered
+        if key in answered and world.mutant is not Mutant.ANSWER_NOT_STORED:
+            world.note(self.name, type(message).__name__, whose, "answered again")
+            return True
         view = View(self.database.tables)
         fold = self._fold(view, ())
         decision = fold.step(handler, Incoming(message))
         if world.strikes("crash_before_commit", whose):
             view.undo()
-            return None
+            return False
         world.note(self.name, type(message).__name__, whose, _said(decision))
-        self._commit(fold, view)
-        return decision
+        if decision.changed:  # a refusal writes nothing
+            answered.add(key)
+            world.books.answered(self.name, key, whose)
+        return self._commit(fold, view, whose)
 
     def emit(self, message: Message) -> None:
         """A sweeper sends this, in a transaction of its own."""
-        self.database.outbox.append(Letter(next(self.world.message_ids), message))
-        self.relay()
+        letter = Letter(next(self.world.message_ids), message)
+        self.database.outbox.append(letter)
+        self._wake(letter.number)
 
     def _fold(self, view: View, messages: Sequence[object]) -> ObjectFold:
         committed = self.database.replies
@@ -121,10 +152,11 @@ class Service:
         world.books.took_effect(topic, fresh)
         if put:
             shelf.keep(put)
-        self._commit(fold, view)
-        if fresh:
-            shelf.may_break(fresh[-1])
-        return not (fresh and world.strikes("crash_after_commit", fresh[0].number))
+        if not fresh:
+            return True
+        lives = self._commit(fold, view, fresh[0].number)
+        shelf.may_break(fresh[-1])
+        return lives and not world.strikes("crash_after_commit", fresh[0].number)
 
     def replay(self, topic: str, letter: Letter, handle: Callable[[ObjectFold], None]) -> bool:
         """The turn of a message that was put aside; False when the process died under it."""
@@ -136,7 +168,7 @@ class Service:
             view.undo()
             return False
         world.note(topic, letter.body.type, letter.number, "replayed")
-        self._commit(fold, view)
+        self._commit(fold, view, letter.number)  # a turn that comes again finds it done
         return True
 
     def _step(
@@ -149,7 +181,8 @@ class Service:
             text = f"{letter.body.type}: {type(error).__name__}: {error}"
             raise Violation("no message is dead-lettered", letter.number, text) from error
 
-    def _commit(self, fold: ObjectFold, view: View) -> None:
+    def _commit(self, fold: ObjectFold, view: View, whose: int) -> bool:
+        """What commits, and then wakes the relay; False when the process died in between."""
         before, kept = view.changes(), self.kept
         for decision in fold.decisions:
             for row in decision.changed:
@@ -159,11 +192,20 @@ class Service:
         self.database.replies.update(fold.answered)
         if self.world.mutant is Mutant.OUTBOX_AFTER_COMMIT and self.world.random.random() < 0.01:
             self.world.injected["crash between commit and outbox"] += 1
-            return
+            return True
         self.database.outbox += cast("list[Letter]", fold.outgoing)
-        self.relay()
+        return self._wake(whose)
 
     # The relay.
+
+    def _wake(self, whose: int) -> bool:
+        """Wake the relay, behind a commit; False when the process died before it could."""
+        world = self.world
+        if world.strikes("crash_before_wake", whose):
+            world.at(world.now_us + RELAY_POLL_US, self.relay)
+            return False
+        self.relay()
+        return True
 
     def relay(self) -> None:
         """Carry the outbox to the broker: public events once, the rest at least once."""

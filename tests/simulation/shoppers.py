@@ -89,8 +89,7 @@ class Shoppers:
             )
             lines = tuple(StockChange(sku, name, pieces) for name in WAREHOUSES)
             received = ReceiveStock(SHOP, next(self._world.message_ids), "delivery", lines)
-            while inventory.request(inventory.handler, received, 0) is None:
-                pass
+            inventory.request_at_once(inventory.handler, received, 0)
 
     # Buying.
 
@@ -118,8 +117,7 @@ class Shoppers:
         )
         add = AddLines(_caller(owner), cart_id, None, wanted)
         carts_ = self._world.carts
-        while carts_.request(carts_.shopping, add, 0) is None:
-            pass
+        carts_.request_at_once(carts_.shopping, add, 0)
         return cart_id
 
     def _cart_of(self, owner: Owner) -> UUID:
@@ -144,8 +142,7 @@ class Shoppers:
             payment_window_seconds=self._one_of(WINDOWS_SECONDS),
         )
         check_out = CheckOut(_caller(owner), cart_id, None, request, None, checkout_id)
-        while world.carts.request(world.carts.shopping, check_out, checkout_id.int) is None:
-            pass
+        world.carts.request_at_once(world.carts.shopping, check_out, checkout_id.int)
         if random.random() < 0.08:
             self._later(60, self.cancel, checkout_id)
 

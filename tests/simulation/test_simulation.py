@@ -19,7 +19,7 @@ from order_service.exploration import CHECKOUT_ID, start
 from order_service.store.checkouts import Entry, NewHistory
 from tests.simulation.__main__ import main
 from tests.simulation.faults import Faults
-from tests.simulation.invariants import ENDS, EVENTS, LEVELS, MONEY, ONCE, Violation
+from tests.simulation.invariants import ASKED, ENDS, EVENTS, LEVELS, MONEY, ONCE, Violation
 from tests.simulation.mutants import Mutant
 from tests.simulation.search import WORLD_CHECKOUTS, Failed, Passed, run_world
 from tests.simulation.world import BEGINNING, World
@@ -34,6 +34,7 @@ CAUGHT_BY = {
     Mutant.NO_INBOX: ONCE,
     Mutant.OUTBOX_AFTER_COMMIT: EVENTS,
     Mutant.REPLY_NOT_RESENT: ENDS,
+    Mutant.ANSWER_NOT_STORED: ASKED,
     Mutant.RELEASED_TWICE: LEVELS,
     Mutant.NEW_KEY: MONEY,
 }

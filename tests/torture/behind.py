@@ -60,6 +60,12 @@ _RESERVATION_IS_LOST = """
     FROM freed WHERE (i.shop_id, i.sku) = (freed.shop_id, freed.sku)
 """
 
+_REFUSE = """
+    ALTER TABLE {table} DROP CONSTRAINT IF EXISTS torture,
+        ADD CONSTRAINT torture CHECK ({rule}) NOT VALID
+"""
+_TAKE_AGAIN = "ALTER TABLE {table} DROP CONSTRAINT torture"
+
 
 async def attempt_is_overdue(town: City, checkout_id: str) -> None:
     """The provider has not settled the live attempt in time."""
@@ -94,6 +100,27 @@ async def refund_is_due(town: City, checkout_id: str) -> None:
 async def reservation_is_lost(town: City, checkout_id: str) -> None:
     """Somebody gives the pieces of a reservation free, in the database."""
     await town.query("inventory", _RESERVATION_IS_LOST, checkout_id)
+
+
+async def reservation_is_refused(town: City, sku: str) -> None:
+    """A migration went wrong: inventory's database takes no reservation of this SKU."""
+    await town.query("inventory", _REFUSE.format(table="reservation_lines", rule=f"sku <> '{sku}'"))
+
+
+async def reservation_is_taken_again(town: City) -> None:
+    """That migration is mended."""
+    await town.query("inventory", _TAKE_AGAIN.format(table="reservation_lines"))
+
+
+async def payment_is_refused(town: City, checkout_id: str) -> None:
+    """A migration went wrong: the saga's database does not take it that this checkout is paid."""
+    rule = f"checkout_id <> '{checkout_id}' OR state <> 'committing'"
+    await town.query("order", _REFUSE.format(table="checkouts", rule=rule))
+
+
+async def payment_is_taken_again(town: City) -> None:
+    """That migration is mended."""
+    await town.query("order", _TAKE_AGAIN.format(table="checkouts"))
 
 
 async def clerk_refunds(town: City, checkout_id: str, amount_minor: int) -> None:

@@ -511,6 +511,35 @@ async def meets_a_bug_when_giving_up(scene: Scene, sku: str) -> Told:
     return guest.told(sku, checkout)
 
 
+# Stories in which the database refuses a message, whoever handles it, until that is mended.
+
+
+async def meets_a_constraint(scene: Scene, sku: str) -> Told:
+    """What a guest wants is reserved in vain until the database takes it."""
+    await behind.reservation_is_refused(scene.town, sku)
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out()
+    await guest.follow(checkout, _blocked)
+    await behind.reservation_is_taken_again(scene.town)
+    await _run(scene, "inventory", "replay", checkout)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
+async def meets_a_constraint_when_it_is_paid(scene: Scene, sku: str) -> Told:
+    """The saga takes the money in, in vain, until its database takes that."""
+    guest = await _with_a_cart(scene, sku)
+    checkout = await guest.check_out(f"pm_action_required_{NEVER}")
+    status = await guest.follow(checkout, _waits_for_the_shopper_alone)
+    await behind.payment_is_refused(scene.town, checkout.checkout_id)
+    await guest.act(scene.town, status)
+    await guest.follow(checkout, _blocked)
+    await behind.payment_is_taken_again(scene.town)
+    await _run(scene, "order", "replay", checkout)
+    await guest.follow(checkout)
+    return guest.told(sku, checkout)
+
+
 def _break(scene: Scene, kind: str, about: str) -> None:
     scene.bug.write_text(f"{kind} {about}")
 
@@ -519,6 +548,12 @@ async def _fix(
     scene: Scene, service: str, action: str, *checkouts: Checkout, **options: Any
 ) -> Mapping[str, Any]:
     scene.bug.write_text("")
+    return await _run(scene, service, action, *checkouts, **options)
+
+
+async def _run(
+    scene: Scene, service: str, action: str, *checkouts: Checkout, **options: Any
+) -> Mapping[str, Any]:
     letters = [await _letter(scene, service, checkout) for checkout in checkouts]
     chosen = {"action": action, "reason": "fixed", "ids": [letter["id"] for letter in letters]}
     return await _operate(scene, service, "/runs", chosen | options)
@@ -629,4 +664,6 @@ STORIES: Mapping[str, Story] = {
     "meets a bug when it is paid": meets_a_bug_when_it_is_paid,
     "meets a bug when paying": meets_a_bug_when_paying,
     "meets a bug when giving up": meets_a_bug_when_giving_up,
+    "meets a constraint": meets_a_constraint,
+    "meets a constraint when it is paid": meets_a_constraint_when_it_is_paid,
 }

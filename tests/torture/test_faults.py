@@ -84,6 +84,7 @@ AT_THE_RELAY = tuple(point for point in Point if point.name.startswith(("ROWS_",
 
 BEHIND_A_COMMIT = (
     Point.BATCH_COMMITTED,
+    Point.BURIAL_COMMITTED,
     Point.OFFSETS_COMMITTED,
     Point.ANSWER_COMMITTED,
     Point.RESULTS_RECORDED,
@@ -338,6 +339,10 @@ def assert_nothing_is_missed(
         assert at(point) == handled
     for point in (Point.STATE_READ, Point.STATE_WRITTEN, Point.OUTBOX_WRITTEN):
         assert {one for one in handled if "replay_dead_letter" not in one} <= at(point)
+
+    buried = at(Point.BURIAL_CLAIMED)
+    for point in (Point.BURIAL_TOLD, Point.BURIAL_WRITTEN, Point.BURIAL_COMMITTED):
+        assert at(point) == buried <= at(Point.LETTERS_WRITTEN)
 
     def shared(routes: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         return {("any" if SHARED in route else service, route) for service, route in routes}
