@@ -14,7 +14,6 @@ import asyncio
 import statistics
 import sys
 import time
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,6 +27,7 @@ from contracts.ids import new_id
 from contracts.messages.inventory import ReserveStock
 from contracts.messages.parts import StockLine
 from contracts.topics import TOPICS
+from contracts.values import replace
 from inventory_service.app import build
 from inventory_service.settings import InventorySettings
 from messaging.clock import utc_now
