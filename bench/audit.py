@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from bench.servers import embedded_servers, own_database
 from bench.shop import Shop
+from messaging.garbage import look_for_garbage_seldom
 from messaging.migrations import upgrade
 from messaging.settings import KafkaSettings
 from trolley.audit import AuditSettings, Sources, audit
@@ -66,6 +67,7 @@ async def main(orders: int, published: int, turns: int) -> None:
                 await shop.forget()
             events = await shop.publish(orders - published + 1, orders)
         print(f"{orders:,} orders, {events:,} events on the topics")
+        look_for_garbage_seldom()  # as the auditor's programs do
         sources, settings = Sources(urls, kafka), AuditSettings()
         for turn in range(1, turns + 1):
             cpu = time.process_time()

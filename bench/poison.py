@@ -14,7 +14,6 @@ import asyncio
 import statistics
 import sys
 import time
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,9 +27,11 @@ from contracts.ids import new_id
 from contracts.messages.inventory import ReserveStock
 from contracts.messages.parts import StockLine
 from contracts.topics import TOPICS
+from contracts.values import replace
 from inventory_service.app import build
 from inventory_service.settings import InventorySettings
 from messaging.clock import utc_now
+from messaging.garbage import look_for_garbage_seldom
 from messaging.migrations import upgrade
 from messaging.outbox import Outgoing, address
 from messaging.settings import KafkaSettings
@@ -55,6 +56,7 @@ class Poison(StrEnum):
 
 async def main(servers: str, url: str) -> None:
     """Measure and print."""
+    look_for_garbage_seldom()  # as a service does
     rates: dict[Poison, list[float]] = {poison: [] for poison in Poison}
     for turn in range(TURNS):
         for poison in Poison:

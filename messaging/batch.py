@@ -1,14 +1,18 @@
 """One batch of records: claimed, folded and committed in one transaction, whatever is in it.
 
 A record that cannot be decoded, or whose `decide` raises, is dead-lettered in the batch's own
-transaction. A batch that the database rejects is tried again whole, then in halves strictly in
-order, so that the fault comes down to single messages. What time can heal is retried for ever.
+transaction. A batch that the database rejects is searched for messages that cannot be written
+(`messaging.suspects`): the others are settled, and in the transaction that follows each suspect is
+tried alone, and put aside there. A batch that is rejected all the same comes in halves, strictly
+in order, down to single messages. What time can heal is retried for ever.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from time import perf_counter
+from types import MappingProxyType
+from uuid import UUID
 
 import structlog
 
@@ -21,9 +25,12 @@ from messaging.faults import Blame, heals_with_time
 from messaging.fold import Fold, open_fold
 from messaging.points import Point, reach
 from messaging.settings import ConsumerSettings
+from messaging.suspects import TRIAL_RECORDS, Refused, Search, refused_alone
 from messaging.waiting import Backoff
 
 log = structlog.get_logger()
+
+NOBODY: Mapping[UUID, Blame] = MappingProxyType({})
 
 
 class BatchProcessor:
@@ -45,6 +52,9 @@ class BatchProcessor:
         # A compacted topic keeps its records longer than any inbox could: its messages carry
         # versions and are applied only if newer, which makes a claim needless.
         self._claims = subscription.topic.cleanup != "compact"
+        self._trial_records: int | None = None
+        """How many messages the next search begins with. A batch after one with suspects is
+        searched at once, until there are none: poison seldom comes alone."""
 
     async def settle(
         self, batch: Sequence[Delivery], abandon: asyncio.Event, patience: int | None = None
@@ -68,14 +78,17 @@ class BatchProcessor:
         abandon: asyncio.Event,
         patience: int | None,
         blamed: Collection[str] = (),
+        suspects: Mapping[UUID, Blame] | None = None,
     ) -> bool:
+        """`suspects` is None as long as nobody has searched for them."""
         backoff, waited = self._backoff(), 0
         # A part of a batch that was blamed is divided at once; a message has its two attempts.
         blame = Blame(blamed if len(batch) > 1 else ())
         while True:
             try:
-                await self._transact(batch)
-                return True
+                left, found = await self._transact(batch, suspects)
+                parts = [left] if left else []
+                break
             except Exception as error:  # noqa: BLE001 - every fault is classified below
                 if heals_with_time(error):
                     metrics.BATCH_RETRIES.labels(self.consumer, "healing").inc()
@@ -92,17 +105,25 @@ class BatchProcessor:
                     continue
                 metrics.BATCH_RETRIES.labels(self.consumer, "rejected").inc()
                 if not blame.settled_by(error):
+                    self._trial_records = self._trial_records or TRIAL_RECORDS
                     continue
                 if len(batch) == 1:
                     return await self._dead_letter(batch[0], error, blame.faults, abandon)
             middle = len(batch) // 2
-            for part in (batch[:middle], batch[middle:]):
-                if not await self._settle(part, abandon, patience, blame.kinds):
-                    return False
-            return True
+            parts, found = [batch[:middle], batch[middle:]], NOBODY
+            break
+        for part in parts:
+            if not await self._settle(part, abandon, patience, blame.kinds, found):
+                return False
+        return True
 
-    async def _transact(self, batch: Sequence[Delivery]) -> None:
-        """The batch in one transaction. Raises whatever the database or the handler raises."""
+    async def _transact(
+        self, batch: Sequence[Delivery], suspects: Mapping[UUID, Blame] | None
+    ) -> tuple[Sequence[Delivery], Mapping[UUID, Blame]]:
+        """The batch in one transaction; gives suspects that it leaves, with what waits behind them.
+
+        Raises whatever the database or the handler raises.
+        """
         now = utc_now()
         async with self._database.transaction() as connection:
             fresh = await self._claim(connection, batch)
@@ -110,16 +131,39 @@ class BatchProcessor:
             aside = Aside(self.service, self.consumer, parks=self._claims, now=now)
             await aside.lock(connection, fresh)
             fold = await self._open_fold(connection, fresh, aside, now)
+            search = await self._searched(connection, fold, fresh, suspects)
+            fresh, left = search.divide(fresh)
+            await inbox.give_back(connection, self.consumer, [one.message_id for one in left])
+            refused: Mapping[UUID, Refused] = {}
+            if suspects:
+                refused = await refused_alone(connection, fold, self._handler, fresh, suspects)
             for delivery in fresh:
-                self._decide(fold, aside, delivery)
+                self._decide(fold, aside, delivery, refused.get(delivery.message_id))
             await fold.save(connection, self._handler)
             await aside.save(connection)
             await reach(Point.BATCH_WRITTEN, self.service, types_of(fresh))
         await reach(Point.BATCH_COMMITTED, self.service, types_of(fresh))
         handled = len(fresh) - len(aside.dead) - len(aside.parked)
         metrics.MESSAGES.labels(self.consumer, "handled").inc(handled)
-        metrics.MESSAGES.labels(self.consumer, "duplicate").inc(len(batch) - len(fresh))
+        metrics.MESSAGES.labels(self.consumer, "duplicate").inc(len(batch) - len(fresh) - len(left))
         self._report(aside)
+        return left, search.suspects
+
+    async def _searched(
+        self,
+        connection: Connection,
+        fold: Fold,
+        fresh: Sequence[Delivery],
+        suspects: Mapping[UUID, Blame] | None,
+    ) -> Search:
+        """A search among these for suspects, where it was not done and the last one had some."""
+        search = Search(self._trial_records or TRIAL_RECORDS)
+        if suspects is None and self._trial_records is not None and len(fresh) > 1:
+            await search.go_through(connection, fold, self._handler, fresh)
+            self._trial_records = search.trial_records if search.suspects else None
+        if search.suspects:
+            metrics.BATCH_RETRIES.labels(self.consumer, "rejected").inc()
+        return search
 
     async def _open_fold(
         self, connection: Connection, deliveries: Sequence[Delivery], aside: Aside, now: datetime
@@ -128,17 +172,20 @@ class BatchProcessor:
         messages = subjects(deliveries, aside, self.service, keeps_sagas=handler.keeps_sagas)
         return await open_fold(connection, handler, messages, source=self.service, now=now)
 
-    def _decide(self, fold: Fold, aside: Aside, delivery: Delivery) -> None:
+    def _decide(
+        self, fold: Fold, aside: Aside, delivery: Delivery, refused: Refused | None
+    ) -> None:
         """Decide one message, or put it aside and tell the saga of it."""
-        handler, error = self._handler, delivery.error
-        if delivery.incoming is not None and aside.in_the_way_of(delivery) is None:
+        handler = self._handler
+        error, attempts = refused or (delivery.error, 1)
+        if delivery.incoming and not refused and aside.in_the_way_of(delivery) is None:
             try:
                 fold.step(handler, delivery.incoming)
             except Exception as raised:  # noqa: BLE001 - the fault is this message's alone
                 error = raised
             else:
                 return
-        note = aside.put(delivery, error)
+        note = aside.put(delivery, error, attempts)
         if note is not None:
             fold.tell(handler, note, delivery.envelope)
 

@@ -102,6 +102,24 @@ class Connection:
         """
         self._last.append(work)
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """A point of this transaction, and the way back to it, as often as it is wanted.
+
+        Going back undoes what was done in this block, an error of the database included.
+        """
+        kept = self._lanes.copy(), self._wakes.copy(), self._last.copy()
+
+        async def go_back() -> None:
+            await self._driver.execute("ROLLBACK TO SAVEPOINT trial")
+            lanes, wakes, last = kept
+            self._lanes, self._wakes, self._last = lanes.copy(), wakes.copy(), last.copy()
+            self._failed = False
+
+        await self._driver.execute("SAVEPOINT trial")
+        yield go_back
+        await self._driver.execute("RELEASE SAVEPOINT trial")
+
     async def execute(self, statement: Statement, values: Values | None = None) -> int:
         """Run a statement; answers how many rows it touched."""
         status: str = await self._run(self._driver.execute, statement, values)

@@ -6,6 +6,7 @@ The same fold serves a batch from Kafka (`messaging.consumer`) and a single REST
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -71,6 +72,12 @@ class Rows:
     def of(self, kind: type[R]) -> Mapping[Hashable, R]:
         """All rows of one class, read only."""
         return MappingProxyType(self._kinds.get(kind, {}))
+
+    def copy(self) -> "Rows":
+        """The same rows, to be changed apart from these."""
+        copied = Rows()
+        copied._kinds = {kind: rows.copy() for kind, rows in self._kinds.items()}
+        return copied
 
     def _take(self, kind: type, key: Hashable, row: Row) -> None:
         rows = self._kinds.get(kind)
@@ -169,6 +176,22 @@ class Fold:
         if outgoing:
             self._send(decision.messages, outgoing)
         return decision
+
+    def foresee(self, handler: Handler[Any], messages: Iterable[object]) -> list[Sequence[Row]]:
+        """What each of these messages would change behind the others; the fold stays as it is.
+
+        Nothing, where `decide` raises: that is found when the message is decided in earnest.
+        """
+        rows, foreseen = self.rows.copy(), list[Sequence[Row]]()
+        for body in messages:
+            changed: Sequence[Row] = ()
+            if not (isinstance(body, SagaCommand) and Question.of(body) in self.recorded):
+                with suppress(Exception):
+                    changed = handler.decide(rows, body, self.now).changed
+            for row in changed:
+                rows._take(type(row), row.key, row)
+            foreseen.append(changed)
+        return foreseen
 
     def tell(self, handler: Handler[Any], note: SagaMessage, cause: Envelope | None) -> None:
         """Tell the saga: by message, or at once where this is the saga's own handler."""

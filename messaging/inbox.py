@@ -22,6 +22,10 @@ _CLAIM = sql("""
     RETURNING message_id
 """)
 
+_GIVE_BACK = sql("""
+    DELETE FROM inbox WHERE message_id = ANY(CAST(:ids AS uuid[])) AND consumer = :consumer
+""")
+
 _HOLD = sql("""
     SELECT 1 FROM inbox WHERE message_id = :message_id AND consumer = :consumer FOR UPDATE
 """)
@@ -49,6 +53,12 @@ async def claim(connection: Connection, consumer: str, message_ids: Collection[U
         _CLAIM, {"consumer": consumer, "ids": sorted(set(message_ids))}
     )
     return set(new)
+
+
+async def give_back(connection: Connection, consumer: str, message_ids: Collection[UUID]) -> None:
+    """Give up claims of this transaction: the messages are left for a later one."""
+    if message_ids:
+        await connection.execute(_GIVE_BACK, {"consumer": consumer, "ids": list(message_ids)})
 
 
 async def hold(connection: Connection, consumer: str, message_id: UUID) -> None:

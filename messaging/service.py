@@ -1,7 +1,6 @@
 """A service put together: its database pools, consumers, relay, background loops and REST API."""
 
 import asyncio
-import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from messaging.dead_letters.upkeep import call_stalled, count_open, forget_settl
 from messaging.delivery import Subscription
 from messaging.dispatch import Processor
 from messaging.faults import heals_with_time
+from messaging.garbage import look_for_garbage_seldom
 from messaging.http import problems
 from messaging.http.commands import forget_responses
 from messaging.http.connections import BoundedConfig
@@ -163,7 +163,7 @@ class Service:
         slot = self.settings.instance_slot
         configure_logs(self.name, slot, self.settings.log_level)
         configure_tracing(self.name, slot, self.settings.otlp_endpoint)
-        _look_for_garbage_seldom()
+        look_for_garbage_seldom()
         config = BoundedConfig(
             self.app,
             service=self.name,
@@ -331,22 +331,6 @@ class Service:
             metrics.ASSIGNED.labels(consumer.name).set(consumer.assigned)
             metrics.SINCE_POLL.labels(consumer.name).set(consumer.seconds_since_poll)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-GARBAGE_AFTER = (100_000, 20, 20)
-"""Objects that are made and kept before Python looks for cycles among the young, and how many such
-looks lead to one among the older, and of those among all. Bounds what cycles may hold meanwhile."""
-
-
-def _look_for_garbage_seldom() -> None:
-    """A batch keeps thousands of objects until its commit, and none of them is garbage.
-
-    Python would look through them, and everything else, again and again: that was up to half of
-    what a batch took (decision 102). What was imported is never looked at.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_AFTER)
 
 
 def start(build: Callable[[], Service]) -> None:

@@ -27,6 +27,8 @@ from tests.messaging.example import (
 
 pytestmark = pytest.mark.integration
 
+UNLOCKABLE = "unlockable"
+
 
 class RacingHandler(CountingHandler):
     """Loses races: another's row is there before its own, at each of the first `losses` attempts.
@@ -62,22 +64,89 @@ def delivery(message: ReserveStock, offset: int) -> Delivery:
     return deliver(record, INVENTORY_COMMANDS)
 
 
-async def settle(database: Database, handler: CountingHandler, *messages: ReserveStock) -> None:
+def processor_of(database: Database, handler: CountingHandler) -> BatchProcessor:
     subscription = Subscription(INVENTORY_COMMANDS, handler)
-    settings = ConsumerSettings(retry_first_ms=1)
-    processor = BatchProcessor("inventory", subscription, database, settings)
+    return BatchProcessor("inventory", subscription, database, ConsumerSettings(retry_first_ms=1))
+
+
+async def settle(database: Database, handler: CountingHandler, *messages: ReserveStock) -> None:
+    await settle_with(processor_of(database, handler), *messages)
+
+
+async def settle_with(processor: BatchProcessor, *messages: ReserveStock) -> None:
     deliveries = [delivery(message, offset) for offset, message in enumerate(messages)]
     assert await processor.settle(deliveries, asyncio.Event())
 
 
-@pytest.mark.parametrize("messages", [1, 3])
-async def test_a_race_that_is_lost_once_is_nobodys_fault(
-    example: Example, database: Database, messages: int
+class LockingHandler(CountingHandler):
+    """Does not even come to lock what some messages are about."""
+
+    async def lock(self, connection: Connection, messages: Sequence[ReserveStock]) -> None:
+        if any(message.lines[0].sku == UNLOCKABLE for message in messages):
+            raise LookupError(UNLOCKABLE)
+        await super().lock(connection, messages)
+
+
+@pytest.mark.parametrize(("messages", "losses"), [(1, 1), (3, 1), (3, 2), (3, 3), (3, 4)])
+async def test_a_race_that_is_lost_is_nobodys_fault_when_it_is_won_later(
+    example: Example, database: Database, messages: int, losses: int
 ) -> None:
     checkouts = [new_id() for _ in range(messages)]
-    await settle(database, RacingHandler(losses=1), *(reserve(c) for c in checkouts))
+    await settle(database, RacingHandler(losses), *(reserve(c) for c in checkouts))
     assert await example.counts() == {c: (1, [1]) for c in checkouts}
     assert await example.query("SELECT 1 FROM dead_letters") == []
+
+
+async def test_a_storm_of_poison_is_found_in_three_transactions_and_keeps_the_order_of_keys(
+    example: Example, database: Database
+) -> None:
+    good, bad = [new_id() for _ in range(30)], [new_id() for _ in range(10)]
+    messages = [reserve(c) for c in good]
+    for place, checkout in enumerate(bad):
+        messages.insert(place * 4, reserve(checkout, 1, sku="rejected"))
+    # One key each where the good message comes first, and where it comes behind.
+    messages += [reserve(good[0], 2), reserve(good[0], 3, sku="rejected"), reserve(bad[0], 2)]
+    said: list[str] = []
+    database.watch(said.append)
+    await settle(database, CountingHandler(), *messages)
+    claims = [text for text in said if "INSERT INTO inbox" in text]
+    assert len(claims) == len(("refused", "searched, and settled without suspects", "suspects"))
+    assert await example.counts() == {
+        **dict.fromkeys(bad, (0, [])),
+        **dict.fromkeys(good, (1, [1])),
+        good[0]: (2, [1, 2]),
+    }
+    letters = await example.query(
+        "SELECT key, status, attempts, error_type FROM dead_letters ORDER BY seq"
+    )
+    dead = [one for one in letters if one["status"] == "dead"]
+    assert [one["key"].decode() for one in dead] == [str(c) for c in (*bad, good[0])]
+    assert {(one["attempts"], "CheckViolation" in one["error_type"]) for one in dead} == {(2, True)}
+    assert [one["key"].decode() for one in letters if one["status"] == "parked"] == [str(bad[0])]
+
+
+async def test_a_batch_after_a_storm_is_tried_whole_again(
+    example: Example, database: Database
+) -> None:
+    processor = processor_of(database, CountingHandler())
+    said: list[str] = []
+    database.watch(said.append)
+    await settle_with(processor, reserve(new_id(), sku="rejected"), reserve(new_id()))
+    for times in (2, 1):  # tried and written, then written
+        said.clear()
+        await settle_with(processor, reserve(new_id()), reserve(new_id()))
+        assert len([text for text in said if "UPDATE counts" in text]) == 2 * times
+
+
+async def test_what_cannot_be_locked_is_dead_lettered_alone(
+    example: Example, database: Database
+) -> None:
+    good = [new_id() for _ in range(3)]
+    messages = [reserve(c) for c in good]
+    messages.insert(1, reserve(new_id(), sku=UNLOCKABLE))
+    await settle(database, LockingHandler(), *messages)
+    assert await example.counts() == dict.fromkeys(good, (1, [1]))
+    assert len(await example.query("SELECT 1 FROM dead_letters")) == 1
 
 
 async def test_what_is_rejected_again_and_again_is_dead_lettered_after_two_attempts(

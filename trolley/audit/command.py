@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from messaging.garbage import look_for_garbage_seldom
 from trolley.audit.auditor import Sources
 from trolley.audit.auditor import audit as audited
 from trolley.audit.settings import AuditSettings
@@ -27,6 +28,7 @@ def audit(
     settings = AuditSettings()
     if settle_seconds is not None:
         settings = settings.model_copy(update={"audit_settle_seconds": settle_seconds})
+    look_for_garbage_seldom()
     told = Console(stderr=True)
     sources = Sources.named_by(Home(home).environment())
 

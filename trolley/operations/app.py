@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from messaging.garbage import look_for_garbage_seldom
 from messaging.http import problems
 from messaging.http.connections import BoundedConfig
 from messaging.http.edge import Edge
@@ -136,6 +137,7 @@ def main() -> None:
     """The program; exits 1 with one sentence when it cannot start."""
     settings = OperationsSettings()
     configure_logs(NAME, 0, settings.log_level)
+    look_for_garbage_seldom()
     try:
         asyncio.run(build(settings).serve())
     except RuntimeStartError as error:
