@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
+from bench.progress import WrongState
 from bench.servers import made_home
 from contracts.ids import new_id
 from contracts.messages.cart import CartChanged
@@ -56,10 +57,6 @@ class Placed:
     def guest_token_hash(self) -> str:
         """Of the guest whose cart it is."""
         return hashlib.sha256(self.cart_id.bytes).hexdigest()
-
-
-class WrongState(Exception):
-    """The run has no figure: what it left is not right."""
 
 
 class Pipeline:

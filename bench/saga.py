@@ -16,15 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.pipeline import Pipeline, WrongState, pipeline
+from bench.pipeline import pipeline
 from bench.processes import cpu_seconds_of
+from bench.progress import WrongState, steady_per_second, watched
 from bench.spin import spin_seconds
 from contracts.messages.parts import PaymentMethod
 
 SKUS = tuple(f"BENCH-{number}" for number in range(500))
 PAYS = PaymentMethod(token="pm_ok")  # noqa: S106 - names a method, opens nothing
-LOOK_SECONDS = 0.5
-LONGEST_SECONDS = 900
 WARM_CHECKOUTS = 500
 
 
@@ -45,12 +44,12 @@ async def turn(checkouts: int) -> Turn:
         await services.put_on_shelves(SKUS)
         placed = await services.fill_carts(WARM_CHECKOUTS + checkouts, SKUS)
         await services.place(placed[:WARM_CHECKOUTS], PAYS)
-        await _finish(services, WARM_CHECKOUTS)
+        await watched(services.ended, WARM_CHECKOUTS, "warming up")
         processes = services.processes
         spin, before, told = spin_seconds(), cpu_seconds_of(processes), await services.messages()
         began = time.perf_counter()
         await services.place(placed[WARM_CHECKOUTS:], PAYS)
-        ends = await _finish(services, len(placed))
+        ends = await watched(services.ended, len(placed), "sagas")
         seconds = time.perf_counter() - began
         after, messages = cpu_seconds_of(processes), await services.messages() - told
         states = await services.states()
@@ -59,36 +58,11 @@ async def turn(checkouts: int) -> Turn:
         await services.audit()
     return Turn(
         seconds,
-        _steady(ends),
+        steady_per_second(ends),
         {name: (after[name] - before[name]) / checkouts * 1e6 for name in processes},
         messages / checkouts,
         spin * 1e3,
     )
-
-
-async def _finish(services: Pipeline, wanted: int) -> list[tuple[float, int]]:
-    """When how many checkouts were final, until all of them are."""
-    ends, began = [(time.perf_counter(), await services.ended())], time.perf_counter()
-    while ends[-1][1] < wanted:
-        if time.perf_counter() - began > LONGEST_SECONDS:
-            raise WrongState(
-                f"{ends[-1][1]} of {wanted} came to their end: {await services.states()}"
-            )
-        await asyncio.sleep(LOOK_SECONDS)
-        ends.append((time.perf_counter(), await services.ended()))
-        print(f"\r{ends[-1][1]:,} of {wanted:,}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return ends
-
-
-def _steady(ends: Sequence[tuple[float, int]]) -> float:
-    """Ends a second between a tenth and nine tenths of them."""
-    first, last = ends[0][1], ends[-1][1]
-    tenth = (last - first) / 10
-    middle = [(at, count) for at, count in ends if first + tenth <= count <= last - tenth]
-    if len(middle) < 2:
-        return (last - first) / (ends[-1][0] - ends[0][0])
-    return (middle[-1][1] - middle[0][1]) / (middle[-1][0] - middle[0][0])
 
 
 async def main(checkouts: int, turns: int) -> None:

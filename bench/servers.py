@@ -5,18 +5,21 @@ import fcntl
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from bench.processes import programs_below
 from contracts.topics import Topic
 from messaging.settings import KafkaSettings
 from trolley.runtime.servers import Servers
 
 SERVERS_START_SECONDS = 180
+_PROGRAMS = {"postgres": "postgres", "kafka": "java"}
 
 
 def made_home() -> Path:
@@ -26,8 +29,15 @@ def made_home() -> Path:
     return home
 
 
+@dataclass(frozen=True)
+class OwnServers(Servers):
+    """Where the pair can be reached, and its processes."""
+
+    processes: Mapping[str, int]
+
+
 @asynccontextmanager
-async def embedded_servers() -> AsyncIterator[Servers]:
+async def embedded_servers() -> AsyncIterator[OwnServers]:
     """The pair of the local runtime in a temporary directory; both end with us, however we do."""
     home = made_home()
     lease = (home / "lease").open("a+")
@@ -41,7 +51,9 @@ async def embedded_servers() -> AsyncIterator[Servers]:
                 if process.returncode is not None:
                     raise SystemExit("Kafka and PostgreSQL did not start")
                 await asyncio.sleep(0.1)
-        yield servers
+        below = programs_below(process.pid)
+        named = {name: below[program] for name, program in _PROGRAMS.items()}
+        yield OwnServers(servers.kafka, servers.postgres, named)
     finally:
         if process.returncode is None:
             process.terminate()
