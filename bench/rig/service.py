@@ -108,22 +108,29 @@ class Service:
             max_batch_size=PRODUCER_BATCH_BYTES,
         )
         async with producer, self._pool.acquire() as connection:
-            await connection.add_listener(WRITTEN, lambda *_: self._written.set())
-            while True:
-                self._written.clear()
-                waiting = await connection.fetch(_READ, RELAY_ROWS)
-                if not waiting:
-                    await happens(self._written, RELAY_POLL_SECONDS)
-                    continue
-                places: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
-                for row in waiting:
-                    places[self._prefix + row["topic"], row["partition"]].append(row)
-                await asyncio.gather(
-                    *(_send(producer, place, some) for place, some in places.items())
-                )
-                await connection.execute(_DELETE, [row["id"] for row in waiting])
-                if len(waiting) < SMALL_BATCH:
-                    await asyncio.sleep(REST_SECONDS)
+            await connection.add_listener(WRITTEN, self._told)
+            try:
+                await self._carry(producer, connection)
+            finally:
+                await connection.remove_listener(WRITTEN, self._told)
+
+    def _told(self, *_: object) -> None:
+        self._written.set()
+
+    async def _carry(self, producer: AIOKafkaProducer, connection: Any) -> None:
+        while True:
+            self._written.clear()
+            waiting = await connection.fetch(_READ, RELAY_ROWS)
+            if not waiting:
+                await happens(self._written, RELAY_POLL_SECONDS)
+                continue
+            places: defaultdict[tuple[str, int], list[Any]] = defaultdict(list)
+            for row in waiting:
+                places[self._prefix + row["topic"], row["partition"]].append(row)
+            await asyncio.gather(*(_send(producer, place, some) for place, some in places.items()))
+            await connection.execute(_DELETE, [row["id"] for row in waiting])
+            if len(waiting) < SMALL_BATCH:
+                await asyncio.sleep(REST_SECONDS)
 
 
 async def _send(producer: AIOKafkaProducer, place: tuple[str, int], some: Sequence[Any]) -> None:
