@@ -11,6 +11,7 @@ import typer
 
 from bench.cases import CASES
 from bench.markdown import markdown
+from bench.publish import publish
 from bench.report import Report
 from bench.session import measure
 from bench.settings import BenchSettings
@@ -89,6 +90,6 @@ def bench(
 
 
 def write(made: Report, path: Path) -> None:
-    """The report as JSON, with the table and plots beside it."""
+    """The report as JSON, with the page and pictures beside it."""
     path.write_bytes(made.as_json())
-    path.with_suffix(".md").write_text(markdown(made))
+    publish(path, path.with_suffix(".md"))

@@ -3,7 +3,6 @@
 python -m bench.markdown REPORT.json PAGE.md
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,12 +14,12 @@ PER_SECOND = "1/s"
 CHECKOUTS = ("sagas", "checkouts")
 
 
-def markdown(report: Report) -> str:
-    """The page."""
-    return "\n".join(_lines(report)) + "\n"
+def markdown(report: Report, pictures: Sequence[str] = ()) -> str:
+    """The page, with pictures at these paths."""
+    return "\n".join(_lines(report, pictures)) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, pictures: Sequence[str]) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield (
@@ -40,11 +39,17 @@ def _lines(report: Report) -> Iterator[str]:
         yield "## Goals"
         yield ""
         yield from _table(("case", "figure", "goal", "found", ""), goals)
+    for picture in pictures:
+        yield ""
+        yield f"![{Path(picture).stem}]({picture})"
     for case in report.cases:
         yield from _case(report, case)
     yield ""
     yield "## What a checkout consists of"
     yield ""
+    for why in report.broken:
+        yield f"**Too many**: {why}"
+        yield ""
     yield from _table(
         ("", "number"), [(name, f"{value:,.2f}") for name, value in report.checkout.items()]
     )
@@ -119,9 +124,3 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
     yield "|" + "|".join("---" if number == 0 else "---:" for number in range(len(titles))) + "|"
     for row in rows:
         yield "| " + " | ".join(row) + " |"
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m bench.markdown REPORT.json PAGE.md")
-    Path(sys.argv[2]).write_text(markdown(Report.read(Path(sys.argv[1]))))

@@ -7,10 +7,12 @@ with the saga.
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -234,6 +236,11 @@ async def pipeline(*, replicas: int = 1, **environment: str) -> AsyncIterator[Pi
             orders = await asyncpg.connect(runtime.database_url("order"))
             try:
                 yield Pipeline(runtime, orders)
+            except BaseException as error:
+                kept = Path(tempfile.mkdtemp(prefix="trolley-bench-logs-"))
+                shutil.copytree(runtime.home.logs, kept, dirs_exist_ok=True)
+                error.add_note(f"the logs are kept in {kept}")
+                raise
             finally:
                 await orders.close()
     finally:

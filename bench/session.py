@@ -11,7 +11,7 @@ import psutil
 
 from bench.case import Case, Session
 from bench.cases import MARKS
-from bench.dissection import dissect
+from bench.dissection import broken_bounds, dissect
 from bench.progress import WrongState
 from bench.report import CaseReport, Report
 from bench.requests import Unexpected
@@ -43,6 +43,7 @@ async def measure(
         say("counting what a checkout consists of")
         checkout = await dissect(settings)
         report.checkout = checkout.numbers
+        report.broken = list(broken_bounds(checkout.numbers))
     session = Session(settings, checkout)
     measured = [*(MARKS if marks else ()), *cases]
     report.cases = [CaseReport(one.name, one.says, one.goals) for one in measured]
@@ -51,9 +52,9 @@ async def measure(
             say(f"turn {turn} of {settings.turns}: {case.name}")
             try:
                 told.turns.append(await case.turn(session))
-            except (WrongState, Unexpected) as error:
+            except (WrongState, Unexpected, ConnectionError) as error:
                 told.failed.append(f"turn {turn}: {error}")
-                say(f"no figure: {error}")
+                say("; ".join([f"no figure: {error}", *getattr(error, "__notes__", ())]))
     return report
 
 

@@ -35,6 +35,11 @@ class Paid:
         self._open[UUID(checkout_id)] = future
         return await future
 
+    def give_up(self) -> None:
+        """Nobody looks any more: whoever still waits is cancelled."""
+        for future in self._open.values():
+            future.cancel()
+
     async def look(self) -> None:
         """Goes on looking."""
         while True:
@@ -57,6 +62,7 @@ async def paid(services: Pipeline) -> AsyncIterator[Paid]:
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+        made.give_up()
         await orders.close()
 
 
