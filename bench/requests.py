@@ -6,9 +6,9 @@ the parser that uvicorn uses.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
@@ -35,29 +35,19 @@ class Answer:
         return orjson.loads(self.content)
 
 
-class Connection(asyncio.Protocol):
-    """One connection to a service."""
+class Connection:
+    """One connection to a service; opened again where the service has closed it meanwhile."""
 
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._transport: Any = None
-        self._waiting: asyncio.Future[Answer] | None = None
-        self._content: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
-
-    @classmethod
-    async def opened(cls, url: str) -> Self:
-        """A connection to `http://host:port`."""
+    def __init__(self, url: str) -> None:
+        """To `http://host:port`; it is opened with the first request."""
         parts = urlsplit(url)
-        loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(
-            lambda: cls(parts.netloc), str(parts.hostname), parts.port or 80
-        )
-        return made
+        self._name, self._host, self._port = parts.netloc, str(parts.hostname), parts.port or 80
+        self._wire: _Wire | None = None
 
     def close(self) -> None:
         """Close it."""
-        self._transport.close()
+        if self._wire is not None:
+            self._wire.close()
 
     async def ask(
         self,
@@ -69,44 +59,67 @@ class Connection(asyncio.Protocol):
     ) -> Answer:
         """The answer; every unsafe request has an Idempotency-Key of its own.
 
-        `token` is the cart's. Raises `ConnectionError` when the other side closes.
+        `token` is the cart's. A request that is lost with its connection is sent once more, under
+        the same key. Raises `ConnectionError` when that is lost, too.
         """
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._name}"]
         if token is not None:
             lines.append(f"Cart-Token: {token}")
-        if method != "GET":
-            lines.append(f"Idempotency-Key: {fresh_key()}")
         content = b"" if body is None else orjson.dumps(body)
         if body is not None:
             lines.append("Content-Type: application/json")
         if method != "GET":
-            lines.append(f"Content-Length: {len(content)}")
+            lines += [f"Idempotency-Key: {fresh_key()}", f"Content-Length: {len(content)}"]
+        request = "\r\n".join([*lines, "", ""]).encode() + content
+        try:
+            return await (await self._opened()).exchange(request)
+        except ConnectionError:
+            return await (await self._opened()).exchange(request)
+
+    async def _opened(self) -> "_Wire":
+        if self._wire is None or not self._wire.is_open:
+            loop = asyncio.get_running_loop()
+            _, self._wire = await loop.create_connection(_Wire, self._host, self._port)
+        return self._wire
+
+
+class _Wire(asyncio.Protocol):
+    """A connection as it is, for one request after the other."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._transport: Any = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._content: list[bytes] = []
+        self._parser = httptools.HttpResponseParser(self)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def exchange(self, request: bytes) -> Answer:
         self._waiting = asyncio.get_running_loop().create_future()
-        self._transport.write("\r\n".join([*lines, "", ""]).encode() + content)
+        self._transport.write(request)
         return await self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Of `asyncio.Protocol`."""
-        self._transport = transport
+        self._transport, self.is_open = transport, True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Of `asyncio.Protocol`."""
+        self.is_open = False
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionError("the service closed the connection"))
 
     def data_received(self, data: bytes) -> None:
-        """Of `asyncio.Protocol`."""
         self._parser.feed_data(data)
 
     def on_body(self, body: bytes) -> None:
-        """Of the parser."""
         self._content.append(body)
 
     def on_message_complete(self) -> None:
-        """Of the parser."""
+        if not self._parser.should_keep_alive():
+            self.is_open = False
         answer = Answer(self._parser.get_status_code(), b"".join(self._content))
-        self._content = []
-        self._parser = httptools.HttpResponseParser(self)
+        self._content, self._parser = [], httptools.HttpResponseParser(self)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(answer)
 
@@ -114,10 +127,8 @@ class Connection(asyncio.Protocol):
 @asynccontextmanager
 async def connections(url: str, count: int) -> AsyncIterator[list[Connection]]:
     """So many connections, closed at the end."""
-    async with AsyncExitStack() as stack:
-        made = []
-        for _ in range(count):
-            one = await Connection.opened(url)
+    with ExitStack() as stack:
+        made = [Connection(url) for _ in range(count)]
+        for one in made:
             stack.callback(one.close)
-            made.append(one)
         yield made

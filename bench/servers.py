@@ -61,6 +61,15 @@ async def embedded_servers() -> AsyncIterator[OwnServers]:
         lease.close()
 
 
+async def checkpoint(url: str) -> None:
+    """Have a server write all that it holds to its files now, so that no run is spared it."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
 async def own_database(url: str, name: str) -> AsyncIterator[str]:
     """An empty database beside the one that `url` names; gives its URL."""

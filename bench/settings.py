@@ -13,7 +13,7 @@ class BenchSettings(BaseSettings):
 
     turns: int = Field(default=3, ge=1, description="How often each case is measured.")
     checkouts: int = Field(default=50_000, ge=10, description="Checkouts of a backlog.")
-    warm_checkouts: int = Field(default=2_000, ge=1, description="Checkouts before a measurement.")
+    warm_checkouts: int = Field(default=20_000, ge=1, description="Checkouts before a measurement.")
     warm_seconds: float = Field(default=15, ge=0, description="Requests before a measurement.")
     measured_seconds: float = Field(default=60, gt=0, description="How long requests are measured.")
     floor_seconds: float = Field(default=5, ge=1, description="How long each floor is measured.")

@@ -2,12 +2,14 @@
 
 import random
 from dataclasses import replace
+from functools import partial
 
 from bench.case import Case, Session
 from bench.meter import Meter
 from bench.pipeline import SKUS, Pipeline, pipeline
 from bench.progress import steady_per_second, watched
 from bench.report import Figure, Goal, Turn
+from bench.servers import checkpoint
 from contracts.messages.parts import PaymentMethod
 
 UNKNOWN_SKUS = tuple(f"BENCH-NONE-{number}" for number in range(500))
@@ -28,7 +30,8 @@ async def _turn(session: Session) -> Turn:
         told = await services.messages()
         meter = Meter(services.processes)
         await services.place(placed[warm:])
-        marks = await watched(services.ended, warm + count, "sagas")
+        halfway = partial(checkpoint, services.databases["order"])
+        marks = await watched(services.ended, warm + count, "sagas", halfway)
         figures = [
             Figure("sagas a second", "1/s", steady_per_second(marks)),
             Figure("sagas a second, over all", "1/s", count / (marks[-1][0] - marks[0][0])),
@@ -62,8 +65,8 @@ async def _mixed(services: Pipeline, count: int, before: int) -> float:
 
 SAGA = Case(
     "saga",
-    "A backlog of checkouts placed as commands, with the simulated provider at 0 ms; *mixed* has "
-    "one in ten declined and one in ten without goods.",
+    "A backlog of checkouts placed as commands, with the simulated provider at 0 ms and one "
+    "checkpoint in the middle; *mixed* has one in ten declined and one in ten without goods.",
     _turn,
     goals=(
         Goal("sagas a second", at_least=0.5, part_of="rig: sagas a second"),

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -19,7 +20,7 @@ from bench.progress import Mark, WrongState, steady_per_second, watched
 from bench.rig.service import SEND, WRITTEN, rows
 from bench.rig.tables import NAMES, TABLES, Name
 from bench.rig.wire import ORDER_COMMANDS, PARTITIONS, TOPICS, Message
-from bench.servers import OwnServers, own_database
+from bench.servers import OwnServers, checkpoint, own_database
 from bench.spin import spin_seconds
 from trolley.topics import admin_client, kafka_settings
 
@@ -96,8 +97,9 @@ class Rig:
         self._placed += count
 
     async def finish(self, what: str) -> list[Mark]:
-        """How many were paid when, until all are. Raises `WrongState`."""
-        return await watched(self._paid, self._placed, what)
+        """How many were paid when, until all are; a checkpoint halfway. Raises `WrongState`."""
+        halfway = partial(checkpoint, self.urls["order"])
+        return await watched(self._paid, self._placed, what, halfway)
 
     async def follow_one(self) -> float:
         """Seconds from the insert of one checkout until its order is paid."""

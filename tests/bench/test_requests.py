@@ -25,7 +25,10 @@ async def url() -> AsyncIterator[str]:
             "content": content.decode(),
             "more": "x" * 200_000,
         }
-        return web.json_response(told, status=201)
+        answer = web.json_response(told, status=201)
+        if request.path == "/last":
+            answer.force_close()
+        return answer
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", say)
@@ -41,6 +44,12 @@ async def test_a_request_arrives_whole_and_so_does_its_answer(url: str) -> None:
     assert (first["path"], first["token"], first["content"]) == ("/a?b=c", "t", '{"n":1}')
     assert first["key"] != second["key"]
     assert (seen["method"], seen["key"], seen["content"]) == ("GET", None, "")
+
+
+async def test_a_connection_that_the_service_ends_is_opened_again(url: str) -> None:
+    async with connections(url, 1) as (connection,):
+        for _ in range(3):
+            (await connection.ask("GET", "/last")).expect(201)
 
 
 async def test_an_answer_that_must_not_be_is_told(url: str) -> None:
