@@ -9,17 +9,17 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from bench.progress import WrongState, watched
-from bench.servers import made_home
+from bench.servers import given_servers, made_home, own_database
 from contracts.ids import new_id
 from contracts.messages.cart import CartChanged
 from contracts.messages.order import StartCheckout
@@ -37,6 +37,7 @@ from trolley.demo.shop import Shop
 from trolley.runtime.stack import Runtime
 from trolley.services import SERVICES, databases
 from trolley.settings import RuntimeSettings
+from trolley.topics import admin_client, kafka_settings
 
 CURRENCY = "GBP"
 PRICE_MINOR = 500
@@ -226,12 +227,15 @@ async def pipeline(*, replicas: int = 1, **environment: str) -> AsyncIterator[Pi
     """All services with empty databases, gone at the end; with these settings besides."""
     home = made_home()
     try:
-        async with Runtime(
-            home / "home",
-            replicas=replicas,
-            environment=environment,
-            settings=RuntimeSettings(log_rotate_mib=KEPT_LOG_MIB),
-        ) as runtime:
+        async with (
+            _own_places() as places,
+            Runtime(
+                home / "home",
+                replicas=replicas,
+                environment={**places, **environment},
+                settings=RuntimeSettings(log_rotate_mib=KEPT_LOG_MIB),
+            ) as runtime,
+        ):
             await runtime.wait_ready()
             orders = await asyncpg.connect(runtime.database_url("order"))
             try:
@@ -245,6 +249,30 @@ async def pipeline(*, replicas: int = 1, **environment: str) -> AsyncIterator[Pi
                 await orders.close()
     finally:
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _own_places() -> AsyncIterator[dict[str, str]]:
+    """Settings that name databases and topics of our own, on servers that were given to us."""
+    given = given_servers()
+    if given is None:
+        yield {}
+        return
+    prefix = f"bench_{uuid4().hex[:8]}_"
+    kafka = {"KAFKA_BOOTSTRAP_SERVERS": given.kafka, "KAFKA_TOPIC_PREFIX": prefix}
+    async with AsyncExitStack() as stack:
+        urls = {
+            one.setting: await stack.enter_async_context(
+                own_database(given.postgres, f"{prefix}{one.name}")
+            )
+            for one in databases()
+        }
+        try:
+            yield {**kafka, **urls}
+        finally:
+            async with admin_client(kafka_settings(kafka)) as admin:
+                names = await admin.list_topics()
+                await admin.delete_topics([name for name in names if name.startswith(prefix)])
 
 
 def _portions(placed: Sequence[Placed], most: int) -> Iterator[Sequence[Placed]]:

@@ -14,6 +14,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.processes import programs_below
+from bench.settings import BenchSettings
 from contracts.topics import Topic
 from messaging.settings import KafkaSettings
 from trolley.runtime.servers import Servers
@@ -31,14 +32,28 @@ def made_home() -> Path:
 
 @dataclass(frozen=True)
 class OwnServers(Servers):
-    """Where the pair can be reached, and its processes."""
+    """Where the pair can be reached, and its processes, as far as they are ours."""
 
     processes: Mapping[str, int]
 
 
+def given_servers() -> Servers | None:
+    """Servers that run already, where the environment names both of them."""
+    settings = BenchSettings()
+    if settings.kafka is None or settings.postgres is None:
+        return None
+    return Servers(settings.kafka, settings.postgres)
+
+
 @asynccontextmanager
-async def embedded_servers() -> AsyncIterator[OwnServers]:
-    """The pair of the local runtime in a temporary directory; both end with us, however we do."""
+async def kafka_and_postgres() -> AsyncIterator[OwnServers]:
+    """The servers that the environment names, or a pair of our own.
+
+    That is the pair of the local runtime in a temporary directory; it ends with us, however we do.
+    """
+    if (given := given_servers()) is not None:
+        yield OwnServers(given.kafka, given.postgres, {})
+        return
     home = made_home()
     lease = (home / "lease").open("a+")
     fcntl.flock(lease, fcntl.LOCK_SH)

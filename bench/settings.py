@@ -11,6 +11,12 @@ class BenchSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TROLLEY_BENCH_", extra="ignore")
 
+    kafka: str | None = Field(
+        default=None, description="`host:port` of a Kafka that runs already, to be used."
+    )
+    postgres: str | None = Field(
+        default=None, description="A superuser's URL of a PostgreSQL that runs already; with it."
+    )
     turns: int = Field(default=3, ge=1, description="How often each case is measured.")
     checkouts: int = Field(default=50_000, ge=10, description="Checkouts of a backlog.")
     warm_checkouts: int = Field(default=20_000, ge=1, description="Checkouts before a measurement.")

@@ -4,13 +4,13 @@ from bench.case import Case, Session
 from bench.floor import measure, written
 from bench.meter import Meter
 from bench.report import Figure, Turn
-from bench.servers import embedded_servers
+from bench.servers import kafka_and_postgres
 
 
 async def _turn(session: Session) -> Turn:
     settings, checkout = session.settings, session.checkout
     assert checkout is not None  # noqa: S101 - it is counted wherever the floor is measured
-    async with embedded_servers() as servers:
+    async with kafka_and_postgres() as servers:
         meter = Meter({})
         floor = await measure(servers, checkout.alone, checkout.together, settings.floor_seconds)
         posts = await written(

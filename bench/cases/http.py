@@ -14,6 +14,8 @@ from bench.requests import Connection, connections
 OTHERS = ("catalog", "inventory", "order", "payment")
 """Services that stand still while the cart is measured."""
 
+SERVERS = ("kafka", "postgres")
+
 Send = Callable[[Connection, Placed], Awaitable[None]]
 
 
@@ -52,7 +54,7 @@ async def _turn(session: Session) -> Turn:
 
 
 def _servers(services: Pipeline) -> dict[str, int]:
-    return {name: services.processes[name] for name in ("kafka", "postgres")}
+    return {name: pid for name, pid in services.processes.items() if name in SERVERS}
 
 
 def _again(carts: Sequence[Placed]) -> Iterator[Placed]:

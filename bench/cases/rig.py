@@ -5,12 +5,12 @@ from bench.meter import Meter, waits
 from bench.progress import steady_per_second
 from bench.report import Figure, Turn
 from bench.rig.run import running, settled
-from bench.servers import embedded_servers
+from bench.servers import kafka_and_postgres
 
 
 async def _turn(session: Session) -> Turn:
     settings = session.settings
-    async with embedded_servers() as servers, running(servers) as rig:
+    async with kafka_and_postgres() as servers, running(servers) as rig:
         await rig.place(settings.warm_checkouts)
         await rig.finish("rig, warming up")
         meter = Meter(rig.processes)

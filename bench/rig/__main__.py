@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Sequence
 
 from bench.rig.run import BATCH_RECORDS, backlog, running, settled
-from bench.servers import embedded_servers
+from bench.servers import kafka_and_postgres
 
 
 async def main(checkouts: int, turns: int, batch_records: int, alone: int) -> None:
     """Measure and print."""
-    async with embedded_servers() as servers:
+    async with kafka_and_postgres() as servers:
         made = [await backlog(servers, checkouts, batch_records) for _ in range(turns)]
         async with running(servers, batch_records) as rig:
             waits = [1e3 * await rig.follow_one() for _ in range(alone + 10)][10:]
