@@ -2,8 +2,8 @@
 """What no pipeline on these servers can go below: the same rows and the same records, and no more.
 
 The rows of an `Anatomy` are written by `pgbench`, all of it in one transaction and with one index
-for each table; its records are produced and consumed by a bare client. What the two would take one
-after the other is the floor, since both want the same processors.
+for each table; its records are produced and consumed by a bare client. The slowest of the three is
+the floor: a pipeline has to do all of them at once, on the same processors.
 """
 
 import asyncio
@@ -51,9 +51,9 @@ class Floor:
     consumed: float
 
     @property
-    def together(self) -> float:
-        """Rows of a backlog, producing and consuming one after the other."""
-        return 1 / (1 / self.rows_together + 1 / self.produced + 1 / self.consumed)
+    def slowest(self) -> float:
+        """The least of rows of a backlog, producing and consuming, each with all of the machine."""
+        return min(self.rows_together, self.produced, self.consumed)
 
 
 async def measure(
