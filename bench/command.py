@@ -1,8 +1,6 @@
 """`trolley bench`: how fast this is, measured so that anybody can measure it again."""
 
 import asyncio
-import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -73,12 +71,20 @@ def bench(
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
     told = console(stderr=True)
-    words = ["trolley", "bench", *sys.argv[sys.argv.index("bench") + 1 :]]
+    words = [*(one.value for one in cases or ()), *(["--short"] if short else ())]
+    words += [
+        f"--{name}={value:g}"
+        for name, value in (
+            *(("turns", turns), ("checkouts", checkouts)),
+            *(("seconds", seconds), ("minutes", minutes)),
+        )
+        if value is not None
+    ]
     made = asyncio.run(
         measure(
             chosen,
             settings,
-            shlex.join(words),
+            " ".join(["trolley bench", *words, *(["--bare"] if bare else ())]),
             lambda what: told.print(what, style="dim"),
             marks=not bare,
         )

@@ -44,15 +44,15 @@ def _lines(report: Report, pictures: Sequence[str]) -> Iterator[str]:
         yield f"![{Path(picture).stem}]({picture})"
     for case in report.cases:
         yield from _case(report, case)
-    yield ""
-    yield "## What a checkout consists of"
-    yield ""
-    for why in report.broken:
-        yield f"**Too many**: {why}"
+    if report.checkout:
         yield ""
-    yield from _table(
-        ("", "number"), [(name, f"{value:,.2f}") for name, value in report.checkout.items()]
-    )
+        yield "## What a checkout consists of"
+        yield ""
+        for why in report.broken:
+            yield f"**Too many**: {why}"
+            yield ""
+        numbers = [(name, f"{value:,.2f}") for name, value in report.checkout.items()]
+        yield from _table(("", "number"), numbers)
     yield ""
     yield "## Conditions"
     yield ""

@@ -15,15 +15,20 @@ from bench.dissection import broken_bounds, dissect
 from bench.progress import WrongState
 from bench.report import CaseReport, Report
 from bench.requests import Unexpected
+from bench.servers import given_servers
 from bench.settings import BenchSettings
 
 Say = Callable[[str], None]
 
-CONDITIONS = {
+SERVICES = {"services": "one process each, all on the machine that makes the load"}
+OWN_SERVERS = {
     "Kafka": "one broker, replication factor 1, acks=all, idempotent producers; the broker flushes "
     "when its operating system does",
     "PostgreSQL": "one server, fsync and synchronous_commit on, max_wal_size 1 GB",
-    "services": "one process each, all on the machine that makes the load",
+}
+GIVEN_SERVERS = {
+    "Kafka, PostgreSQL": "named by the environment, with settings of their own; their processor "
+    "time and memory, and the statements that they are asked, are in no figure",
 }
 
 
@@ -36,7 +41,7 @@ async def measure(
         began=datetime.now(UTC),
         revision=_revision(),
         machine=_machine(),
-        conditions={**CONDITIONS, **_sizes(settings)},
+        conditions=conditions(settings),
     )
     checkout = None
     if marks:
@@ -80,5 +85,8 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _sizes(settings: BenchSettings) -> dict[str, str]:
-    return {name: str(value) for name, value in settings.model_dump().items()}
+def conditions(settings: BenchSettings) -> dict[str, str]:
+    """What figures rest on, for who would measure them again."""
+    servers = OWN_SERVERS if given_servers() is None else GIVEN_SERVERS
+    sizes = settings.model_dump(exclude={"kafka", "postgres"})
+    return {**servers, **SERVICES, **{name: str(value) for name, value in sizes.items()}}

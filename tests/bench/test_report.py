@@ -9,6 +9,8 @@ from bench.dissection import broken_bounds
 from bench.load import Load
 from bench.markdown import markdown
 from bench.report import CaseReport, Figure, Goal, Report, Turn
+from bench.session import conditions
+from bench.settings import BenchSettings
 
 HALF_OF_RIG = Goal("sagas a second", at_least=0.5, part_of="rig: sagas a second")
 
@@ -86,3 +88,11 @@ def test_more_messages_or_statements_than_there_may_be_are_told() -> None:
     made = report()
     made.broken = list(broken_bounds(numbers))
     assert not made.is_right
+
+
+def test_no_password_of_a_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TROLLEY_BENCH_KAFKA", "127.0.0.1:9092")
+    monkeypatch.setenv("TROLLEY_BENCH_POSTGRES", "postgresql://postgres:secret@127.0.0.1/postgres")
+    told = conditions(BenchSettings())
+    assert "Kafka, PostgreSQL" in told
+    assert "secret" not in str(told)
