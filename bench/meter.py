@@ -26,7 +26,7 @@ class Meter:
         self._began = time.perf_counter()
 
     def load(self, done: float, what: str) -> list[Figure]:
-        """Processor time for each of what was done, in all and by process, and memory."""
+        """Processor time for each of what was done, in all and by process."""
         own = time.process_time() - self._own_cpu
         after, seconds = cpu_seconds_of(self._processes), time.perf_counter() - self._began
         used = {name: after[name] - self._cpu[name] for name in self._processes}
@@ -35,10 +35,16 @@ class Meter:
             Figure(f"CPU, {what}: {name}", "us", _each(one, done)) for name, one in used.items()
         ]
         figures.append(Figure(f"CPU, {what}: {GENERATOR}", "us", _each(own, done)))
-        figures.append(Figure("processors busy", "", (sum(used.values()) + own) / seconds))
+        busy = (sum(used.values()) + own) / seconds
+        return [*figures, Figure(f"processors busy, {what}", "", busy)]
+
+    def memory(self) -> list[Figure]:
+        """What the processes have of the memory at present, in all and each."""
         memory = memory_mib_of(self._processes)
-        figures.append(Figure("memory", "MiB", sum(memory.values())))
-        return figures + [Figure(f"memory: {name}", "MiB", one) for name, one in memory.items()]
+        return [
+            Figure("memory", "MiB", sum(memory.values())),
+            *(Figure(f"memory: {name}", "MiB", one) for name, one in memory.items()),
+        ]
 
     def turn(
         self,

@@ -45,6 +45,7 @@ async def _turn(session: Session) -> Turn:
                 figures += waits(name, load.waits)
                 figures += part.load(len(load.waits), name)
                 series[name] = quantiles(load.waits)
+            figures += meter.memory()
         sent = len(carts) - sum(1 for _ in bought)
         for name in OTHERS:
             services.runtime.start_service(name)

@@ -101,7 +101,7 @@ async def _turn(session: Session) -> Turn:
                 figures += [*waits(name, made.waits), *made.lag(name)]
                 series[name] = quantiles(made.waits)
                 void = void or made.late(settings.longest_lag_ms)
-        figures += meter.load(load.sent, "a checkout")
+        figures += [*meter.load(load.sent, "a checkout"), *meter.memory()]
         await services.settle({"paid": load.sent})
     return meter.turn(figures, series, void)
 

@@ -17,7 +17,7 @@ async def _turn(session: Session) -> Turn:
         await rig.place(settings.checkouts)
         speed = steady_per_second(await rig.finish("rig"))
         figures = [Figure("sagas a second", "1/s", speed)]
-        figures += meter.load(settings.checkouts, "a saga")
+        figures += [*meter.load(settings.checkouts, "a saga"), *meter.memory()]
         alone = [await rig.follow_one() for _ in range(settings.alone_checkouts)]
         await settled(rig)
     return meter.turn([*figures, *waits("alone", alone)])

@@ -36,6 +36,7 @@ async def _turn(session: Session) -> Turn:
             Figure("sagas a second", "1/s", steady_per_second(marks)),
             Figure("sagas a second, over all", "1/s", count / (marks[-1][0] - marks[0][0])),
             *meter.load(count, "a saga"),
+            *meter.memory(),
         ]
         figures.append(Figure("messages a saga", "", (await services.messages() - told) / count))
         await services.settle({"paid": warm + count})

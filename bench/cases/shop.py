@@ -37,7 +37,7 @@ async def _turn(session: Session) -> Turn:
             warm = await as_answered(pairs, _shop, settings.warm_seconds)
             meter = Meter(services.processes)
             load = await as_answered(pairs, _shop, settings.measured_seconds)
-            figures = meter.load(len(load.waits), "a checkout")
+            figures = [*meter.load(len(load.waits), "a checkout"), *meter.memory()]
         await services.settle({"paid": len(warm.waits) + len(load.waits)})
     return meter.turn(
         [

@@ -53,7 +53,7 @@ async def _turn(session: Session) -> Turn:
                 figures.append(Figure(f"part {number}, memory", "MiB", sum(memory[-1].values())))
         figures += _growth(memory)
         figures.append(Figure("p99, last part of second", "", slowest[-1] / slowest[1]))
-        figures += meter.load(sent - warm - settings.checkouts, "a saga")
+        figures += [*meter.load(sent - warm - settings.checkouts, "a saga"), *meter.memory()]
         for name, url in services.databases.items():
             figures += await _tables(name, url)
         await services.settle({"paid": sent})
