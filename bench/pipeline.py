@@ -27,7 +27,8 @@ from contracts.messages.parts import Address, OrderLine, PaymentMethod
 from messaging.clock import utc_now
 from messaging.database import Database
 from messaging.http.tokens import hash_token
-from messaging.outbox import address, write_outgoing
+from messaging.outbox import Outgoing, address, write_outgoing
+from messaging.relay.rows import LARGEST_BATCH_BYTES
 from trolley.audit import Sources, audit
 from trolley.client import Client
 from trolley.demo.orders import Product, Variant
@@ -163,26 +164,24 @@ class Pipeline:
         return placed
 
     async def place(self, placed: Sequence[Placed]) -> None:
-        """Put the checkouts onto their topic, all of them in one go."""
+        """Put the checkouts onto their topic, all of them in one go.
+
+        They are made before the first is sent: while they are taken, little else is done here.
+        """
         environment = self.runtime.environment
         prefix = environment.get("KAFKA_TOPIC_PREFIX", "")
+        now = utc_now()
+        places: dict[tuple[str, int], list[Outgoing]] = {}
+        for one in placed:
+            row = address(_start(one, now), source="cart", now=now)
+            places.setdefault((prefix + row.topic, row.partition), []).append(row)
         producer = AIOKafkaProducer(
             bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"],
             enable_idempotence=True,
-            linger_ms=20,
+            max_batch_size=LARGEST_BATCH_BYTES,
         )
-        now = utc_now()
         async with producer:
-            for one in placed:
-                row = address(_start(one, now), source="cart", now=now)
-                assert row.envelope is not None  # noqa: S101 - `address` has put it there
-                await producer.send(
-                    prefix + row.topic,
-                    row.payload,
-                    key=row.key,
-                    partition=row.partition,
-                    headers=row.envelope.headers(),
-                )
+            await asyncio.gather(*(_send(producer, place, rows) for place, rows in places.items()))
 
     async def ended(self) -> int:
         """How many checkouts are final."""
@@ -313,6 +312,23 @@ async def _insert_carts(
             for number, sku in enumerate(one.skus, start=1)
         ],
     )
+
+
+async def _send(
+    producer: AIOKafkaProducer, place: tuple[str, int], rows: Sequence[Outgoing]
+) -> None:
+    """In order, one batch after the other."""
+    topic, partition = place
+    batch = producer.create_batch()
+    for row in rows:
+        assert row.envelope is not None  # noqa: S101 - `address` has put it there
+        headers = row.envelope.headers()
+        record = {"key": row.key, "value": row.payload, "headers": headers, "timestamp": None}
+        if batch.append(**record) is None:
+            await (await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            batch.append(**record)
+    await (await producer.send_batch(batch, topic, partition=partition))
 
 
 def _start(placed: Placed, now: datetime) -> StartCheckout:
