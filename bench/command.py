@@ -70,32 +70,30 @@ def bench(
     chosen = [one for one in CASES if "all" in asked or one.name in asked]
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
-    told = console(stderr=True)
-    words = [*(one.value for one in cases or ()), *(["--short"] if short else ())]
-    words += [
-        f"--{name}={value:g}"
-        for name, value in (
-            *(("turns", turns), ("checkouts", checkouts)),
-            *(("seconds", seconds), ("minutes", minutes)),
-        )
-        if value is not None
+    options = {"turns": turns, "checkouts": checkouts, "seconds": seconds, "minutes": minutes}
+    switches = {"--short": short, "--bare": bare}
+    words = [
+        *(one.value for one in cases or ()),
+        *(f"--{name}={value}" for name, value in options.items() if value is not None),
+        *(switch for switch, is_set in switches.items() if is_set),
     ]
+    told = console(stderr=True)
+
+    def keep(so_far: Report) -> None:
+        if report is not None:
+            report.write_bytes(so_far.as_json())
+
     made = asyncio.run(
         measure(
             chosen,
             settings,
-            " ".join(["trolley bench", *words, *(["--bare"] if bare else ())]),
-            lambda what: told.print(what, style="dim"),
+            " ".join(["trolley bench", *words]),
             marks=not bare,
+            say=lambda what: told.print(what, style="dim"),
+            keep=keep,
         )
     )
     typer.echo(markdown(made))
     if report is not None:
-        write(made, report)
+        publish(report, report.with_suffix(".md"))
     raise typer.Exit(0 if made.is_right else 1)
-
-
-def write(made: Report, path: Path) -> None:
-    """The report as JSON, with the page and pictures beside it."""
-    path.write_bytes(made.as_json())
-    publish(path, path.with_suffix(".md"))

@@ -33,9 +33,18 @@ GIVEN_SERVERS = {
 
 
 async def measure(
-    cases: Sequence[Case], settings: BenchSettings, command: str, say: Say, *, marks: bool = True
+    cases: Sequence[Case],
+    settings: BenchSettings,
+    command: str,
+    *,
+    marks: bool = True,
+    say: Say,
+    keep: Callable[[Report], None],
 ) -> Report:
-    """Measures these cases in turns, with the marks that they are held against if asked."""
+    """Measures these cases in turns, with the marks that they are held against if asked.
+
+    What was found so far is given to `keep` after each turn of a case: all of it takes hours.
+    """
     report = Report(
         command=command,
         began=datetime.now(UTC),
@@ -60,6 +69,7 @@ async def measure(
             except (WrongState, Unexpected, ConnectionError) as error:
                 told.failed.append(f"turn {turn}: {error}")
                 say("; ".join([f"no figure: {error}", *getattr(error, "__notes__", ())]))
+            keep(report)
     return report
 
 

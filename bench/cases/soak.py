@@ -16,11 +16,12 @@ from bench.report import Figure, Goal, Turn
 
 PLACED_EACH_SECONDS = 0.5
 _SIZES = """
-    SELECT sum(pg_total_relation_size(relid)) / 1048576.0 AS mib, sum(n_dead_tup) AS dead,
-        sum(n_live_tup) AS live, sum(autovacuum_count) AS vacuums
+    SELECT sum(pg_total_relation_size(relid))::float8 / 1048576 AS mib,
+        sum(n_dead_tup)::float8 AS dead, sum(n_live_tup)::float8 AS live,
+        sum(autovacuum_count)::float8 AS vacuums
     FROM pg_stat_user_tables
 """
-_OUTBOX = "SELECT pg_total_relation_size('outbox') / 1048576.0"
+_OUTBOX = "SELECT pg_total_relation_size('outbox')::float8 / 1048576"
 
 
 async def _turn(session: Session) -> Turn:
@@ -95,13 +96,13 @@ async def _tables(name: str, url: str) -> list[Figure]:
     try:
         (row,) = await connection.fetch(_SIZES)
         figures = [
-            Figure(f"tables of {name}", "MiB", float(row["mib"] or 0)),
-            Figure(f"dead rows of {name}", "%", 100 * float(row["dead"]) / max(1, row["live"])),
-            Figure(f"autovacuums of {name}", "", float(row["vacuums"])),
+            Figure(f"tables of {name}", "MiB", row["mib"]),
+            Figure(f"dead rows of {name}", "%", 100 * row["dead"] / max(1, row["live"])),
+            Figure(f"autovacuums of {name}", "", row["vacuums"]),
         ]
         if name != "simulated_provider":
             size = await connection.fetchval(_OUTBOX)
-            figures.append(Figure(f"outbox of {name}", "MiB", float(size)))
+            figures.append(Figure(f"outbox of {name}", "MiB", size))
         return figures
     finally:
         await connection.close()
