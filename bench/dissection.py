@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from bench.anatomy import seen
-from bench.batches import records_in_a_batch, told
+from bench.batches import records_in_a_batch
 from bench.case import Checkout
 from bench.pipeline import SKUS, Pipeline, pipeline
 from bench.progress import watched
 from bench.requests import connections
 from bench.settings import BenchSettings
 from bench.statement_log import counted
-from trolley.services import SERVICES
 
 A_BATCH = "statements for each batch"
 MOST = {"messages": 22.0, "statements of POST checkout: cart": 20.0, A_BATCH: 45.0}
@@ -104,13 +103,11 @@ async def _statements(
     if postgres is None:
         await run(count)  # another server's log is not ours to read
         return {}
-    running = [one.name for one in SERVICES if services.runtime.pid(one.name) is not None]
-    urls = {name: services.runtime.urls(name) for name in running}
-    before = await told(urls)
+    before = await services.told()
     async with counted(postgres.url, postgres.log) as asked:
         await run(count)
     del asked["postgres"]
-    after = await told(urls)
+    after = await services.told()
     batches = sum(count for _, count in after.values()) - sum(count for _, count in before.values())
     return {
         **({f"{A_BATCH} of {what}": asked.total() / batches} if batches else {}),

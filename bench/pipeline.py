@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
+from bench.batches import Told, told
 from bench.progress import WrongState, watched
 from bench.servers import given_servers, made_home, own_database
 from contracts.ids import new_id
@@ -213,6 +214,11 @@ class Pipeline:
         if states != {state: count for state, count in wanted.items() if count}:
             raise WrongState(f"checkouts ended as {states}, not as {wanted}")
         await self.audit()
+
+    async def told(self) -> Told:
+        """Records and batches so far, by consumer, of the services that run."""
+        running = [one.name for one in SERVICES if self.runtime.pid(one.name) is not None]
+        return await told({name: self.runtime.urls(name) for name in running})
 
     async def audit(self) -> None:
         """Everything is as it must be. Raises `WrongState`."""

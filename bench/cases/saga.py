@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from bench.batches import records_in_a_batch
 from bench.case import Case, Session
 from bench.meter import Meter
 from bench.pipeline import SKUS, Pipeline, pipeline
@@ -28,7 +29,7 @@ async def _turn(session: Session) -> Turn:
         placed = await services.fill_carts(warm + count, SKUS)
         await services.place(placed[:warm])
         await watched(services.ended, warm, "warming up")
-        told = await services.messages()
+        sent, before = await services.messages(), await services.told()
         meter = Meter(services.processes)
         await services.place(placed[warm:])
         halfway = partial(checkpoint, services.databases["order"])
@@ -39,7 +40,11 @@ async def _turn(session: Session) -> Turn:
             *meter.load(count, "a saga"),
             *meter.memory(),
         ]
-        figures.append(Figure("messages a saga", "", (await services.messages() - told) / count))
+        figures.append(Figure("messages a saga", "", (await services.messages() - sent) / count))
+        batches = records_in_a_batch(before, await services.told())
+        figures += [
+            Figure(f"records in a batch: {name}", "", mean) for name, mean in batches.items()
+        ]
         await services.settle({"paid": warm + count})
         figures.append(
             Figure("mixed: sagas a second", "1/s", await _mixed(services, count, warm + count))
