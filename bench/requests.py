@@ -5,7 +5,8 @@ the parser that uvicorn uses.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,12 @@ from urllib.parse import urlsplit
 import httptools
 import orjson
 
+from bench.report import Figure
 from trolley.client import fresh_key
+
+PUT_OFF = 503
+PUT_OFF_SECONDS = 0.05
+PATIENCE_SECONDS = 60.0
 
 
 class Unexpected(Exception):
@@ -43,6 +49,8 @@ class Connection:
         parts = urlsplit(url)
         self._name, self._host, self._port = parts.netloc, str(parts.hostname), parts.port or 80
         self._wire: _Wire | None = None
+        self.put_off = 0
+        """How often the service answered 503, and the same request was sent again."""
 
     def close(self) -> None:
         """Close it."""
@@ -60,7 +68,8 @@ class Connection:
         """The answer; every unsafe request has an Idempotency-Key of its own.
 
         `token` is the cart's. A request that is lost with its connection is sent once more, under
-        the same key. Raises `ConnectionError` when that is lost, too.
+        the same key, and one that is put off (503) until it is answered, as clients do. Raises
+        `ConnectionError` when it is lost twice.
         """
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._name}"]
         if token is not None:
@@ -71,6 +80,15 @@ class Connection:
         if method != "GET":
             lines += [f"Idempotency-Key: {fresh_key()}", f"Content-Length: {len(content)}"]
         request = "\r\n".join([*lines, "", ""]).encode() + content
+        patience_ends = time.monotonic() + PATIENCE_SECONDS
+        while (answer := await self._exchange(request)).status == PUT_OFF:
+            if time.monotonic() > patience_ends:
+                break
+            self.put_off += 1
+            await asyncio.sleep(PUT_OFF_SECONDS)
+        return answer
+
+    async def _exchange(self, request: bytes) -> Answer:
         try:
             return await (await self._opened()).exchange(request)
         except ConnectionError:
@@ -122,6 +140,11 @@ class _Wire(asyncio.Protocol):
         self._content, self._parser = [], httptools.HttpResponseParser(self)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(answer)
+
+
+def put_off(connections: Iterable[Connection]) -> Figure:
+    """How many requests had to be sent again."""
+    return Figure("requests put off", "", sum(one.put_off for one in connections))
 
 
 @asynccontextmanager

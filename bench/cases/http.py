@@ -9,7 +9,7 @@ from bench.meter import Meter, quantiles, waits
 from bench.pipeline import LINES, SKUS, Pipeline, Placed, pipeline
 from bench.progress import WrongState
 from bench.report import Figure, Goal, Series, Turn
-from bench.requests import Connection, connections
+from bench.requests import Connection, connections, put_off
 
 OTHERS = ("catalog", "inventory", "order", "payment")
 """Services that stand still while the cart is measured."""
@@ -45,7 +45,7 @@ async def _turn(session: Session) -> Turn:
                 figures += waits(name, load.waits)
                 figures += part.load(len(load.waits), name)
                 series[name] = quantiles(load.waits)
-            figures += meter.memory()
+            figures += [put_off(senders), *meter.memory()]
         sent = len(carts) - sum(1 for _ in bought)
         for name in OTHERS:
             services.runtime.start_service(name)

@@ -15,7 +15,7 @@ from bench.load import as_answered, as_it_comes
 from bench.meter import Meter, quantiles, waits
 from bench.pipeline import SKUS, Pipeline, Placed, pipeline
 from bench.report import Figure, Goal, Series, Turn
-from bench.requests import Connection, connections
+from bench.requests import Connection, connections, put_off
 
 LOOK_SECONDS = 0.003
 """How often is looked for orders that were paid: by so much a wait may be told too long."""
@@ -101,6 +101,7 @@ async def _turn(session: Session) -> Turn:
                 figures += [*waits(name, made.waits), *made.lag(name)]
                 series[name] = quantiles(made.waits)
                 void = void or made.late(settings.longest_lag_ms)
+            figures.append(put_off(senders))
         figures += [*meter.load(load.sent, "a checkout"), *meter.memory()]
         await services.settle({"paid": load.sent})
     return meter.turn(figures, series, void)

@@ -12,7 +12,7 @@ from bench.meter import Meter, quantiles, waits
 from bench.pipeline import CURRENCY, LINES, PRICE_MINOR, SKUS, pipeline
 from bench.progress import WrongState
 from bench.report import Figure, Goal, Turn
-from bench.requests import Connection, connections
+from bench.requests import Connection, connections, put_off
 
 FOLLOW_SECONDS = 0.02
 """How long a shopper waits before looking again whether the order is paid."""
@@ -38,6 +38,7 @@ async def _turn(session: Session) -> Turn:
             meter = Meter(services.processes)
             load = await as_answered(pairs, _shop, settings.measured_seconds)
             figures = [*meter.load(len(load.waits), "a checkout"), *meter.memory()]
+            figures.append(put_off([*to_carts, *to_orders]))
         await services.settle({"paid": len(warm.waits) + len(load.waits)})
     return meter.turn(
         [

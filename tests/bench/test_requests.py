@@ -15,6 +15,8 @@ from bench.requests import Connection, Unexpected, connections
 async def url() -> AsyncIterator[str]:
     """Where a service says what it was asked."""
 
+    busy = iter([503, 503])
+
     async def say(request: web.Request) -> web.Response:
         content = await request.read()
         told = {
@@ -25,7 +27,8 @@ async def url() -> AsyncIterator[str]:
             "content": content.decode(),
             "more": "x" * 200_000,
         }
-        answer = web.json_response(told, status=201)
+        status = next(busy, 201) if request.path == "/busy" else 201
+        answer = web.json_response(told, status=status)
         if request.path == "/last":
             answer.force_close()
         return answer
@@ -50,6 +53,12 @@ async def test_a_connection_that_the_service_ends_is_opened_again(url: str) -> N
     async with connections(url, 1) as (connection,):
         for _ in range(3):
             (await connection.ask("GET", "/last")).expect(201)
+
+
+async def test_a_request_that_is_put_off_is_sent_again_and_counted(url: str) -> None:
+    async with connections(url, 1) as (connection,):
+        (await connection.ask("POST", "/busy")).expect(201)
+    assert connection.put_off == 2
 
 
 async def test_an_answer_that_must_not_be_is_told(url: str) -> None:
