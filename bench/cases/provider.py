@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+import asyncpg
+
 from bench.case import Case, Session
 from bench.meter import Meter, MostMemory
 from bench.pipeline import SKUS, pipeline
 from bench.progress import steady_per_second, watched
 from bench.report import Figure, Goal, Turn
 from contracts.messages.parts import PaymentMethod
+
+_IN_FLIGHT = "SELECT count(*) FROM operations WHERE status = 'leased'"
 
 
 async def _turn(session: Session) -> Turn:
@@ -22,13 +26,24 @@ async def _turn(session: Session) -> Turn:
         await services.place(placed[:warm])
         await watched(services.ended, warm, "warming up")
         meter = Meter(services.processes)
-        async with MostMemory(services.processes) as most:
-            await services.place(placed[warm:])
-            marks = await watched(services.ended, warm + count, "sagas")
+        flying: list[int] = []
+        payments = await asyncpg.connect(services.databases["payment"])
+
+        async def ended() -> int:
+            flying.append(await payments.fetchval(_IN_FLIGHT))
+            return await services.ended()
+
+        try:
+            async with MostMemory(services.processes) as most:
+                await services.place(placed[warm:])
+                marks = await watched(ended, warm + count, "sagas")
+        finally:
+            await payments.close()
         figures = [
             Figure("sagas a second", "1/s", steady_per_second(marks)),
             *meter.load(count, "a saga"),
-            Figure("memory of payment, most", "MiB", most.mib["payment"]),
+            Figure("calls in flight, most seen", "", max(flying)),
+            Figure("memory of payment, most seen", "MiB", most.mib["payment"]),
         ]
         await services.settle({"paid": warm + count})
     return meter.turn(figures)
