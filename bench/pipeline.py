@@ -132,9 +132,12 @@ class Pipeline:
         *,
         lines: int = LINES,
         checking_out: bool = True,
-        analyze: bool = True,
+        at_rest: bool = True,
     ) -> list[Placed]:
-        """So many carts, each with a few of these goods, and locked by its checkout if asked."""
+        """So many carts, each with a few of these goods, and locked by its checkout if asked.
+
+        Their events are published when it returns, unless it need not be `at_rest`.
+        """
         placed = [
             Placed(
                 new_id(),
@@ -144,6 +147,11 @@ class Pipeline:
             for number in range(count)
         ]
         url = self.runtime.database_url("cart")
+
+        async def waiting() -> int:
+            count: int = await carts.fetchval("SELECT -count(*) FROM outbox")
+            return count
+
         database = Database(url, pool_connections=1, application_name="bench")
         carts = await asyncpg.connect(url)
         try:
@@ -157,8 +165,9 @@ class Pipeline:
                 async with database.transaction() as connection:
                     rows = [address(event, source="cart", now=now) for event in opened]
                     await write_outgoing(connection, rows)
-            if analyze:
+            if at_rest:
                 await carts.execute("ANALYZE carts, cart_lines")
+                await watched(waiting, 0, "events of carts that wait")
         finally:
             await carts.close()
             await database.close()

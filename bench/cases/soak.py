@@ -73,7 +73,7 @@ async def _load(
         return await watch.wait(checkout_id) - since
 
     while (due := began + placed / per_second) < began + seconds:
-        carts = await services.fill_carts(portion, SKUS, analyze=False)
+        carts = await services.fill_carts(portion, SKUS, at_rest=False)
         await asyncio.sleep(due - time.perf_counter())
         last, since = str(carts[-1].checkout_id), time.perf_counter()
         await services.place(carts)
