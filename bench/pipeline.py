@@ -8,6 +8,7 @@ with the saga.
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 from bench.batches import Told, told
 from bench.progress import WrongState, watched
 from bench.servers import given_servers, made_home, own_database
+from bench.statement_log import counted
 from contracts.ids import new_id
 from contracts.messages.cart import CartChanged
 from contracts.messages.order import StartCheckout
@@ -91,6 +93,18 @@ class Pipeline:
         assert state is not None  # noqa: S101 - it runs
         pids = {one.name.removesuffix("-0"): one.pid for one in state.processes if one.pid}
         return dict(sorted(pids.items()))
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Counter[str] | None]:
+        """What the services ask in this block, by database; None of servers that are not ours."""
+        postgres = self.runtime.postgres
+        if postgres is None:
+            yield None
+            return
+        own = self._orders.get_server_pid()
+        async with counted(postgres.url, postgres.log, without=own) as asked:
+            yield asked
+        del asked["postgres"]
 
     @property
     def databases(self) -> dict[str, str]:

@@ -58,7 +58,6 @@ class BenchSettings(BaseSettings):
                 "warm_seconds": 1.0,
                 "measured_seconds": 4.0,
                 "floor_seconds": 1.0,
-                "seen_checkouts": 50,
                 "most_carts": 8_000,
                 "alone_checkouts": 20,
                 "hot_pieces": 100,

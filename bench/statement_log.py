@@ -8,15 +8,16 @@ from pathlib import Path
 
 import asyncpg
 
-_ASKED = re.compile(rb"^\S+ \S+ \S+ \[\d+\] (\S+) LOG:  (?:execute|statement)\b", re.MULTILINE)
+_ASKED = re.compile(rb"^\S+ \S+ \S+ \[(\d+)\] (\S+) LOG:  (?:execute|statement)\b", re.MULTILINE)
 """Begins like the `log_line_prefix` of the embedded server, whose last word is the database."""
 
 
 @asynccontextmanager
-async def counted(url: str, log: Path) -> AsyncIterator[Counter[str]]:
+async def counted(url: str, log: Path, *, without: int) -> AsyncIterator[Counter[str]]:
     """Statements by database, of all that ask; they are there at the end of the block.
 
-    `url` is a superuser's, of any database of the server that writes this log.
+    `url` is a superuser's, of any database of the server that writes this log. Not counted is what
+    the server's process `without` is asked, which is a connection of our own.
     """
     found: Counter[str] = Counter()
     connection = await asyncpg.connect(url)
@@ -31,7 +32,8 @@ async def counted(url: str, log: Path) -> AsyncIterator[Counter[str]]:
         await connection.close()
     with log.open("rb") as written:
         written.seek(begin)
-        found.update(name.decode() for name in _ASKED.findall(written.read(end - begin)))
+        asked = _ASKED.findall(written.read(end - begin))
+    found.update(name.decode() for process, name in asked if int(process) != without)
 
 
 def _size(log: Path) -> int:

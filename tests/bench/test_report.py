@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.dissection import broken_bounds
+from bench.dissection import A_BATCH, A_BATCH_ALONE, broken_bounds
 from bench.load import Load
 from bench.markdown import markdown
 from bench.report import CaseReport, Figure, Goal, Report, Turn
@@ -76,18 +76,15 @@ def test_a_generator_that_is_late_voids_its_turn(late_ms: float, is_void: bool) 
 
 
 def test_more_messages_or_statements_than_there_may_be_are_told() -> None:
-    numbers = {
-        "messages": 23.0,
-        "statements for each batch of a checkout of 50": 60.0,
-        "rows": 99.0,
-    }
-    assert list(broken_bounds(numbers)) == [
-        "messages: 23.0, at most 22",
-        "statements for each batch of a checkout of 50: 60.0, at most 45",
-    ]
+    numbers = {"messages": 23.0, A_BATCH_ALONE: 22.0, A_BATCH: 38.0, "rows": 99.0}
     made = report()
     made.broken = list(broken_bounds(numbers))
+    assert made.broken == [
+        "messages: 23.0, at most 22",
+        "statements for each batch: 38.0, at most 1.5 times the 22.0 alone",
+    ]
     assert not made.is_right
+    assert list(broken_bounds({"messages": 20.0, A_BATCH_ALONE: 22.0, A_BATCH: 30.0})) == []
 
 
 def test_no_password_of_a_server_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
