@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test torture up down status lint format types imports check lock clean
+.PHONY: help env demo test torture bench up down status lint format types imports check lock clean
 
 export PYTHON
 
@@ -27,6 +27,9 @@ test: env ## the whole suite on real Kafka and PostgreSQL (ARGS="tests/trolley -
 torture: env ## every fault at every point between two effects: hours (ARGS="--part 1/10")
 	@$(python) -m pytest --torture tests/torture tests/messaging/test_transactional_relay.py \
 		tests/payment_service/test_fault_matrix.py $(ARGS)
+
+bench: env ## how fast it is, beside its floor: hours (ARGS="saga --short" takes minutes)
+	@$(python) -m trolley bench $(ARGS)
 
 up: env ## start everything and watch it; Ctrl-C stops it (ARGS="--detach")
 	@$(python) -m trolley up $(ARGS)
@@ -54,7 +57,7 @@ imports: env ## import-linter: imports go one way
 check: test lint types imports ## all of the above
 
 lock: ## pin anew what pyproject.toml asks for (needs uv): everything, and what the image needs
-	@uv pip compile $(compile) --group local --group dev pyproject.toml -o requirements.lock
+	@uv pip compile $(compile) --group local --group dev --group bench pyproject.toml -o requirements.lock
 	@uv pip compile $(compile) -c requirements.lock pyproject.toml -o deploy/requirements.lock
 
 clean: ## delete the environment and caches, not the data (that is `trolley reset`)

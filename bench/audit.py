@@ -21,7 +21,7 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from uuid import uuid4
 
-from bench.servers import embedded_servers, own_database
+from bench.servers import kafka_and_postgres, own_database
 from bench.shop import Shop
 from messaging.garbage import look_for_garbage_seldom
 from messaging.migrations import upgrade
@@ -40,7 +40,7 @@ CHANGED = 1_000
 async def main(orders: int, published: int, turns: int) -> None:
     """Measure and print."""
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(embedded_servers())
+        servers = await stack.enter_async_context(kafka_and_postgres())
         name = f"bench_{uuid4().hex[:8]}"
         urls: dict[Source, str] = {
             source: await stack.enter_async_context(

@@ -19,7 +19,7 @@ from uuid import uuid4
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.servers import embedded_servers, own_database, own_topics
+from bench.servers import kafka_and_postgres, own_database, own_topics
 from contracts.ids import new_id
 from contracts.messages.inventory import StockMoved
 from contracts.topics import INVENTORY_EVENTS, RELAY_POSITIONS, Lane
@@ -37,7 +37,7 @@ RELAYS: tuple[type[Relay], ...] = (PlainRelay, TransactionalRelay)
 
 async def main() -> None:
     """Measure and print."""
-    async with embedded_servers() as own:
+    async with kafka_and_postgres() as own:
         await _measure(own.kafka, own.postgres)
 
 

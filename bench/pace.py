@@ -24,7 +24,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from bench.payments import Running, payment_service
-from bench.servers import embedded_servers
+from bench.servers import kafka_and_postgres
 from contracts.ids import derived_id, new_id
 from contracts.messages.parts import PaymentMethod
 from contracts.messages.payment import ChargePayment
@@ -47,7 +47,7 @@ async def main(per_second: int, charges: int, turns: int) -> None:
     """Measure and print."""
     limits = {"no limit": None, "that limit": per_second}
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in limits}
-    async with embedded_servers() as servers:
+    async with kafka_and_postgres() as servers:
         for turn in range(1, turns + 1):
             for name, limit in limits.items():
                 found[name].append(await _drained(servers, per_second, limit, charges))

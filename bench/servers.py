@@ -5,18 +5,22 @@ import fcntl
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from bench.processes import programs_below
+from bench.settings import BenchSettings
 from contracts.topics import Topic
 from messaging.settings import KafkaSettings
 from trolley.runtime.servers import Servers
 
 SERVERS_START_SECONDS = 180
+_PROGRAMS = {"postgres": "postgres", "kafka": "java"}
 
 
 def made_home() -> Path:
@@ -26,9 +30,30 @@ def made_home() -> Path:
     return home
 
 
+@dataclass(frozen=True)
+class OwnServers(Servers):
+    """Where the pair can be reached, and its processes, as far as they are ours."""
+
+    processes: Mapping[str, int]
+
+
+def given_servers() -> Servers | None:
+    """Servers that run already, where the environment names both of them."""
+    settings = BenchSettings()
+    if settings.kafka is None or settings.postgres is None:
+        return None
+    return Servers(settings.kafka, settings.postgres)
+
+
 @asynccontextmanager
-async def embedded_servers() -> AsyncIterator[Servers]:
-    """The pair of the local runtime in a temporary directory; both end with us, however we do."""
+async def kafka_and_postgres() -> AsyncIterator[OwnServers]:
+    """The servers that the environment names, or a pair of our own.
+
+    That is the pair of the local runtime in a temporary directory; it ends with us, however we do.
+    """
+    if (given := given_servers()) is not None:
+        yield OwnServers(given.kafka, given.postgres, {})
+        return
     home = made_home()
     lease = (home / "lease").open("a+")
     fcntl.flock(lease, fcntl.LOCK_SH)
@@ -41,12 +66,23 @@ async def embedded_servers() -> AsyncIterator[Servers]:
                 if process.returncode is not None:
                     raise SystemExit("Kafka and PostgreSQL did not start")
                 await asyncio.sleep(0.1)
-        yield servers
+        below = programs_below(process.pid)
+        named = {name: below[program] for name, program in _PROGRAMS.items()}
+        yield OwnServers(servers.kafka, servers.postgres, named)
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
         lease.close()
+
+
+async def checkpoint(url: str) -> None:
+    """Have a server write all that it holds to its files now, so that no run is spared it."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ import asyncpg
 import orjson
 
 from bench.payments import payment_service
-from bench.servers import embedded_servers
+from bench.servers import kafka_and_postgres
 
 AT_ONCE = (1, 16)
 MOST = max(AT_ONCE)
@@ -64,7 +64,7 @@ async def main(events: int, turns: int) -> None:
     """Measure and print."""
     in_all = (turns + 1) * len(AT_ONCE) * events
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(embedded_servers())
+        servers = await stack.enter_async_context(kafka_and_postgres())
         service = await stack.enter_async_context(
             payment_service(
                 servers, stripe_url=NOBODY, PAYMENT_STRIPE_WEBHOOK_SECRETS=f'["{SECRET}"]'

@@ -50,6 +50,7 @@ COMMANDS = {
     "chaos": Listed(
         "trolley.chaos.command:chaos", "Kill everything in turn while shoppers buy, and account."
     ),
+    "bench": Listed("bench.command:bench", "Measure how fast all of this is, beside its floor."),
     "audit": Listed("trolley.audit.command:audit", "Check money and stock over all databases."),
     "checkout": Listed(
         "trolley.checkouts.command:checkout", "Show one checkout or the stuck ones; decide of them."
