@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from messaging.points import Point
+from trolley.chaos.connections import cut, ports_of
 
 Place = tuple[str, str, str]
 """Service, point, and what was under way there."""
@@ -34,6 +35,8 @@ class Kind(StrEnum):
     CRASH = "crash"
     ERROR = "error"
     LOST_CONNECTION = "lost connection"
+    """All that the service has to PostgreSQL."""
+    LOST_KAFKA = "lost connection to Kafka"
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ class Board:
 class Injector:
     """The service's side: listens at the points of one process."""
 
-    def __init__(self, directory: Path, database_url: str) -> None:
+    def __init__(self, directory: Path, database_url: str, kafka: str) -> None:
         self._directory = directory
         self._database_url = database_url
+        self._kafka_ports = ports_of(kafka)
 
     async def __call__(self, point: Point, service: str, under_way: Iterable[str]) -> None:
         everything = set(under_way)
@@ -106,11 +110,14 @@ class Injector:
         if fault is None or (fault.service, fault.point) != (service, point):
             return
         if fault.under_way in everything and self._fired() < fault.times:
-            _append(self._directory / "fired", "x")
             await self._strike(fault)
 
     async def _strike(self, fault: Fault) -> None:
-        match Kind(fault.kind):
+        kind = Kind(fault.kind)
+        if kind is Kind.LOST_KAFKA and not cut(os.getpid(), self._kafka_ports):
+            return  # where there was none to lose nothing has happened
+        _append(self._directory / "fired", "x")
+        match kind:
             case Kind.CRASH:
                 os.kill(os.getpid(), signal.SIGKILL)
             case Kind.ERROR:

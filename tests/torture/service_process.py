@@ -45,7 +45,8 @@ def _run(service: Service, environment: dict[str, str], faults: Path, log: Path)
     os.dup2(opened, 1)
     os.dup2(opened, 2)
     os.environ.update(environment)
-    listen(Injector(faults, environment[service.databases[0].setting]))
+    database, kafka = service.databases[0].setting, "KAFKA_BOOTSTRAP_SERVERS"
+    listen(Injector(faults, environment[database], environment[kafka]))
     bug = bug_file(faults)
     setattr(Fold, "step", lambda *arguments: _step(bug, *arguments))  # noqa: B010 - a method
     importlib.import_module(service.module).build().run()

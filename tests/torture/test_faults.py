@@ -79,6 +79,11 @@ OF_BOTH = {RefundPayment.type, Refunded.type, RefundFailed.type, DeadlinePassed.
 """The saga takes these in by one function, and an order that was paid for, or may be shipped, by
 another."""
 
+AT_KAFKA = tuple(
+    point for point in Point if point.name.startswith(("RECORDS_", "OFFSETS_", "ROWS_", "LANE_"))
+)
+"""Where Kafka is what a service talks to, and connections to it are cut as well."""
+
 AT_THE_RELAY = tuple(point for point in Point if point.name.startswith(("ROWS_", "LANE_")))
 """After a fault a relay begins anew with what is still there: a second one finds it the same."""
 
@@ -262,6 +267,8 @@ def trials(calms: Mapping[str, Calm]) -> list[Trial]:
     """Every fault at every place that a story comes by, each in the first story that does.
 
     What the saga asks for and the shop after the sale, too, is tried in the first story of both.
+    Connections to Kafka are lost where Kafka is what is talked to; the client opens new ones, and
+    nothing comes by a second time for it.
     A crash comes twice, too, and so does a lost connection at each point, of whatever message: what
     time heals asks no message for its type. Neither does where nothing comes by a second time. An
     error that comes twice is taken for the message's own, and that goes to the dead letters; one in
@@ -277,6 +284,7 @@ def trials(calms: Mapping[str, Calm]) -> list[Trial]:
         for place, story in found
         for kind in Kind
         if kind is not Kind.ERROR or place[1] not in IN_A_CALL
+        if kind is not Kind.LOST_KAFKA or place[1] in AT_KAFKA
     ]
     again = [
         Trial(story, Fault(*place, Kind.CRASH, 2))

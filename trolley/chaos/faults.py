@@ -17,6 +17,7 @@ class Kind(StrEnum):
     KILL_RELAY = "kill-relay"
     FREEZE_RELAY = "freeze-relay"
     DROP_CONNECTIONS = "drop-connections"
+    DROP_KAFKA_CONNECTIONS = "drop-kafka-connections"
     KILL_KAFKA = "kill-kafka"
     FREEZE_KAFKA = "freeze-kafka"
     RESTART_KAFKA = "restart-kafka"
@@ -53,6 +54,8 @@ def meaning(kind: Kind) -> str:
             return "SIGSTOP to the replica that leads a lane, as long, then SIGCONT"
         case Kind.DROP_CONNECTIONS:
             return "PostgreSQL ends all connections of a service"
+        case Kind.DROP_KAFKA_CONNECTIONS:
+            return "all connections of a service to Kafka are cut"
         case Kind.KILL_KAFKA:
             return "SIGKILL to Kafka"
         case Kind.FREEZE_KAFKA:

@@ -9,6 +9,7 @@ from typing import assert_never
 
 import asyncpg
 
+from trolley.chaos.connections import cut, ports_of
 from trolley.chaos.faults import Fault, Kind, Server
 from trolley.chaos.replica import Probe
 from trolley.chaos.settings import ChaosSettings
@@ -75,6 +76,8 @@ class Injector:
                 return await self._freeze(replace(fault, slot=leader))
             case Kind.DROP_CONNECTIONS:
                 return await self._drop_connections(fault)
+            case Kind.DROP_KAFKA_CONNECTIONS:
+                return self._drop_kafka_connections(fault)
             case Kind.KILL_KAFKA | Kind.KILL_POSTGRES:
                 return await self._down(fault, self._runtime.kill_server(_server(fault)))
             case Kind.RESTART_KAFKA:
@@ -188,6 +191,19 @@ class Injector:
                 await connection.close()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise NotInjected(f"{service}'s connections could not be ended: {error}") from error
+        return Injected(fault, fault.victim, struck_at, time.monotonic(), connections=ended)
+
+    def _drop_kafka_connections(self, fault: Fault) -> Injected:
+        service, struck_at = fault.service or "", time.monotonic()
+        replicas = range(len(self._runtime.urls(service)))
+        pids = [self._runtime.pid(service, slot) for slot in replicas]
+        ports = ports_of(self._runtime.bootstrap_servers)
+        try:
+            ended = sum(cut(pid, ports) for pid in pids if pid is not None)
+        except OSError as error:
+            raise NotInjected(f"{service}'s connections could not be cut: {error}") from error
+        if not ended:
+            raise NotInjected(f"{service} has no connection to Kafka")
         return Injected(fault, fault.victim, struck_at, time.monotonic(), connections=ended)
 
     async def _down(self, fault: Fault, struck: Awaitable[None]) -> Injected:

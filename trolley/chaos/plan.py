@@ -17,8 +17,12 @@ READERS = tuple(name for name in NAMES if name != "catalog")
 
 BESIDE: dict[Kind, tuple[Kind, ...]] = {
     Kind.KILL_KAFKA: (Kind.KILL_SERVICE, Kind.DROP_CONNECTIONS, Kind.DRAIN_SERVICE),
-    Kind.KILL_POSTGRES: (Kind.KILL_SERVICE, Kind.DRAIN_SERVICE),
-    Kind.FREEZE_SERVICE: (Kind.KILL_SERVICE, Kind.DROP_CONNECTIONS),
+    Kind.KILL_POSTGRES: (Kind.KILL_SERVICE, Kind.DROP_KAFKA_CONNECTIONS, Kind.DRAIN_SERVICE),
+    Kind.FREEZE_SERVICE: (
+        Kind.KILL_SERVICE,
+        Kind.DROP_CONNECTIONS,
+        Kind.DROP_KAFKA_CONNECTIONS,
+    ),
 }
 """What may strike while the first fault is not over. Never the other server: of two that are away
 one shows nothing that the other does not hide. Never another fault that lasts."""
@@ -68,7 +72,7 @@ def _fault(
             return Fault(kind, chance.choice(READERS), slot, lasts_seconds=lasts)
         case Kind.KILL_RELAY:
             return Fault(kind, service, lane=chance.choice(get_args(Lane)))
-        case Kind.DROP_CONNECTIONS:
+        case Kind.DROP_CONNECTIONS | Kind.DROP_KAFKA_CONNECTIONS:
             return Fault(kind, service)
         case Kind.KILL_KAFKA | Kind.KILL_POSTGRES | Kind.RESTART_KAFKA | Kind.RESTART_POSTGRES:
             return Fault(kind)

@@ -95,6 +95,7 @@ def test_every_kind_has_a_meaning(kind: Kind) -> None:
     [
         (Fault(Kind.KILL_SERVICE, "order", 1), "kill-service order-1"),
         (Fault(Kind.DROP_CONNECTIONS, "cart"), "drop-connections cart"),
+        (Fault(Kind.DROP_KAFKA_CONNECTIONS, "cart"), "drop-kafka-connections cart"),
         (Fault(Kind.KILL_KAFKA), "kill-kafka Kafka"),
         (Fault(Kind.FREEZE_POSTGRES), "freeze-postgres PostgreSQL"),
         (

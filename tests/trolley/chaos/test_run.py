@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 MINUTES = "0.7"
+SEED = "37"
+"""Its first strike cuts a service off from Kafka."""
 
 
 @pytest.mark.integration
@@ -18,7 +20,7 @@ def test_a_short_run_strikes_accounts_and_reports(tmp_path: Path) -> None:
 
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "trolley", "chaos", "--minutes", MINUTES, "--seed", "5"),
+            *(sys.executable, "-m", "trolley", "chaos", "--minutes", MINUTES, "--seed", SEED),
             *("--report", str(markdown), "--json", str(as_json)),
         ],
         cwd=Path(__file__).parents[3],
@@ -31,10 +33,12 @@ def test_a_short_run_strikes_accounts_and_reports(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(as_json.read_text())
     assert (found["held"], found["violations"]) == (True, 0)
-    assert found["strikes"]
+    (cut_off,) = found["strikes"][0]["faults"]
+    assert cut_off["kind"] == "drop-kafka-connections"
+    assert cut_off["connections_ended"] > 0
     assert found["checkouts"]["accepted"] > 0
     assert sum(found["checkouts"]["outcomes"].values()) >= found["checkouts"]["accepted"]
     assert (found["checkouts"]["lost"], found["checkouts"]["doubled"]) == ([], [])
     assert found["audit"]["facts_checked"] > 0
-    assert "Everything held. Seed 5" in markdown.read_text()
+    assert f"Everything held. Seed {SEED}" in markdown.read_text()
     assert "everything held." in done.stdout
