@@ -6,6 +6,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 LOOK_SECONDS = 0.25
+
+LOOK_SHARE = 50
+"""Between two looks lies so many times what one takes: to look is not what is measured."""
+
 LONGEST_SECONDS = 1_800
 
 Mark = tuple[float, int]
@@ -28,13 +32,16 @@ async def watched(
     """
     began = time.perf_counter()
     marks = [(began, await done())]
+    took = time.perf_counter() - began
     half = (marks[0][1] + wanted) / 2
     beside: asyncio.Task[None] | None = None
     while marks[-1][1] < wanted:
         if time.perf_counter() - began > LONGEST_SECONDS:
             raise WrongState(f"{what}: {marks[-1][1]:,} of {wanted:,} after {LONGEST_SECONDS:,} s")
-        await asyncio.sleep(LOOK_SECONDS)
-        marks.append((time.perf_counter(), await done()))
+        await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * took))
+        looked = time.perf_counter()
+        marks.append((looked, await done()))
+        took = time.perf_counter() - looked
         if halfway is not None and beside is None and marks[-1][1] >= half:
             beside = asyncio.create_task(_awaited(halfway))
         if sys.stderr.isatty():
