@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from messaging.database import (
+    Connection,
     Database,
     FailedTransaction,
     NoFreeConnection,
@@ -154,6 +155,38 @@ class TestTransaction:
             await asyncio.wait([task])
         async with two.transaction() as one, two.transaction() as other:
             assert await one.fetch_value(ONE) == await other.fetch_value(ONE) == 1
+
+
+@pytest.mark.integration
+async def test_a_session_that_began_with_a_small_table_does_not_scan_it_for_ever(
+    two: Database,
+) -> None:
+    fill = sql(
+        "INSERT INTO parent SELECT 'k' || n, repeat('x', 150) FROM generate_series(1, 200) n"
+    )
+    grow = sql(
+        "INSERT INTO parent SELECT 'm' || n, repeat('x', 150) FROM generate_series(1, 5000) n"
+    )
+    refer = sql("INSERT INTO child SELECT 'k' || n FROM generate_series(1, 20) n")
+    async with two.reading() as session:
+        await session.execute(sql("CREATE TABLE parent (k text PRIMARY KEY, pad text)"))
+        await session.execute(sql("CREATE TABLE child (k text REFERENCES parent)"))
+        await session.execute(fill)
+        await session.execute(sql("ANALYZE parent"))
+        for _ in range(10):  # by then the session keeps the plan of the check
+            await session.execute(refer)
+        before = await _scans(session)
+        await session.execute(grow)
+        await session.execute(refer)
+        assert await _scans(session) == before
+
+
+async def _scans(session: Connection) -> int:
+    await session.fetch_value(sql("SELECT pg_stat_force_next_flush()::text"))
+    scans: int = await session.fetch_value(
+        sql("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'parent'")
+    )
+    return scans
 
 
 @pytest.mark.integration
