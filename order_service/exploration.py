@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from contracts.messages.base import Step
@@ -34,7 +34,14 @@ from contracts.messages.order import (
     StepBlocked,
     StepUnblocked,
 )
-from contracts.messages.parts import Address, NextAction, OrderLine, PaymentMethod, Shortage
+from contracts.messages.parts import (
+    Address,
+    LinePieces,
+    NextAction,
+    OrderLine,
+    PaymentMethod,
+    Shortage,
+)
 from contracts.messages.payment import (
     CaptureFailed,
     NoPaymentDue,
@@ -81,6 +88,7 @@ SHORT_POLICY = Policy(
     attempts_limit=2,
     claims_limit=12,
     refunds_limit=2,
+    shipments_limit=2,
     reservation_rounds_limit=2,
     success_at_window_close=LateSuccess.KEEP,
     success_at_cancel=LateSuccess.REFUND,
@@ -91,14 +99,18 @@ SHORT_POLICY = Policy(
 
 
 def start(
-    *, paid: bool = True, total_minor: int = 2_500, method: PaymentMethod = CARD
+    *,
+    paid: bool = True,
+    total_minor: int = 2_500,
+    method: PaymentMethod = CARD,
+    pieces: int = 1,
 ) -> StartCheckout:
     """A checkout of one line; with `paid` it brings its first payment along."""
     line = OrderLine(
         sku="TEAPOT",
         name="Teapot",
-        unit_price_minor=total_minor,
-        quantity=1,
+        unit_price_minor=total_minor // pieces,
+        quantity=pieces,
         net_minor=total_minor,
         gross_minor=total_minor,
     )
@@ -205,6 +217,7 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
     yield PayOrder(checkout_id=CHECKOUT_ID, method=CARD)
     yield PayOrder(checkout_id=CHECKOUT_ID, method=OTHER_CARD, replace=True)
     yield ship()
+    yield ship(1)
     yield resolve("retry")
     if not any(refund.by_hand for refund in checkout.refunds):
         yield resolve("refunded_by_hand")
@@ -222,9 +235,12 @@ def messages_to(checkout: Checkout | Tombstone | None) -> Iterator[CheckoutMessa
         yield from answers_to(step, round_, checkout)
 
 
-def ship() -> ShipOrder:
-    """The shop hands the goods over."""
-    return ShipOrder(checkout_id=CHECKOUT_ID, carrier="post", tracking="RR1", requested_by="olga")
+def ship(pieces: int = 0) -> ShipOrder:
+    """The shop hands all that is left over as one parcel, or so many pieces without a number."""
+    how: dict[str, Any] = {"carrier": "post", "tracking": "RR1"}
+    if pieces:
+        how = {"lines": (LinePieces(line_no=1, quantity=pieces),)}
+    return ShipOrder(checkout_id=CHECKOUT_ID, requested_by="olga", **how)
 
 
 def resolve(decision: Literal["retry", "refunded_by_hand"]) -> ResolveCheckout:
@@ -303,7 +319,11 @@ def silhouette(checkout: Checkout) -> Hashable:
     last = checkout.attempts[-1].status if checkout.attempts else None
     order = checkout.order
     return (
-        order and (order.fulfilment, order.to_capture, order.shipment is not None),
+        order
+        and (
+            *(order.fulfilment, order.to_capture, len(order.shipments)),
+            order.shipment and order.shipment.lines,
+        ),
         checkout.state,
         checkout.stock.status,
         checkout.stock.round,

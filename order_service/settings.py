@@ -107,6 +107,12 @@ class OrderSettings(ServiceSettings):
     claims_per_order: int = Field(
         200, ge=1, description="Most refunds in part and returns of one order."
     )
+    shipments_per_order: int = Field(
+        100,
+        ge=1,
+        description="Most shipments of one order: all of them stand in its facts, which each "
+        "message about it reads and writes whole.",
+    )
     reservation_rounds: int = Field(
         5, ge=1, description="Most reservation rounds of one checkout (late money reserves again)."
     )
@@ -197,6 +203,7 @@ class OrderSettings(ServiceSettings):
             attempts_limit=self.attempts_per_order,
             refunds_limit=self.refunds_per_order,
             claims_limit=self.claims_per_order,
+            shipments_limit=self.shipments_per_order,
             reservation_rounds_limit=self.reservation_rounds,
             success_at_window_close=self.success_at_window_close,
             success_at_cancel=self.success_at_cancel,

@@ -109,13 +109,17 @@ class ReturnOrder(AboutCheckout):
 
 
 class ShipOrder(AboutCheckout):
-    """The goods leave the house; money that was set aside until then is taken first."""
+    """Goods leave the house, in one shipment of perhaps several; without lines, all that is left.
+
+    Money that was set aside until then is taken first, whole, with the first of them.
+    """
 
     type: ClassVar[str] = "order.ship_order.v1"
     topic: ClassVar[Topic] = ORDER_COMMANDS
 
     carrier: str = ""
     tracking: str = ""
+    lines: tuple[LinePieces, ...] = ()
     requested_by: str
 
 
@@ -272,12 +276,15 @@ class OrderRefundFailed(OrderEvent):
 
 
 class OrderShipped(OrderEvent):
-    """The goods have left the house."""
+    """Goods have left the house: the whole order, or the pieces of these lines."""
 
     type: ClassVar[str] = "order.shipped.v1"
 
     carrier: str = ""
     tracking: str = ""
+    shipment_number: Number = 1
+    lines: tuple[LinePieces, ...] = ()
+    complete: bool = True
 
 
 class OrderReturned(OrderEvent):

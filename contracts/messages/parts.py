@@ -89,9 +89,10 @@ class LinePieces(Value):
 
 
 class ReturnedPieces(LinePieces):
-    """Pieces that came back: to be sold again, or written off."""
+    """Pieces that came back, or never left: to be sold again, or written off."""
 
     write_off: bool = False
+    unshipped: bool = False
 
 
 class StockLine(Value):

@@ -11,7 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.values import Struct
-from order_service.checkout.facts import Hold, Wait
+from order_service.checkout.facts import Hold, Pieces, Wait
 
 FIRST_ROUND = 1_001
 """What is asked after the sale has rounds from here on; below are those of the saga itself."""
@@ -75,12 +75,17 @@ class Claim(Struct, frozen=True):
 
 
 class ReturnedLine(Struct, frozen=True):
-    """Pieces of one order line that came back: to be sold again, or written off."""
+    """Pieces of one order line that came back, or never left: to be sold again, or written off.
+
+    `shipped`: so many of them had left the house. Before version 11 of the schema nobody counted
+    that: an order left as a whole, or had not left yet.
+    """
 
     line_no: int
     sku: str
     pieces: int
     write_off: bool
+    shipped: int = 0
 
 
 class Return(Struct, frozen=True):
@@ -170,6 +175,15 @@ class AfterSale(Struct, frozen=True):
         return sum(
             line.pieces for each in self.returns for line in each.lines if line.line_no == line_no
         )
+
+    @property
+    def withheld(self) -> tuple[Pieces, ...]:
+        """Pieces that were taken back without having left the house, by line."""
+        pieces: dict[int, int] = {}
+        for each in self.returns:
+            for line in each.lines:
+                pieces[line.line_no] = pieces.get(line.line_no, 0) + line.pieces - line.shipped
+        return tuple(Pieces(*line) for line in sorted(pieces.items()) if line[1])
 
     @property
     def needs_attention(self) -> bool:

@@ -6,6 +6,7 @@ from contracts.messages.base import Message
 from contracts.values import Struct
 from order_service.after_sale.facts import AfterSale
 from order_service.checkout.facts import Checkout
+from order_service.checkout.outcomes import NoSuchLine, TooManyPieces
 
 
 class NotPaidFor(Struct, frozen=True):
@@ -34,25 +35,6 @@ class UnderDispute(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.disputed_minor} is under dispute"
-
-
-class NoSuchLine(Struct, frozen=True):
-    """The order has no line of that number, or the line is no goods that could come back."""
-
-    line_no: int
-
-    def __str__(self) -> str:
-        return f"no line {self.line_no}"
-
-
-class TooManyPieces(Struct, frozen=True):
-    """More pieces of a line than are left of it."""
-
-    line_no: int
-    left: int
-
-    def __str__(self) -> str:
-        return f"line {self.line_no} has {self.left} pieces left"
 
 
 class ClaimsExhausted(Struct, frozen=True):

@@ -21,7 +21,7 @@ from contracts.messages.order import (
     StepBlocked,
     StepUnblocked,
 )
-from contracts.messages.parts import LinePieces, OrderLine
+from contracts.messages.parts import LinePieces, OrderLine, ReturnedPieces
 from contracts.messages.payment import (
     DisputeMoved,
     Refunded,
@@ -44,12 +44,10 @@ from order_service.after_sale.facts import (
 from order_service.after_sale.outcomes import (
     ClaimsExhausted,
     ExceedsRest,
-    NoSuchLine,
     NothingFailed,
     NotPaidFor,
     Refused,
     Served,
-    TooManyPieces,
     UnderDispute,
     WhyNot,
 )
@@ -58,13 +56,15 @@ from order_service.after_sale.worth import of_amount, of_pieces
 from order_service.checkout.facts import (
     Checkout,
     Hold,
+    Pieces,
     StockStatus,
     Tombstone,
     Wait,
     refund_id_of,
 )
-from order_service.checkout.outcomes import Illegal, Settled, Stale
+from order_service.checkout.outcomes import Illegal, NoSuchLine, Settled, Stale, TooManyPieces
 from order_service.checkout.policy import Policy
+from order_service.checkout.shipments import by_line, too_much
 
 AfterSaleCommand: TypeAlias = RefundOrder | ReturnOrder | ResolveRefund
 AfterSaleAnswer: TypeAlias = RefundPending | Refunded | RefundFailed | StockReturned
@@ -172,7 +172,7 @@ def _left(turn: Turn) -> int:
 
 def _claimed(turn: Turn, wanted: tuple[LinePieces, ...]) -> tuple[ClaimedLine, ...] | WhyNot:
     lines, claimed = turn.lines, []
-    for line_no, pieces in _by_line(wanted).items():
+    for line_no, pieces in by_line(wanted).items():
         if line_no > len(lines):
             return NoSuchLine(line_no)
         line = lines[line_no - 1]
@@ -182,33 +182,24 @@ def _claimed(turn: Turn, wanted: tuple[LinePieces, ...]) -> tuple[ClaimedLine, .
     return tuple(claimed)
 
 
-def _by_line(wanted: tuple[LinePieces, ...]) -> dict[int, int]:
-    pieces: dict[int, int] = {}
-    for line in wanted:
-        pieces[line.line_no] = pieces.get(line.line_no, 0) + line.quantity
-    return pieces
-
-
 def _return(turn: Turn, command: ReturnOrder) -> WhyNot | None:
     """Take goods back, and with them what their pieces are worth and nobody has refunded yet."""
     why = _may_claim(turn, money=command.refund and turn.saga.kept_minor > 0)
     if why is not None:
         return why
-    lines = turn.lines
-    for line_no, pieces in _by_line(command.lines).items():
+    lines, unshipped = turn.lines, by_line(line for line in command.lines if line.unshipped)
+    for line_no, pieces in by_line(command.lines).items():
         if line_no > len(lines) or not isinstance(lines[line_no - 1].line, OrderLine):
             return NoSuchLine(line_no)
         left = lines[line_no - 1].line.quantity - turn.after.returned_of(line_no)
         if pieces > left:
             return TooManyPieces(line_no, left)
+    why = too_much(turn.order, turn.saga.request.lines, [Pieces(*one) for one in unshipped.items()])
+    if why is not None:
+        return why
     claim = _claim_of_return(turn, command) if command.refund else None
     came_back = turn.add_return(
-        [
-            ReturnedLine(line.line_no, _sku(turn, line.line_no), line.quantity, line.write_off)
-            for line in command.lines
-        ],
-        command.reason,
-        None if claim is None else claim.number,
+        _taken_back(turn, command.lines), command.reason, None if claim is None else claim.number
     )
     turn.announce(OrderReturned, return_number=came_back.number, lines=command.lines)
     turn.note = f"return {came_back.number}"
@@ -217,7 +208,7 @@ def _return(turn: Turn, command: ReturnOrder) -> WhyNot | None:
 
 def _claim_of_return(turn: Turn, command: ReturnOrder) -> Claim | None:
     lines, left, claimed = turn.lines, turn.rest_minor, []
-    for line_no, pieces in _by_line(command.lines).items():
+    for line_no, pieces in by_line(command.lines).items():
         line = lines[line_no - 1]
         worth = of_pieces(line, min(pieces, line.pieces_left))
         worth = replace(worth, amount_minor=min(worth.amount_minor, left))
@@ -234,8 +225,17 @@ def _claim_of_return(turn: Turn, command: ReturnOrder) -> Claim | None:
     return claim
 
 
-def _sku(turn: Turn, line_no: int) -> str:
-    return turn.saga.request.lines[line_no - 1].sku
+def _taken_back(turn: Turn, lines: tuple[ReturnedPieces, ...]) -> list[ReturnedLine]:
+    """Of a line that was shipped in part, what was shipped comes back first, unless told else."""
+    goods = turn.saga.request.lines
+    away = turn.pieces_away()
+    taken = []
+    for line in lines:
+        shipped = 0 if line.unshipped else min(line.quantity, away[line.line_no - 1])
+        away[line.line_no - 1] -= shipped
+        sku = goods[line.line_no - 1].sku
+        taken.append(ReturnedLine(line.line_no, sku, line.quantity, line.write_off, shipped))
+    return taken
 
 
 def _resolve(turn: Turn, command: ResolveRefund) -> Refusal | None:

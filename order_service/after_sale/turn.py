@@ -28,6 +28,7 @@ from order_service.after_sale.outcomes import Served
 from order_service.after_sale.worth import Standing, refunded_line, standing
 from order_service.checkout.facts import (
     Checkout,
+    Fulfilment,
     Hold,
     Order,
     PaymentStatus,
@@ -37,6 +38,7 @@ from order_service.checkout.facts import (
     refund_id_of,
 )
 from order_service.checkout.policy import Policy
+from order_service.checkout.shipments import pieces_shipped, settled
 from order_service.checkout.turn import event_of, stock_lines
 
 
@@ -58,7 +60,14 @@ class Turn:
 
     def served(self) -> Served:
         """The next values, and what to send."""
-        order = replace(self.order, returned=self._returned(), claimed=self._claimed())
+        order = replace(
+            self.order,
+            returned=self._returned(),
+            claimed=self._claimed(),
+            withheld=self.after.withheld,
+        )
+        if order.fulfilment is Fulfilment.PARTLY_SHIPPED:
+            order = settled(order, self.saga.request.lines)
         saga = replace(self.saga, order=order)
         return Served(self.after, saga, tuple(self.messages), self.note)
 
@@ -74,6 +83,14 @@ class Turn:
         """Goods and shipping costs as claims have left them, counted from 1."""
         request = self.saga.request
         return standing((*request.lines, *request.shipping), self.after)
+
+    def pieces_away(self) -> list[int]:
+        """How many pieces of each line have left the house and not come back."""
+        away = pieces_shipped(self.order, self.saga.request.lines)
+        for each in self.after.returns:
+            for line in each.lines:
+                away[line.line_no - 1] -= line.shipped
+        return away
 
     def claim(self, number: int) -> Claim | None:
         """The claim of that number."""

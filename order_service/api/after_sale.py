@@ -1,5 +1,6 @@
 """What operators do with an order after it was paid for: ship it, refund it, take goods back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,7 +14,13 @@ from messaging.database import Connection
 from messaging.http.commands import CommandConnection, CommandRoute, Now
 from messaging.http.rendering import JsonResponse
 from messaging.http.tokens import Customer, require_role
-from order_service.api.bodies import NewRefund, NewRefundResolution, NewReturn, NewShipment
+from order_service.api.bodies import (
+    NewRefund,
+    NewRefundResolution,
+    NewReturn,
+    NewShipment,
+    PiecesBody,
+)
 from order_service.api.decisions import OrderCommand, Settings, decide
 from order_service.api.problems import order_not_found
 from order_service.api.routes import OPERATOR, shown_order
@@ -71,19 +78,27 @@ AtDesk = Annotated[Desk, Depends(desk)]
 
 @router.post("/orders/{order_id}/shipments", status_code=202, response_model=OrderView)
 async def ship_order(body: NewShipment, desk: AtDesk) -> JsonResponse:
-    """Hand the goods over; from now on the order is not cancelled any more.
+    """Hand goods over: all that is left, or pieces of lines, in as many shipments as it takes.
 
-    Money that was set aside is taken first: the order is shipped when its fulfilment says so.
+    From now on the order is not cancelled any more; what never ships is taken back and refunded
+    by a return of `unshipped` pieces. Money that was set aside is taken first, whole, with the
+    first shipment: the goods have left when the order lists it. A parcel of the same carrier and
+    number is recorded once.
     """
-    return await desk.done(ShipOrder(**desk.about, carrier=body.carrier, tracking=body.tracking))
+    command = ShipOrder(
+        **desk.about, carrier=body.carrier, tracking=body.tracking, lines=_pieces(body.lines)
+    )
+    return await desk.done(command)
 
 
 @router.post("/orders/{order_id}/refunds", status_code=202, response_model=OrderView)
 async def refund_order(body: NewRefund, desk: AtDesk) -> JsonResponse:
     """Give money back, never more than is left; how far it is stands in the order."""
-    lines = tuple(LinePieces(line_no=line.line_no, quantity=line.quantity) for line in body.lines)
     command = RefundOrder(
-        **desk.about, amount_minor=body.amount_minor, lines=lines, reason=body.reason
+        **desk.about,
+        amount_minor=body.amount_minor,
+        lines=_pieces(body.lines),
+        reason=body.reason,
     )
     return await desk.done(command)
 
@@ -92,7 +107,12 @@ async def refund_order(body: NewRefund, desk: AtDesk) -> JsonResponse:
 async def return_order(body: NewReturn, desk: AtDesk) -> JsonResponse:
     """Take goods back into stock, or write them off, and give their money back."""
     lines = tuple(
-        ReturnedPieces(line_no=line.line_no, quantity=line.quantity, write_off=line.write_off)
+        ReturnedPieces(
+            line_no=line.line_no,
+            quantity=line.quantity,
+            write_off=line.write_off,
+            unshipped=line.unshipped,
+        )
         for line in body.lines
     )
     command = ReturnOrder(**desk.about, lines=lines, refund=body.refund, reason=body.reason)
@@ -108,3 +128,7 @@ async def resolve_refund(
     """Decide about a refund that failed, or whose answer never came."""
     command = ResolveRefund(**desk.about, claim=refund, decision=body.decision, reason=body.reason)
     return await desk.done(command)
+
+
+def _pieces(lines: Sequence[PiecesBody]) -> tuple[LinePieces, ...]:
+    return tuple(LinePieces(line_no=line.line_no, quantity=line.quantity) for line in lines)

@@ -96,9 +96,17 @@ class PiecesBody(RequestBody):
 
 
 class ReturnedBody(PiecesBody):
-    """Pieces that came back: to be sold again, unless they are written off."""
+    """Pieces that came back, or never left: to be sold again, unless they are written off."""
 
     write_off: Annotated[bool, Field(strict=True)] = False
+    unshipped: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="They are among those still to be shipped, and never will be; "
+            "else those that were shipped come back first.",
+        ),
+    ] = False
 
 
 class NewRefund(RequestBody):
@@ -124,10 +132,11 @@ class NewReturn(RequestBody):
 
 
 class NewShipment(RequestBody):
-    """The goods have left the house."""
+    """Goods have left the house: the pieces of these lines; without lines, all that was left."""
 
     carrier: Annotated[str, Field(max_length=100)] = ""
     tracking: Annotated[str, Field(max_length=200)] = ""
+    lines: Annotated[tuple[PiecesBody, ...], Field(max_length=LARGEST_LINE_NO)] = ()
 
 
 class NewRefundResolution(RequestBody):

@@ -7,10 +7,8 @@ from messaging.http.problems import Problem
 from order_service.after_sale.outcomes import (
     ClaimsExhausted,
     ExceedsRest,
-    NoSuchLine,
     NothingFailed,
     NotPaidFor,
-    TooManyPieces,
     UnderDispute,
     WhyNot,
 )
@@ -20,10 +18,14 @@ from order_service.checkout.outcomes import (
     AttemptsExhausted,
     Finished,
     MethodRefused,
+    NoSuchLine,
     NothingToResolve,
     NotPayable,
     NotShippable,
+    ParcelKnown,
     Settled,
+    ShipmentsExhausted,
+    TooManyPieces,
     Why,
     WindowClosed,
 )
@@ -89,14 +91,8 @@ def problem_of_refusal(why: WhyNot) -> Problem:
                 "A refund now could give the money back twice; wait for the bank to decide.",
                 disputed_minor=disputed_minor,
             )
-        case NoSuchLine(line_no):
-            return Problem(
-                422, "no-such-line", "The order has no such line of goods", line_no=line_no
-            )
-        case TooManyPieces(line_no, left):
-            return Problem(
-                409, "too-many-pieces", "The line has fewer pieces left", line_no=line_no, left=left
-            )
+        case NoSuchLine() | TooManyPieces():
+            return _problem_of_line(why)
         case ClaimsExhausted(limit):
             return Problem(
                 409,
@@ -110,6 +106,19 @@ def problem_of_refusal(why: WhyNot) -> Problem:
             )
         case _:
             assert_never(why)
+
+
+def _problem_of_line(why: NoSuchLine | TooManyPieces) -> Problem:
+    match why:
+        case NoSuchLine(line_no):
+            return Problem(
+                422, "no-such-line", "The order has no such line of goods", line_no=line_no
+            )
+        case TooManyPieces(line_no, left):
+            return Problem(
+                409, "too-many-pieces", "The line has fewer pieces left", line_no=line_no, left=left
+            )
+    assert_never(why)
 
 
 def problem_of(why: Why) -> Problem | None:
@@ -131,6 +140,22 @@ def problem_of(why: Why) -> Problem | None:
         case NotShippable(state):
             return Problem(
                 409, "not-shippable", "The order is not ready to be shipped", state=state.value
+            )
+        case NoSuchLine() | TooManyPieces():
+            return _problem_of_line(why)
+        case ParcelKnown(shipment):
+            return Problem(
+                409,
+                "parcel-known",
+                "The carrier's number is that of a shipment with other contents",
+                shipment=shipment,
+            )
+        case ShipmentsExhausted(limit):
+            return Problem(
+                409,
+                "shipments-exhausted",
+                "No more shipments of this order are taken",
+                shipments_limit=limit,
             )
         case WindowClosed(closed_at):
             return Problem(

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from contracts.ids import first_id_at
 from order_service.after_sale import AfterSale
 from order_service.checkout import Checkout, State
-from order_service.checkout.facts import Attempt, Refund
+from order_service.checkout.facts import Attempt, Refund, Shipment
 
 RECEIVED = "received"
 """The state of a checkout that the cart has issued and the saga has not seen yet."""
@@ -85,13 +85,31 @@ class ClaimView(TypedDict):
     lines: list[ClaimedLineView]
 
 
+class ShippedLineView(TypedDict):
+    """Pieces of one line in a shipment."""
+
+    line_no: int
+    pieces: int
+
+
+class ShipmentView(TypedDict):
+    """Goods that have left the house; without lines it was the whole order."""
+
+    shipment: int
+    carrier: str
+    tracking: str
+    left_at: datetime | None
+    lines: list[ShippedLineView]
+
+
 class ReturnedLineView(TypedDict):
-    """Pieces that came back."""
+    """Pieces that came back, or never left; `shipped` of them had left the house."""
 
     line_no: int
     sku: str
     pieces: int
     write_off: bool
+    shipped: int
 
 
 class ReturnView(TypedDict):
@@ -222,6 +240,7 @@ class OrderView(OrderSummaryView):
     shipping: list[ShippingView]
     attempts: list[AttemptView]
     refunds: list[RefundView]
+    shipments: list[ShipmentView]
     after_sale: AfterSaleView
     timeline: list[EntryView]
 
@@ -265,6 +284,16 @@ def attempt_view(attempt: Attempt) -> AttemptView:
 def _refund_view(refund: Refund) -> RefundView:
     return RefundView(
         refund=refund.number, amount_minor=refund.amount_minor, status=refund.status.value
+    )
+
+
+def _shipment_view(number: int, shipment: Shipment) -> ShipmentView:
+    return ShipmentView(
+        shipment=number,
+        carrier=shipment.carrier,
+        tracking=shipment.tracking,
+        left_at=shipment.left_at,
+        lines=[ShippedLineView(line_no=one.line_no, pieces=one.pieces) for one in shipment.lines],
     )
 
 
@@ -389,6 +418,7 @@ def after_sale_view(after: AfterSale, checkout: Checkout) -> AfterSaleView:
                         sku=line.sku,
                         pieces=line.pieces,
                         write_off=line.write_off,
+                        shipped=line.shipped,
                     )
                     for line in each.lines
                 ],
@@ -431,6 +461,10 @@ def order_view(
         shipping=[_shipping_view(row) for row in lines if row.method is not None],
         attempts=[attempt_view(attempt) for attempt in checkout.attempts],
         refunds=[_refund_view(refund) for refund in checkout.refunds],
+        shipments=[
+            _shipment_view(number, shipment)
+            for number, shipment in enumerate(order.shipments, start=1)
+        ],
         after_sale=after_sale_view(after, checkout),
         timeline=[entry_view(row) for row in history],
     )

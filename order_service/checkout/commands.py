@@ -11,6 +11,7 @@ from contracts.messages.order import (
 )
 from contracts.values import replace
 from order_service.checkout.facts import (
+    LEFT,
     Attempt,
     Fulfilment,
     Hold,
@@ -19,7 +20,6 @@ from order_service.checkout.facts import (
     Reason,
     RefundStatus,
     Returned,
-    Shipment,
     State,
 )
 from order_service.checkout.outcomes import (
@@ -34,9 +34,11 @@ from order_service.checkout.outcomes import (
     NotShippable,
     Refusal,
     Settled,
+    ShipmentsExhausted,
     Stale,
     WindowClosed,
 )
+from order_service.checkout.shipments import parcel, shipment_of, too_much
 from order_service.checkout.turn import Turn
 
 
@@ -82,16 +84,28 @@ def _may_try_again(last: Attempt) -> bool:
 
 
 def ship(turn: Turn, message: ShipOrder) -> Refusal | None:
-    """Ship what is paid for; where the money is set aside, take it first."""
-    order = turn.order
-    if order is not None and order.fulfilment is Fulfilment.SHIPPED:
-        return KNOWN
-    ready = order is not None and order.fulfilment is Fulfilment.READY and turn.giving_up is None
-    if order is None or not ready or _went_back(order):
+    """Ship what is paid for; where the money is set aside, take it first, whole."""
+    order, shipment = turn.order, shipment_of(message)
+    if order is None:
         return Stale(NotShippable(turn.before.state))
-    if order.shipment is not None:
+    if order.fulfilment is Fulfilment.SHIPPED and not shipment.lines:
         return KNOWN
-    shipment = Shipment(message.carrier, message.tracking)
+    known = parcel(order, shipment)
+    if known is not None:
+        return known
+    if order.fulfilment is not Fulfilment.SHIPPED:
+        ready = order.fulfilment in (Fulfilment.READY, Fulfilment.PARTLY_SHIPPED)
+        if not ready or turn.giving_up is not None or _went_back(order):
+            return Stale(NotShippable(turn.before.state))
+        if order.shipment is not None:
+            # One at a time waits for the money; another of everything is the same again.
+            same = not (shipment.lines or order.shipment.lines)
+            return KNOWN if same else Stale(NotShippable(turn.before.state))
+        if len(order.shipments) >= turn.policy.shipments_limit:
+            return Stale(ShipmentsExhausted(turn.policy.shipments_limit))
+    why = too_much(order, turn.request.lines, shipment.lines)
+    if why is not None:
+        return Stale(why)
     if not order.to_capture:
         turn.ship(shipment)
         return None
@@ -111,8 +125,8 @@ def _went_back(order: Order) -> bool:
 
 def cancel(turn: Turn) -> Refusal | None:
     """Give up, whatever is under way; a second cancel tries again what got stuck."""
-    if turn.order is not None and turn.order.fulfilment is Fulfilment.SHIPPED:
-        return Stale(Finished(Fulfilment.SHIPPED))
+    if turn.order is not None and turn.order.fulfilment in LEFT:
+        return Stale(Finished(turn.order.fulfilment))
     if turn.order is not None and turn.order.shipment is not None and not turn.stuck:
         return Stale(Finished("being shipped"))
     if turn.before.state in (State.CANCELLED, State.REJECTED):

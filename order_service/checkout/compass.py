@@ -7,6 +7,7 @@ asks what that state needs. So crossing messages need no cases of their own.
 from contracts.messages.base import Step
 from contracts.messages.order import OrderAuthorized, OrderCancelled, OrderPaid
 from order_service.checkout.facts import (
+    LEFT,
     NOTHING_HELD,
     REJECTING,
     Attempt,
@@ -101,7 +102,7 @@ def _deliver(turn: Turn) -> State:
 
 def _hand_over(turn: Turn) -> State:
     """The goods are off the shelf: have them shipped, and take the money first if it is to come."""
-    told = turn.placed.fulfilment in (Fulfilment.READY, Fulfilment.SHIPPED)
+    told = turn.placed.fulfilment in {Fulfilment.READY, *LEFT}
     attempt = turn.set_aside
     if attempt is not None:
         if not told:

@@ -213,8 +213,13 @@ class Fulfilment(StrEnum):
 
     PENDING = "pending"
     READY = "ready"
+    PARTLY_SHIPPED = "partly_shipped"
     SHIPPED = "shipped"
     CANCELLED = "cancelled"
+
+
+LEFT = frozenset({Fulfilment.PARTLY_SHIPPED, Fulfilment.SHIPPED})
+"""Goods have left the house: the money is here, and the order is not cancelled any more."""
 
 
 class PaymentStatus(StrEnum):
@@ -245,11 +250,23 @@ class Returned(StrEnum):
     WHOLLY = "wholly"
 
 
+class Pieces(Struct, frozen=True):
+    """So many pieces of one order line; lines are counted from 1."""
+
+    line_no: int
+    pieces: int
+
+
 class Shipment(Struct, frozen=True):
-    """Who carries the goods, and under which number; both may be empty."""
+    """Who carries the goods, and under which number; both may be empty.
+
+    Once they have left, at `left_at`, no `lines` means the whole order; before, all that is left.
+    """
 
     carrier: str = ""
     tracking: str = ""
+    lines: tuple[Pieces, ...] = ()
+    left_at: datetime | None = None
 
 
 class Order(Struct, frozen=True):
@@ -257,7 +274,8 @@ class Order(Struct, frozen=True):
 
     `claimed` is its payment axis once something of it was refunded, returned or disputed; from then
     on it is not cancelled any more. `to_capture`: it may be shipped, and its money is taken then.
-    `shipment` waits for that money.
+    `shipment` waits for that money; `shipments` have left the house, but for those from before
+    version 11 of the schema. `withheld` are pieces that were taken back without having left it.
     """
 
     id: UUID
@@ -270,6 +288,8 @@ class Order(Struct, frozen=True):
     claimed: PaymentStatus | None = None
     to_capture: bool = False
     shipment: Shipment | None = None
+    shipments: tuple[Shipment, ...] = ()
+    withheld: tuple[Pieces, ...] = ()
 
 
 Asked: TypeAlias = tuple[Step, int]

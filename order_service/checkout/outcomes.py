@@ -89,6 +89,43 @@ class NotShippable(Struct, frozen=True):
         return f"an order that is {self.state} is not shipped"
 
 
+class NoSuchLine(Struct, frozen=True):
+    """The order has no line of that number, or the line is no goods that could go or come."""
+
+    line_no: int
+
+    def __str__(self) -> str:
+        return f"no line {self.line_no}"
+
+
+class TooManyPieces(Struct, frozen=True):
+    """More pieces of a line than are left of it."""
+
+    line_no: int
+    left: int
+
+    def __str__(self) -> str:
+        return f"line {self.line_no} has {self.left} pieces left"
+
+
+class ParcelKnown(Struct, frozen=True):
+    """The carrier's number is that of shipment `shipment`, which carries other pieces."""
+
+    shipment: int
+
+    def __str__(self) -> str:
+        return f"shipment {self.shipment} has that number, and other contents"
+
+
+class ShipmentsExhausted(Struct, frozen=True):
+    """The order had all the shipments that the policy allows."""
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"all {self.limit} shipments are used"
+
+
 Why: TypeAlias = (
     Settled
     | Finished
@@ -99,6 +136,10 @@ Why: TypeAlias = (
     | MethodRefused
     | NothingToResolve
     | NotShippable
+    | NoSuchLine
+    | TooManyPieces
+    | ParcelKnown
+    | ShipmentsExhausted
 )
 
 

@@ -77,6 +77,7 @@ class Policy:
     claims_limit: int
     """Most refunds in part and returns of one order."""
 
+    shipments_limit: int
     reservation_rounds_limit: int
 
     success_at_window_close: LateSuccess

@@ -19,7 +19,7 @@ from contracts.messages.inventory import (
     ReserveStock,
 )
 from contracts.messages.order import OrderEvent, OrderPlaced, OrderShipped, StartCheckout
-from contracts.messages.parts import PaymentMethod, Shortage, StockLine
+from contracts.messages.parts import LinePieces, PaymentMethod, Shortage, StockLine
 from contracts.messages.payment import CapturePayment, ChargePayment, ClosePayment, RefundPayment
 from contracts.values import replace
 from order_service.checkout.facts import (
@@ -46,6 +46,7 @@ from order_service.checkout.facts import (
 )
 from order_service.checkout.outcomes import Moved
 from order_service.checkout.policy import Policy
+from order_service.checkout.shipments import sent
 
 
 class NotAsked(AssertionError):
@@ -363,9 +364,18 @@ class Turn:
         )
 
     def ship(self, shipment: Shipment) -> None:
-        """The goods leave the house."""
-        self.order = replace(self.placed, fulfilment=Fulfilment.SHIPPED, shipment=None)
-        self.announce(OrderShipped, carrier=shipment.carrier, tracking=shipment.tracking)
+        """These goods leave the house; where no lines are named, all that is left."""
+        order = sent(self.placed, self.request.lines, shipment, self.now)
+        left = order.shipments[-1]
+        self.order = order
+        self.announce(
+            OrderShipped,
+            carrier=left.carrier,
+            tracking=left.tracking,
+            shipment_number=len(order.shipments),
+            lines=tuple(LinePieces(line_no=one.line_no, quantity=one.pieces) for one in left.lines),
+            complete=order.fulfilment is Fulfilment.SHIPPED,
+        )
 
     def ship_later(self) -> None:
         """No shipment waits any more: the shop asks for it anew, if it comes to that."""

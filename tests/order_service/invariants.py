@@ -6,6 +6,7 @@ from contracts.messages.order import OrderEvent
 from contracts.messages.payment import ChargePayment, RefundPayment
 from order_service.checkout import Checkout, State
 from order_service.checkout.facts import (
+    LEFT,
     NO_MORE_MONEY,
     NOTHING_HELD,
     AttemptStatus,
@@ -14,6 +15,7 @@ from order_service.checkout.facts import (
     RefundStatus,
     StockStatus,
 )
+from order_service.checkout.shipments import pieces_left, too_much
 
 
 def holds_after(
@@ -25,6 +27,7 @@ def holds_after(
     _ends_are_true(after)
     _nobody_waits_for_ever(after)
     _nothing_ships_that_is_given_up(after)
+    _no_piece_ships_twice(after)
     _holds_are_watched(after)
     _order_only_grows(before, after)
     events = [message for message in messages if isinstance(message, OrderEvent)]
@@ -60,7 +63,7 @@ def _ends_are_true(after: Checkout) -> None:
             assert kept == after.request.total_minor, "paid is not what is kept"
             assert after.stock.status is StockStatus.COMMITTED
             assert after.order is not None
-            assert after.order.fulfilment in (Fulfilment.READY, Fulfilment.SHIPPED)
+            assert after.order.fulfilment in {Fulfilment.READY, *LEFT}
             assert not after.order.to_capture
             assert after.order.shipment is None
         case State.AUTHORIZED:
@@ -89,6 +92,19 @@ def _nothing_ships_that_is_given_up(after: Checkout) -> None:
     assert not (shipment and after.giving_up is not None), "a shipment waits, and is given up"
 
 
+def _no_piece_ships_twice(after: Checkout) -> None:
+    order = after.order
+    if order is None:
+        return
+    left = pieces_left(order, after.request.lines)
+    assert min(left) >= 0, "more pieces were shipped than ordered"
+    assert bool(order.shipments) == (order.fulfilment in LEFT), "shipped, and nothing has left"
+    if order.fulfilment is Fulfilment.PARTLY_SHIPPED:
+        assert any(left), "partly shipped, and nothing is left"
+    waiting = () if order.shipment is None else order.shipment.lines
+    assert too_much(order, after.request.lines, waiting) is None, "more waits than is left"
+
+
 def _holds_are_watched(after: Checkout) -> None:
     last = after.attempts[-1] if after.attempts else None
     if last is None or last.status is not AttemptStatus.AUTHORIZED:
@@ -114,9 +130,13 @@ def _order_only_grows(before: Checkout | None, after: Checkout) -> None:
     assert len(before.attempts) <= len(after.attempts)
     assert len(before.refunds) <= len(after.refunds)
     assert before.order is None or after.order is not None
-    if before.order is not None and before.order.fulfilment is Fulfilment.SHIPPED:
+    if before.order is not None and before.order.fulfilment in LEFT:
         assert after.order is not None
-        assert after.order.fulfilment is Fulfilment.SHIPPED, "what has left the house comes back"
+        assert after.order.fulfilment in LEFT, "what has left the house comes back"
+        was_whole = before.order.fulfilment is Fulfilment.SHIPPED
+        assert not was_whole or after.order.fulfilment is Fulfilment.SHIPPED
+        known = len(before.order.shipments)
+        assert after.order.shipments[:known] == before.order.shipments, "a shipment has changed"
         assert after.state in (State.PAID, State.NEEDS_ATTENTION, State.CLOSING_PAYMENT)
 
 

@@ -40,9 +40,9 @@ def failed() -> Story:
     return ordered().tell(declined())
 
 
-def set_aside() -> Story:
+def set_aside(pieces: int = 1) -> Story:
     """The stock is committed, and the money is taken when the goods are shipped."""
-    begun = Story.begun(method=AT_SHIPPING).tell(reserved(), cart_closed())
+    begun = Story.begun(method=AT_SHIPPING, pieces=pieces).tell(reserved(), cart_closed())
     return begun.tell(authorized(), committed())
 
 
@@ -66,6 +66,7 @@ SITUATIONS: Mapping[str, Callable[[], Story]] = {
     "capturing": lambda: ordered().tell(authorized()),
     "authorized": set_aside,
     "capturing-to-ship": lambda: set_aside().tell(ship()),
+    "capturing-to-ship-one": lambda: set_aside(pieces=2).tell(ship(1)),
     "committing-authorized": lambda: Story.begun(method=AT_SHIPPING).tell(reserved(), authorized()),
     "committing": lambda: ordered().tell(succeeded()),
     "closing-window": lambda: ordered().window_closes(),
@@ -87,6 +88,7 @@ SITUATIONS: Mapping[str, Callable[[], Story]] = {
     "paid": paid_story,
     "paid-unacked": lambda: Story.begun().tell(reserved(), succeeded(), committed()),
     "paid-twice": lambda: failed().tell(pay(), succeeded(2), committed(), succeeded(1)),
+    "partly-shipped": lambda: paid_story(pieces=2).tell(ship(1)),
     "paid-nothing": lambda: paid_story(total_minor=0),
     "cancelled": window_over,
     "cancelled-back": lambda: paid_story().tell(cancel(), refunded(), released(), restored()),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from operator import add
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +21,11 @@ from contracts.messages.order import (
     OrderRefunded,
     OrderRefundFailed,
     OrderReturned,
+    OrderShipped,
     RefundOrder,
     ResolveRefund,
     ReturnOrder,
+    ShipOrder,
     StepBlocked,
     StepUnblocked,
 )
@@ -40,20 +43,21 @@ from order_service.after_sale.facts import FIRST_ROUND, Claim, ClaimStatus
 from order_service.after_sale.outcomes import (
     ClaimsExhausted,
     ExceedsRest,
-    NoSuchLine,
     NothingFailed,
     NotPaidFor,
-    TooManyPieces,
     UnderDispute,
 )
-from order_service.checkout import Checkout, Illegal, Stale, State
+from order_service.checkout import Checkout, Illegal, Moved, Outcome, Stale, State, advance
 from order_service.checkout.facts import (
+    Fulfilment,
+    Order,
     PaymentStatus,
     Returned,
     payment_id_of,
     refund_id_of,
 )
-from order_service.checkout.outcomes import NotShippable
+from order_service.checkout.outcomes import NoSuchLine, NotShippable, TooManyPieces
+from order_service.checkout.shipments import pieces_left
 from order_service.exploration import CHECKOUT_ID, DEAD_LETTER_ID, ship, start
 from tests.order_service.situations import failed, set_aside
 from tests.order_service.story import Story, cancel, committed, paid_story, reserved, succeeded
@@ -100,9 +104,12 @@ def refund(amount: int | None = None, *lines: tuple[int, int]) -> RefundOrder:
     )
 
 
-def give_back(*lines: tuple[int, int], write_off: bool = False, money: bool = True) -> ReturnOrder:
+def give_back(
+    *lines: tuple[int, int], write_off: bool = False, unshipped: bool = False, money: bool = True
+) -> ReturnOrder:
     pieces = tuple(
-        ReturnedPieces(line_no=no, quantity=quantity, write_off=write_off) for no, quantity in lines
+        ReturnedPieces(line_no=no, quantity=quantity, write_off=write_off, unshipped=unshipped)
+        for no, quantity in lines
     )
     return ReturnOrder(**_OF, lines=pieces, refund=money, reason="too big", requested_by="olga")
 
@@ -165,6 +172,35 @@ class Sold:
             self.after, self.saga = outcome.after, outcome.checkout
             self.sent.extend(outcome.messages)
         return self
+
+    def hears_of_parcel(self, *lines: tuple[int, int]) -> Outcome:
+        """A parcel of these pieces is to leave, or of all that is left."""
+        pieces = tuple(LinePieces(line_no=no, quantity=quantity) for no, quantity in lines)
+        parcel = ShipOrder(**_OF, lines=pieces, requested_by="olga")
+        return advance(self.saga, parcel, self.now, self.story.policy)
+
+    def ships(self, *lines: tuple[int, int]) -> "Sold":
+        """A parcel of these pieces leaves the house, or of all that is left."""
+        outcome = self.hears_of_parcel(*lines)
+        assert isinstance(outcome, Moved)
+        assert isinstance(outcome.checkout, Checkout)
+        self.saga = outcome.checkout
+        self.sent.extend(outcome.messages)
+        return self
+
+    @property
+    def order(self) -> Order:
+        assert self.saga.order is not None
+        return self.saga.order
+
+    @property
+    def fulfilment(self) -> Fulfilment:
+        return self.order.fulfilment
+
+    @property
+    def left(self) -> list[int]:
+        """Pieces of each line that are still to be shipped."""
+        return pieces_left(self.order, self.saga.request.lines)
 
     def refuses(self, message: AfterSaleMessage, why: object) -> None:
         """The command is refused, for this reason."""
@@ -409,6 +445,117 @@ class TestReturns:
 
         assert sum(isinstance(message, ReturnStock) for message in order.sent) == 21
         assert not order.known.needs_attention
+
+
+class TestWhatHasLeftInPart:
+    def test_what_never_ships_goes_back_on_the_shelf_with_its_money_and_completes_it(self) -> None:
+        order = Sold().ships((1, 1), (2, 2)).tell(give_back((2, 1), unshipped=True))
+
+        assert [(one.sku, one.quantity) for one in order.last(ReturnStock).lines] == [("CUPS", 1)]
+        assert order.claim.amount_minor == 333
+        assert order.left == [0, 0]
+        assert order.fulfilment is Fulfilment.SHIPPED
+
+    def test_what_comes_back_does_not_keep_the_rest_from_being_shipped(self) -> None:
+        order = Sold().ships((2, 2)).tell(give_back((2, 2)))
+
+        assert order.left == [1, 1]
+        assert order.ships().fulfilment is Fulfilment.SHIPPED
+        order.tell(give_back((1, 1), (2, 1)))
+        assert order.order.returned is Returned.WHOLLY
+
+    def test_more_than_was_shipped_can_only_be_what_is_still_here(self) -> None:
+        order = Sold().ships((2, 2)).tell(give_back((2, 3)))
+
+        (came_back,) = order.known.returns
+        assert [line.shipped for line in came_back.lines] == [2]
+        assert order.left == [1, 0]
+        assert order.hears_of_parcel((2, 1)) == Stale(TooManyPieces(2, 0))
+
+    def test_what_came_back_does_not_come_back_again_in_the_place_of_what_is_here(self) -> None:
+        order = Sold().ships((2, 2)).tell(give_back((2, 2)), give_back((2, 1)))
+
+        assert [line.shipped for each in order.known.returns for line in each.lines] == [2, 0]
+        assert order.left == [1, 0]
+
+    def test_what_has_left_is_not_taken_back_as_if_it_had_not(self) -> None:
+        order = Sold().ships((2, 2))
+
+        order.refuses(give_back((2, 2), unshipped=True), TooManyPieces(2, 1))
+        order.ships().refuses(give_back((1, 1), unshipped=True), TooManyPieces(1, 0))
+
+    def test_what_was_taken_back_before_is_not_in_a_parcel_of_all_that_is_left(self) -> None:
+        order = Sold().tell(give_back((2, 2))).ships()
+
+        told = order.last(OrderShipped)
+        assert [(line.line_no, line.quantity) for line in told.lines] == [(1, 1), (2, 1)]
+        assert told.complete
+
+    def test_after_a_refund_in_full_nothing_more_leaves(self) -> None:
+        order = Sold().ships((2, 2)).tell(refund()).refunded()
+
+        for lines in ((), ((2, 1),)):
+            assert order.hears_of_parcel(*lines) == Stale(NotShippable(State.PAID))
+
+    def test_a_refund_in_part_keeps_nothing_in_the_house(self) -> None:
+        order = Sold().ships((2, 2)).tell(refund(None, (2, 1))).refunded()
+
+        assert order.left == [1, 1]
+
+    @given(
+        pieces=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+        happens=st.lists(
+            st.tuples(
+                st.sampled_from(["ships", "comes back", "stays", "refund"]),
+                st.integers(1, 3),
+                st.integers(1, 4),
+            ),
+            max_size=12,
+        ),
+    )
+    def test_whatever_the_order_no_piece_leaves_twice_nor_after_it_was_taken_back(
+        self, pieces: list[int], happens: list[tuple[str, int, int]]
+    ) -> None:
+        goods = tuple(line(f"SKU{no}", many, many * 100) for no, many in enumerate(pieces))
+        order = Sold(lines=goods, total_minor=100 * sum(pieces))
+        order.story.policy = replace(order.story.policy, shipments_limit=50, claims_limit=50)
+        away, here, back = [0] * len(goods), list(pieces), [0] * len(goods)
+        for what, line_no, many in happens:
+            which = line_no - 1
+            known = which < len(goods)
+            match what:
+                case "ships":
+                    outcome = order.hears_of_parcel((line_no, many))
+                    money = order.saga.payment_status is not PaymentStatus.REFUNDED
+                    may = known and many <= here[which] and money
+                    may = may and order.order.returned is not Returned.WHOLLY
+                    assert isinstance(outcome, Moved) == may
+                    if may:
+                        order.ships((line_no, many))
+                        here[which] -= many
+                        away[which] += many
+                case "comes back" | "stays":
+                    command = give_back((line_no, many), unshipped=what == "stays")
+                    outcome_of_return = order.hears(command)
+                    room = here if what == "stays" else list(map(add, away, here))
+                    assert isinstance(outcome_of_return, Served) == (known and many <= room[which])
+                    if isinstance(outcome_of_return, Served):
+                        order.tell(command)
+                        from_away = 0 if what == "stays" else min(many, away[which])
+                        away[which] -= from_away
+                        here[which] -= many - from_away
+                        back[which] += many
+                        if order.claim.status is ClaimStatus.REQUESTED:
+                            order.refunded()
+                case "refund":
+                    if isinstance(order.hears(refund(many)), Served):
+                        order.tell(refund(many)).refunded()
+            assert [sum(each) for each in zip(away, here, back, strict=True)] == pieces
+            has_left = bool(order.order.shipments)
+            assert order.left == here
+            if has_left:
+                rest = Fulfilment.PARTLY_SHIPPED if any(here) else Fulfilment.SHIPPED
+                assert order.fulfilment is rest
 
 
 class TestProvidersNews:

@@ -1,6 +1,7 @@
 """Shipping, refunding and taking goods back over HTTP, on a real database."""
 
 import asyncio
+import importlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +11,13 @@ import pytest
 from contracts.messages.base import Step
 from contracts.messages.inventory import ReturnStock, StockReturned
 from contracts.messages.order import OrderRefunded, OrderReturned, OrderShipped
-from contracts.messages.payment import DisputeMoved, Refunded, RefundFailed, RefundPayment
+from contracts.messages.payment import (
+    CapturePayment,
+    DisputeMoved,
+    Refunded,
+    RefundFailed,
+    RefundPayment,
+)
 from messaging.database import Connection
 from order_service.after_sale.facts import FIRST_ROUND
 from order_service.checkout.facts import payment_id_of, refund_id_of
@@ -25,6 +32,7 @@ pytestmark = pytest.mark.integration
 ORDER = f"/orders/{ORDER_ID}"
 REFUNDS, RETURNS, SHIPMENTS = f"{ORDER}/refunds", f"{ORDER}/returns", f"{ORDER}/shipments"
 TOTAL = 2_500
+SEVERAL_SHIPMENTS = "order_service.migrations.versions.0011_several_shipments"
 
 
 @pytest.fixture
@@ -290,3 +298,172 @@ async def test_a_question_that_nobody_answers_is_asked_again(sold: Office) -> No
     first, again = await sold.sent(RefundPayment)
     assert (first.step, first.round) == (again.step, again.round) == (Step.REFUND, FIRST_ROUND)
     assert await sold.sweep() == 0
+
+
+def parcel(number: int, *lines: tuple[int, int]) -> dict[str, Any]:
+    """A parcel with pieces of lines, or with all that is left."""
+    pieces = [{"line_no": line_no, "quantity": quantity} for line_no, quantity in lines]
+    return {"carrier": "post", "tracking": f"RR{number}"} | ({"lines": pieces} if lines else {})
+
+
+@pytest.fixture
+async def of_five(office: Office) -> Office:
+    """An office with one paid order of five teapots."""
+    await office.tell(start(pieces=5), reserved(), succeeded(), committed(), cart_closed())
+    return office
+
+
+async def test_an_order_leaves_in_several_parcels_and_lists_them(of_five: Office) -> None:
+    first = await olga(of_five, SHIPMENTS, parcel(1, (1, 2)))
+    assert (first.status_code, first.json()["fulfilment_status"]) == (202, "partly_shipped")
+    assert (await of_five.get("/orders")).json()["items"][0]["fulfilment_status"] == (
+        "partly_shipped"
+    )
+    last = await olga(of_five, SHIPMENTS, parcel(2))
+    assert last.json()["fulfilment_status"] == "shipped"
+
+    told = [
+        (event.shipment_number, event.tracking, event.lines[0].quantity, event.complete)
+        for event in await of_five.sent(OrderShipped)
+    ]
+    assert told == [(1, "RR1", 2, False), (2, "RR2", 3, True)]
+    shown = (await of_five.get(ORDER)).json()["shipments"]  # as the shopper sees it
+    assert [(one["shipment"], one["tracking"], one["lines"]) for one in shown] == [
+        (1, "RR1", [{"line_no": 1, "pieces": 2}]),
+        (2, "RR2", [{"line_no": 1, "pieces": 3}]),
+    ]
+    assert all(one["left_at"] for one in shown)
+
+
+async def test_an_order_that_leaves_whole_lists_one_shipment_without_lines(sold: Office) -> None:
+    (shown,) = (await olga(sold, SHIPMENTS, parcel(1))).json()["shipments"]
+
+    assert (shown["shipment"], shown["carrier"], shown["lines"]) == (1, "post", [])
+
+
+async def test_a_parcel_is_recorded_once_under_its_key_and_its_number(of_five: Office) -> None:
+    one = parcel(1, (1, 2))
+    again = [await olga(of_five, SHIPMENTS, one, key="the-same-shipment") for _ in range(2)]
+    again.append(await olga(of_five, SHIPMENTS, one))
+
+    assert [response.status_code for response in again] == [202, 202, 202]
+    assert len(await of_five.sent(OrderShipped)) == 1
+    other = await olga(of_five, SHIPMENTS, parcel(1, (1, 1)))
+    assert problem(other) == (409, "parcel-known")
+    assert other.json()["shipment"] == 1
+
+
+async def test_parcels_of_many_at_once_never_hold_more_than_was_ordered(
+    order_database: str,
+) -> None:
+    wide = Office(order_database, idempotency_wait_seconds=60)
+    try:
+        await wide.empty()
+        await wide.tell(start(pieces=5), reserved(), succeeded(), committed(), cart_closed())
+        parcels = [olga(wide, SHIPMENTS, parcel(number, (1, 1))) for number in range(9)]
+        statuses = [response.status_code for response in await asyncio.gather(*parcels)]
+        assert sorted(statuses) == [202] * 5 + [409] * 4
+        assert len(await wide.sent(OrderShipped)) == 5
+    finally:
+        await wide.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "facts"),
+    [
+        (parcel(2, (1, 4)), (409, "too-many-pieces"), {"line_no": 1, "left": 3}),
+        (parcel(2, (1, 2), (1, 2)), (409, "too-many-pieces"), {"line_no": 1, "left": 3}),
+        (parcel(2, (2, 1)), (422, "no-such-line"), {"line_no": 2}),
+        (parcel(2, (1, 0)), (422, "invalid-request"), {}),
+        (parcel(2, (0, 1)), (422, "invalid-request"), {}),
+        (parcel(2, (1, 2_000_000)), (422, "invalid-request"), {}),
+    ],
+    ids=["too many", "too many together", "no line", "none", "line 0", "beyond all bounds"],
+)
+async def test_a_parcel_that_cannot_be_changes_nothing(
+    of_five: Office, body: object, expected: tuple[int, str], facts: dict[str, int]
+) -> None:
+    before = (await olga(of_five, SHIPMENTS, parcel(1, (1, 2)))).json()
+    response = await olga(of_five, SHIPMENTS, body)
+
+    assert problem(response) == expected
+    assert facts.items() <= response.json().items()
+    assert (await of_five.get(ORDER)).json()["shipments"] == before["shipments"]
+    assert len(await of_five.sent(OrderShipped)) == 1
+
+
+async def test_an_order_has_only_so_many_shipments(order_database: str) -> None:
+    strict = Office(order_database, shipments_per_order=1)
+    try:
+        await strict.empty()
+        await strict.tell(start(pieces=5), reserved(), succeeded(), committed(), cart_closed())
+        await olga(strict, SHIPMENTS, parcel(1, (1, 2)))
+        response = await olga(strict, SHIPMENTS, parcel(2))
+        assert problem(response) == (409, "shipments-exhausted")
+        assert response.json()["shipments_limit"] == 1
+    finally:
+        await strict.close()
+
+
+async def test_nothing_more_leaves_after_a_cancel_or_a_refund_in_full(of_five: Office) -> None:
+    await olga(of_five, SHIPMENTS, parcel(1, (1, 2)))
+    assert problem(await of_five.post(f"{ORDER}/cancel", {})) == (409, "order-finished")
+    await olga(of_five, REFUNDS, {"reason": "never mind"})
+    await of_five.tell(Refunded(**asked(TOTAL)))
+
+    assert problem(await olga(of_five, SHIPMENTS, parcel(2))) == (409, "not-shippable")
+    await of_five.empty()
+    await of_five.tell(start(pieces=5), reserved(), succeeded(), committed(), cart_closed())
+    assert (await of_five.post(f"{ORDER}/cancel", {})).status_code == 202
+    assert problem(await olga(of_five, SHIPMENTS, parcel(1, (1, 2)))) == (409, "not-shippable")
+
+
+async def test_what_never_ships_is_taken_back_and_refunded_and_the_order_is_shipped(
+    of_five: Office,
+) -> None:
+    await olga(of_five, SHIPMENTS, parcel(1, (1, 3)))
+    piece = {"line_no": 1, "unshipped": True}
+    much = await olga(
+        of_five, RETURNS, {"lines": [piece | {"quantity": 3}], "reason": "out of print"}
+    )
+    assert problem(much) == (409, "too-many-pieces")
+    assert much.json()["left"] == 2
+    rest = await olga(
+        of_five, RETURNS, {"lines": [piece | {"quantity": 2}], "reason": "out of print"}
+    )
+
+    body = rest.json()
+    assert (body["fulfilment_status"], body["return_status"]) == ("shipped", "partly")
+    assert body["after_sale"]["returns"][0]["lines"][0]["shipped"] == 0
+    assert body["after_sale"]["refund_pending_minor"] == TOTAL * 2 // 5
+    (command,) = await of_five.sent(ReturnStock)
+    assert command.lines[0].quantity == 2
+
+
+async def test_the_first_parcel_takes_all_the_money_that_is_set_aside(office: Office) -> None:
+    await office.tell(start(method=AT_SHIPPING, pieces=5), reserved(), authorized(), committed())
+    waiting = (await olga(office, SHIPMENTS, parcel(1, (1, 2)))).json()
+    assert (waiting["state"], waiting["shipments"]) == ("capturing", [])
+    assert problem(await olga(office, SHIPMENTS, parcel(2, (1, 1)))) == (409, "not-shippable")
+
+    await office.tell(succeeded(step=Step.CAPTURE))
+
+    body = (await office.get(ORDER)).json()
+    assert (body["payment_status"], body["fulfilment_status"]) == ("paid", "partly_shipped")
+    body = (await olga(office, SHIPMENTS, parcel(2))).json()
+    assert (body["fulfilment_status"], len(body["shipments"])) == ("shipped", 2)
+    assert len(await office.sent(CapturePayment)) == 1
+
+
+async def test_what_came_back_to_an_older_order_stays_in_the_house(of_five: Office) -> None:
+    await olga(
+        of_five, RETURNS, {"lines": [{"line_no": 1, "quantity": 2}], "reason": "out of print"}
+    )
+    await of_five.query(
+        "UPDATE checkouts SET facts = (facts::jsonb #- '{order,withheld}')::json"
+    )  # as it was written before version 11
+    await of_five.query(importlib.import_module(SEVERAL_SHIPMENTS).WITHHELD)
+
+    assert problem(await olga(of_five, SHIPMENTS, parcel(1, (1, 4)))) == (409, "too-many-pieces")
+    body = (await olga(of_five, SHIPMENTS, parcel(1))).json()
+    assert body["shipments"][0]["lines"] == [{"line_no": 1, "pieces": 3}]

@@ -29,6 +29,7 @@ BEGINNINGS = {
     "without a payment": start_of(paid=False),
     "for nothing": start_of(total_minor=0),
     "to be captured at shipping": start_of(method=AT_SHIPPING),
+    "to be captured at the first of two shipments": start_of(method=AT_SHIPPING, pieces=2),
 }
 
 

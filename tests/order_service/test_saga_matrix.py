@@ -126,6 +126,8 @@ MESSAGES: Mapping[str, Tell] = {
     "pay replace": says(pay(OTHER_CARD, replace=True)),
     "pay after the window": at_end_of_window(pay()),
     "ship": says(ship()),
+    "ship one piece": says(ship(1)),
+    "ship two pieces": says(ship(2)),
     "cancel": says(cancel()),
     "resolve retry": says(resolve("retry")),
     "resolve refunded by hand": says(resolve("refunded_by_hand")),

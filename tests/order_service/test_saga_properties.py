@@ -57,6 +57,7 @@ def world(data: st.DataObject, *, dead: frozenset[str] = frozenset()) -> World:
         policy=policy,
         paid=data.draw(st.booleans(), "brings a payment"),
         method=data.draw(st.sampled_from([CARD, AT_SHIPPING, SAVED]), "pays by"),
+        pieces=data.draw(st.sampled_from([1, 2, 5]), "pieces"),
         dead=dead,
     )
 
@@ -83,7 +84,7 @@ def live_through(world: World, data: st.DataObject, *, most_steps: int = 50) -> 
             case ["replace"]:
                 world.pay(replace=True)
             case ["ship"]:
-                world.ship()
+                world.ship(data.draw(st.sampled_from([0, 0, 1, 2]), "pieces shipped"))
             case ["cancel"]:
                 world.cancel()
             case ["deadline"]:

@@ -6,12 +6,29 @@ from uuid import UUID
 import pytest
 
 from contracts.messages.base import Step
-from contracts.messages.order import OrderAuthorized, OrderPaid, OrderPaymentFailed, OrderShipped
+from contracts.messages.order import (
+    OrderAuthorized,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderShipped,
+    ShipOrder,
+)
+from contracts.messages.parts import LinePieces
 from contracts.messages.payment import CapturePayment, ChargePayment, Refunded, RefundPayment
 from order_service.checkout import Lapse, LateSuccess, Stale, State
 from order_service.checkout.facts import AttemptStatus, Fulfilment, PaymentStatus, StockStatus
-from order_service.checkout.outcomes import Finished, NotPayable, NotShippable
-from order_service.exploration import AT_SHIPPING, EXPIRY, OTHER_CARD, ship
+from order_service.checkout.outcomes import (
+    KNOWN,
+    Finished,
+    NoSuchLine,
+    NotPayable,
+    NotShippable,
+    ParcelKnown,
+    ShipmentsExhausted,
+    TooManyPieces,
+)
+from order_service.checkout.shipments import pieces_left
+from order_service.exploration import AT_SHIPPING, CHECKOUT_ID, EXPIRY, OTHER_CARD, ship
 from tests.order_service.situations import set_aside
 from tests.order_service.story import (
     TOTAL,
@@ -38,9 +55,9 @@ from tests.order_service.story import (
 SAVED = AT_SHIPPING.model_copy(update={"saved_method_id": UUID(int=7)})
 
 
-def refused(story: Story, why: object) -> None:
+def refused(story: Story, why: object, shipment: ShipOrder | None = None) -> None:
     """A shipment is refused for this reason."""
-    assert story.hears(ship()) == Stale(why)  # type: ignore[arg-type]  # one of Why
+    assert story.hears(shipment or ship()) == Stale(why)  # type: ignore[arg-type]  # one of Why
 
 
 def fulfilment(story: Story) -> Fulfilment:
@@ -63,6 +80,104 @@ class TestPaidOrders:
 
     def test_what_was_given_up_is_not_shipped(self) -> None:
         refused(paid_story().tell(cancel()), NotShippable(State.REFUNDING))
+
+
+def parcel(tracking: str, *pieces: int, line_no: int = 1) -> ShipOrder:
+    """A parcel with this number and these pieces of one line."""
+    lines = tuple(LinePieces(line_no=line_no, quantity=quantity) for quantity in pieces)
+    return ShipOrder(
+        checkout_id=CHECKOUT_ID, carrier="post", tracking=tracking, lines=lines, requested_by="olga"
+    )
+
+
+def left_of(story: Story) -> list[int]:
+    """Pieces of each line that are still to be shipped."""
+    assert story.saga.order is not None
+    return pieces_left(story.saga.order, story.saga.request.lines)
+
+
+class TestSeveralShipments:
+    def test_each_is_told_of_and_the_last_one_completes_the_order(self) -> None:
+        story = paid_story(pieces=5).with_policy(shipments_limit=3).tell(parcel("RR1", 2))
+        assert story.tells == ["order.shipped"]
+        first = story.last(OrderShipped)
+        assert (first.shipment_number, first.complete) == (1, False)
+        assert [(line.line_no, line.quantity) for line in first.lines] == [(1, 2)]
+        assert fulfilment(story) is Fulfilment.PARTLY_SHIPPED
+        assert left_of(story) == [3]
+        story.tell(parcel("RR2", 1, 1))
+        assert [line.quantity for line in story.last(OrderShipped).lines] == [2]
+        assert fulfilment(story) is Fulfilment.PARTLY_SHIPPED
+        story.tell(parcel("RR3", 1))
+        last = story.last(OrderShipped)
+        assert (last.shipment_number, last.tracking, last.complete) == (3, "RR3", True)
+        assert fulfilment(story) is Fulfilment.SHIPPED
+
+    def test_one_without_lines_takes_all_that_is_left(self) -> None:
+        story = paid_story(pieces=5).tell(parcel("RR1", 2), parcel("RR2"))
+        assert [line.quantity for line in story.last(OrderShipped).lines] == [3]
+        assert fulfilment(story) is Fulfilment.SHIPPED
+        for another in (parcel("RR2"), parcel("RR3")):
+            assert story.hears(another) == KNOWN
+
+    def test_the_whole_order_in_one_needs_no_lines_in_its_event(self) -> None:
+        told = paid_story(pieces=5).tell(ship()).last(OrderShipped)
+        assert (told.shipment_number, told.lines, told.complete) == (1, (), True)
+
+    def test_no_piece_is_shipped_twice(self) -> None:
+        story = paid_story(pieces=5).tell(parcel("RR1", 4))
+        assert story.hears(parcel("RR2", 1, 1)) == Stale(TooManyPieces(1, 1))
+        story.tell(parcel("RR2", 1))
+        assert story.hears(parcel("RR3", 1)) == Stale(TooManyPieces(1, 0))
+
+    def test_only_goods_of_the_order_are_shipped(self) -> None:
+        story = paid_story(pieces=5)
+        assert story.hears(parcel("RR1", 1, line_no=2)) == Stale(NoSuchLine(2))
+
+    def test_a_parcel_is_recorded_once_by_its_carriers_number(self) -> None:
+        story = paid_story(pieces=5).tell(parcel("RR1", 2))
+        for again in (parcel("RR1", 2), parcel("RR1", 1, 1)):
+            assert story.hears(again) == KNOWN
+        assert story.hears(parcel("RR1", 3)) == Stale(ParcelKnown(1))
+        assert story.hears(parcel("RR1")) == Stale(ParcelKnown(1))
+        assert left_of(story) == [3]
+
+    def test_parcels_without_a_number_are_parcels_of_their_own(self) -> None:
+        story = paid_story(pieces=2).tell(parcel("", 1), parcel("", 1))
+        assert fulfilment(story) is Fulfilment.SHIPPED
+
+    def test_there_are_only_so_many(self) -> None:
+        story = paid_story(pieces=5).with_policy(shipments_limit=1).tell(parcel("RR1", 1))
+        for another in (parcel("RR2", 1), parcel("RR2")):
+            assert story.hears(another) == Stale(ShipmentsExhausted(1))
+
+    def test_what_has_left_in_part_is_not_cancelled_any_more(self) -> None:
+        story = paid_story(pieces=2).tell(ship(1))
+        assert story.hears(cancel()) == Stale(Finished(Fulfilment.PARTLY_SHIPPED))
+
+    def test_the_first_takes_all_the_money_and_further_ones_none(self) -> None:
+        story = set_aside(pieces=5).tell(parcel("RR1", 1))
+        story.is_now(State.CAPTURING)
+        story.tell(succeeded(step=Step.CAPTURE, amount_minor=TOTAL))
+        assert story.tells == ["order.paid", "order.shipped"]
+        assert (fulfilment(story), left_of(story)) == (Fulfilment.PARTLY_SHIPPED, [4])
+        story.tell(parcel("RR2"))
+        assert story.asks == []
+        assert story.count(CapturePayment) == 1
+        assert fulfilment(story) is Fulfilment.SHIPPED
+
+    def test_while_the_first_waits_for_the_money_another_has_to_wait_as_well(self) -> None:
+        story = set_aside(pieces=5).tell(parcel("RR1", 1))
+        for another in (parcel("RR2", 1), parcel("RR2"), parcel("", 1)):
+            refused(story, NotShippable(State.CAPTURING), another)
+        story.tell(capture_failed()).is_now(State.PAYMENT_FAILED)
+        refused(story, NotShippable(State.PAYMENT_FAILED), parcel("RR1", 1))
+        assert left_of(story) == [5]
+
+    def test_the_one_that_waits_for_the_money_may_be_asked_for_again(self) -> None:
+        story = set_aside(pieces=5).tell(parcel("RR1", 1))
+        assert story.hears(parcel("RR1", 1)) == KNOWN
+        assert story.hears(parcel("RR1", 2)) == Stale(ParcelKnown(1))
 
 
 class TestMoneySetAside:

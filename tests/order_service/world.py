@@ -306,6 +306,7 @@ class World:
     policy: Policy = SHORT_POLICY
     paid: bool = True
     method: PaymentMethod = CARD
+    pieces: int = 1
     dead: frozenset[str] = frozenset()
     """Services that never answer anything."""
 
@@ -322,7 +323,9 @@ class World:
             "cart": [],
         }
         self.replies: dict[str, list[SagaReply]] = {name: [] for name in self.commands}
-        self.orders: list[CheckoutMessage] = [start(paid=self.paid, method=self.method)]
+        self.orders: list[CheckoutMessage] = [
+            start(paid=self.paid, method=self.method, pieces=self.pieces)
+        ]
         self.answered: dict[Question, SagaReply] = {}
         self.heard: list[CheckoutMessage] = []
         self.events: list[OrderEvent] = []
@@ -408,10 +411,10 @@ class World:
         if self.checkout is not None:
             self.tell(PayOrder(checkout_id=CHECKOUT_ID, method=method, replace=replace))
 
-    def ship(self) -> None:
-        """The shop hands the goods over."""
+    def ship(self, pieces: int = 0) -> None:
+        """The shop hands all that is left over, or so many pieces."""
         if self.checkout is not None:
-            self.tell(ship())
+            self.tell(ship(pieces))
 
     def cancel(self) -> None:
         """The shopper gives up."""

@@ -159,7 +159,7 @@ _ENDS_AS_ITS_AXES_SAY = """
     WHEN state = 'paid' THEN
         payment_status IN ('paid', 'not_due', 'refund_pending', 'refund_failed', 'partly_refunded',
             'refunded', 'disputed', 'dispute_lost')
-        AND fulfilment_status IN ('ready', 'shipped')
+        AND fulfilment_status IN ('ready', 'partly_shipped', 'shipped')
     WHEN state = 'cancelled' THEN
         payment_status IN ('cancelled', 'refunded', 'not_due') AND fulfilment_status = 'cancelled'
     ELSE false END
