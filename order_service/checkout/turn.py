@@ -368,6 +368,9 @@ class Turn:
         order = sent(self.placed, self.request.lines, shipment, self.now)
         left = order.shipments[-1]
         self.order = order
+        if left.lines:
+            pieces = sum(one.pieces for one in left.lines)
+            self.note = f"shipment {len(order.shipments)}: {pieces} pieces"
         self.announce(
             OrderShipped,
             carrier=left.carrier,

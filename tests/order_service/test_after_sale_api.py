@@ -333,6 +333,8 @@ async def test_an_order_leaves_in_several_parcels_and_lists_them(of_five: Office
         (2, "RR2", [{"line_no": 1, "pieces": 3}]),
     ]
     assert all(one["left_at"] for one in shown)
+    notes = [entry["note"] for entry in last.json()["timeline"]]
+    assert notes[-2:] == ["shipment 1: 2 pieces", "shipment 2: 3 pieces"]
 
 
 async def test_an_order_that_leaves_whole_lists_one_shipment_without_lines(sold: Office) -> None:

@@ -16,10 +16,11 @@ from contracts.messages.order import (
     OrderPaid,
     OrderPaymentFailed,
     OrderPlaced,
+    OrderShipped,
     PayOrder,
     ShipOrder,
 )
-from contracts.messages.parts import Address, PaymentMethod
+from contracts.messages.parts import Address, LinePieces, PaymentMethod
 from inventory_service.domain import Level, ReceiveStock, Stock, StockChange
 from tests.simulation.catalog import COLD, CURRENCY, HOT, OFFERS, SHOP, WAREHOUSES
 from tests.simulation.ids import CART_IDS, numbered
@@ -159,6 +160,9 @@ class Shoppers:
             case OrderPaid():
                 if self._random.random() < 0.2:
                     self._later(60, self._ship, event.checkout_id)
+            case OrderShipped(complete=False):
+                if self._random.random() < 0.8:
+                    self._later(1_200, self._ship, event.checkout_id)
             case OrderPaymentFailed():
                 if self._random.random() < 0.6:
                     self._later(60, self._pay, event.checkout_id)
@@ -190,7 +194,8 @@ class Shoppers:
         self._world.orders.request(self._world.orders.handler, pay, checkout_id.int)
 
     def _ship(self, checkout_id: UUID) -> None:
-        ship = ShipOrder(checkout_id=checkout_id, carrier="post", requested_by="shop")
+        some = (LinePieces(line_no=1, quantity=1),) if self._random.random() < 0.3 else ()
+        ship = ShipOrder(checkout_id=checkout_id, carrier="post", lines=some, requested_by="shop")
         self._world.orders.request(self._world.orders.handler, ship, checkout_id.int)
 
     def cancel(self, checkout_id: UUID, by: str = "shopper") -> None:

@@ -119,12 +119,17 @@ class Town:
         return article
 
     async def check_out(
-        self, article: Article, method: str | None = PAYS, *, at_shipping: bool = False
+        self,
+        article: Article,
+        method: str | None = PAYS,
+        *,
+        at_shipping: bool = False,
+        pieces: int = 1,
     ) -> tuple[Shopper, Checkout]:
-        """A shopper who has just bought a piece; nothing is waited for."""
+        """A shopper who has just bought a piece, or several; nothing is waited for."""
         shopper = Shopper(self._shops[0], self._settings, name="Shopper")
         await shopper.open_cart()
-        await shopper.put({article.sku: 1})
+        await shopper.put({article.sku: pieces})
         return shopper, await shopper.check_out(method, at_shipping=at_shipping)
 
     @property

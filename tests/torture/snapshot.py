@@ -21,6 +21,8 @@ _OF_A_CHECKOUT: Mapping[str, tuple[str, ...]] = {
         " FROM checkouts WHERE checkout_id = $1",
         "SELECT payment_status, fulfilment_status, return_status, total_minor, event_seq"
         " FROM orders WHERE checkout_id = $1",
+        "SELECT parcel->>'tracking' AS tracking, parcel->>'lines' AS lines FROM checkouts,"
+        " json_array_elements(facts->'order'->'shipments') AS parcel WHERE checkout_id = $1",
         "SELECT l.quantity, l.gross_minor FROM order_lines l JOIN orders USING (order_id)"
         " WHERE checkout_id = $1",
         "SELECT d.kind, d.attempt, d.refund, d.gross_minor FROM documents d"

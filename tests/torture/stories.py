@@ -280,12 +280,13 @@ async def is_refunded_by_hand(scene: Scene, sku: str) -> Told:
 
 
 async def comes_back(scene: Scene, sku: str) -> Told:
-    """What was bought is shipped and refunded in part; it comes back, and one piece is broken."""
+    """Bought, shipped in two parcels, refunded in part; it comes back, and one piece is broken."""
     guest, checkout, desk = await _sold(scene, sku)
-    await desk.ask("shipments", {"carrier": "post", "tracking": "RR1"})
+    one = {"line_no": 1, "quantity": 1}
+    await desk.ask("shipments", {"carrier": "post", "tracking": "RR1", "lines": [one]})
+    await desk.ask("shipments", {"carrier": "post", "tracking": "RR2"})
     await desk.ask("refunds", {"amount_minor": 250, "reason": "a crack"})
     await desk.until(_refunded(1))
-    one = {"line_no": 1, "quantity": 1}
     pieces = [one, one | {"write_off": True}]
     await desk.ask("returns", {"lines": pieces, "reason": "too big"})
     await desk.until(_all_came_back)

@@ -93,23 +93,38 @@ class Shop:
         order: Mapping[str, Any] = answer.body
         return order
 
-    async def ship(self, order_id: str) -> None:
-        """Hands the goods over to the post. Raises `Refused` when they are not ready (409)."""
+    async def ship(
+        self, order_id: str, pieces: Mapping[int, int] | None = None, *, parcel: int = 1
+    ) -> None:
+        """Hands goods over to the post: all that is left, or pieces by the number of their line.
+
+        Raises `Refused` when they are not ready, or not there any more (409).
+        """
+        lines = [{"line_no": line, "quantity": many} for line, many in (pieces or {}).items()]
         await self.client.command(
             "POST",
             "order",
             f"/orders/{order_id}/shipments",
-            {"carrier": "post", "tracking": f"RR{order_id[:8]}"},
+            {"carrier": "post", "tracking": f"RR{order_id[:8]}{parcel}", "lines": lines},
             headers=self.operator,
         )
 
     async def take_back(
-        self, order_id: str, pieces: Mapping[int, int], *, write_off: bool = False, reason: str
+        self,
+        order_id: str,
+        pieces: Mapping[int, int],
+        *,
+        write_off: bool = False,
+        unshipped: bool = False,
+        reason: str,
     ) -> None:
-        """Takes pieces back by the number of their line, and refunds them. Raises `Refused`."""
+        """Takes pieces back by the number of their line, and refunds them. Raises `Refused`.
+
+        `unshipped`: they never left, and never will.
+        """
+        how = {"write_off": write_off, "unshipped": unshipped}
         lines = [
-            {"line_no": number, "quantity": quantity, "write_off": write_off}
-            for number, quantity in pieces.items()
+            {"line_no": number, "quantity": quantity, **how} for number, quantity in pieces.items()
         ]
         await self.client.command(
             "POST",
