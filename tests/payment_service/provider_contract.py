@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from contracts.ids import new_id
-from contracts.messages.parts import ON_PAGE
+from contracts.messages.parts import ON_PAGE, ChargedLine
 from contracts.money import parse_minor
 from contracts.values import replace
 from messaging.clock import utc_now
@@ -52,6 +52,12 @@ from payment_service.providers.port import (
 )
 
 AMOUNT = 2550
+BOUGHT = (
+    ChargedLine(name="Teapot", quantity=2, amount_minor=1600),
+    ChargedLine(name="Mug <blue>", quantity=3, amount_minor=500),
+    ChargedLine(name="Parcel", quantity=1, amount_minor=450),
+)
+"""What is paid for on a page; the mugs have no whole price."""
 WINDOW = timedelta(minutes=30)
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -126,6 +132,7 @@ class Bench:
             hosted=True,
             window_closes_at=charge.began_at + WINDOW,
             order_number="7Q2M-0C4X-9ZJ1",
+            lines=BOUGHT,
         )
         self._charges[charge.charge_key] = charge
         return charge
