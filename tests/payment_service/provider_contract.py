@@ -37,7 +37,7 @@ from payment_service.domain.outcomes import (
     Succeeded,
     Unknown,
 )
-from payment_service.domain.reconciliation import Standing
+from payment_service.domain.reconciliation import NOTHING, Standing
 from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.providers.port import (
     Capture,
@@ -687,7 +687,7 @@ class ProviderContract:
         books = {
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
-        assert books[key] == Standing(0, AMOUNT, 0, AMOUNT)
+        assert books[key] == Standing(0, AMOUNT, 0, AMOUNT, bench.known(key).currency)
 
     # currencies
 
@@ -714,7 +714,7 @@ class ProviderContract:
         books = {
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
-        assert books[key] == Standing(0, part, back, 0)
+        assert books[key] == Standing(0, part, back, 0, currency)
 
     # books
 
@@ -733,10 +733,10 @@ class ProviderContract:
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
 
-        assert books[taken] == Standing(0, AMOUNT, 500, 0)
-        assert books[held] == Standing(AMOUNT, 0, 0, 0)
-        assert books[captured] == Standing(0, 1_000, 0, 0)
-        assert books.get(refused, Standing()) == Standing()
+        assert books[taken] == Standing(0, AMOUNT, 500, 0, "GBP")
+        assert books[held] == Standing(AMOUNT, 0, 0, 0, "GBP")
+        assert books[captured] == Standing(0, 1_000, 0, 0, "GBP")
+        assert books.get(refused, NOTHING).amounts == NOTHING.amounts
 
     async def test_the_books_tell_of_old_payments_that_money_moved_of_since(
         self, bench: Bench
@@ -748,7 +748,7 @@ class ProviderContract:
 
         books = [seen async for seen in bench.provider.moved_since(later) if seen.charge_key == key]
 
-        assert [seen.standing for seen in books] == [Standing(0, AMOUNT, AMOUNT, 0)]
+        assert [seen.standing for seen in books] == [Standing(0, AMOUNT, AMOUNT, 0, "GBP")]
 
     async def test_a_review_makes_no_payment(self, bench: Bench) -> None:
         request = bench.charge(bench.methods.ok)
