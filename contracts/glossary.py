@@ -139,6 +139,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "PayOrder.method": "How to pay.",
         "RefundMade.status": "Where the refund stands.",
         "DisputeMoved.status": "Whether the dispute is open, or how it was decided.",
+        "ChargePayment.lines": "What the provider's page shows as bought; none without a page.",
+        "ChargedLine.amount_minor": "What is paid for all its pieces, taxes included.",
         "DisputeMoved.amount_minor": "What the bank has withdrawn.",
         "ReviewPayment.reason": "Who thinks that something happened, for people to read.",
         "OrderShipped.lines": "The pieces that it carries; none: the whole order.",

@@ -211,10 +211,10 @@ class _Run:
         await emit(connection, reviews, source=SOURCE, now=utc_now())
 
     async def _note(self, connection: Connection, found: Sequence[Found]) -> None:
-        """Keep what was found, have payments of ours reviewed, and note how far the run is."""
+        """Keep what was found, have it reviewed where that helps, and note how far the run is."""
         now = utc_now()
         await store.note(connection, self._run.run_id, found, now)
-        await self._review(connection, {one.ours: one.kind for one in found if one.ours})
+        await self._review(connection, {one.to_review: one.kind for one in found if one.to_review})
         await self._go_on(connection, now)
         for one in found:
             DIFFERENCES.labels(self._run.provider, one.kind).inc()

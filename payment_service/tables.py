@@ -128,6 +128,7 @@ class AttemptRow(Table, table=True):
     `hosted`: it is paid on a page of the provider's; `provider_payment_id` names that page until
     somebody has paid there, then the payment. `save`: the customer agreed that the method is kept;
     `saved_method_id`: it is paid with one that was, without the customer.
+    `lines` is what its page shows as bought ({name, quantity, amount_minor}), null without a page.
     `close_reason` is set once it is to be closed, `close_round` when the saga asked for it.
     """
 
@@ -169,6 +170,7 @@ class AttemptRow(Table, table=True):
     window_closes_at: datetime | None = _time(nullable=True)
     close_round: int | None
     close_reason: str | None = _text(nullable=True)
+    lines: list[dict[str, Any]] | None = Field(sa_column=Column(JSONB(none_as_null=True)))
     created_at: datetime = _time()
     updated_at: datetime = _time()
 

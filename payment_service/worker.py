@@ -371,6 +371,7 @@ def charge_of(call: LeasedCall) -> Charge:
         hosted=call.hosted,
         window_closes_at=call.window_closes_at,
         order_number=call.order_number,
+        lines=call.lines,
         payer=call.payer,
         save=call.saves,
         off_session=call.off_session,

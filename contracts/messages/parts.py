@@ -66,6 +66,14 @@ class ShippingLine(PricedLine):
     name: str
 
 
+class ChargedLine(Value):
+    """What a page of the provider's shows of one order line: so many pieces for so much."""
+
+    name: str
+    quantity: Count
+    amount_minor: int = Field(ge=0)
+
+
 class RefundedLine(Value):
     """What went back of one order line, for so many pieces or for none in particular.
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from contracts.messages.base import AboutCheckout, Event, Number, SagaCommand, SagaReply, Step
-from contracts.messages.parts import NextAction, PaymentMethod
+from contracts.messages.parts import ChargedLine, NextAction, PaymentMethod
 from contracts.topics import ORDER_REPLIES, PAYMENT_COMMANDS, PAYMENT_EVENTS, Topic
 
 
@@ -21,7 +21,10 @@ class PaymentCommand(SagaCommand):
 
 
 class ChargePayment(PaymentCommand):
-    """Make attempt `attempt` (= the round). One that meets a live attempt is answered with it."""
+    """Make attempt `attempt` (= the round). One that meets a live attempt is answered with it.
+
+    `lines` are there for a hosted method alone: its page shows what is bought.
+    """
 
     type: ClassVar[str] = "payment.charge_payment.v1"
 
@@ -33,6 +36,7 @@ class ChargePayment(PaymentCommand):
     currency: str
     method: PaymentMethod
     window_closes_at: AwareDatetime
+    lines: tuple[ChargedLine, ...] = ()
 
 
 class CapturePayment(PaymentCommand):

@@ -19,7 +19,15 @@ from contracts.messages.inventory import (
     ReserveStock,
 )
 from contracts.messages.order import OrderEvent, OrderPlaced, OrderShipped, StartCheckout
-from contracts.messages.parts import LinePieces, PaymentMethod, Shortage, StockLine
+from contracts.messages.parts import (
+    ChargedLine,
+    LinePieces,
+    OrderLine,
+    PaymentMethod,
+    ShippingLine,
+    Shortage,
+    StockLine,
+)
 from contracts.messages.payment import CapturePayment, ChargePayment, ClosePayment, RefundPayment
 from contracts.values import replace
 from order_service.checkout.facts import (
@@ -439,6 +447,7 @@ class Turn:
                     line_count=len(request.lines),
                 )
             case Step.CHARGE:
+                method = self.attempts[round_ - 1].method
                 return ChargePayment(
                     shop_id=request.shop_id,
                     checkout_id=self.id,
@@ -450,8 +459,9 @@ class Turn:
                     customer_id=request.customer_id,
                     amount_minor=request.total_minor,
                     currency=request.currency,
-                    method=self.attempts[round_ - 1].method,
+                    method=method,
                     window_closes_at=self.placed.window_closes_at,
+                    lines=self._lines_paid() if method.hosted else (),
                 )
             case Step.CAPTURE:
                 return CapturePayment(
@@ -518,6 +528,14 @@ class Turn:
 
     def _stock_lines(self) -> tuple[StockLine, ...]:
         return stock_lines((line.sku, line.quantity) for line in self.request.lines)
+
+    def _lines_paid(self) -> tuple[ChargedLine, ...]:
+        """Goods and shipping as the shopper pays them."""
+        lines: tuple[OrderLine | ShippingLine, ...] = (*self.request.lines, *self.request.shipping)
+        return tuple(
+            ChargedLine(name=line.name, quantity=line.quantity, amount_minor=line.gross_minor)
+            for line in lines
+        )
 
     def _needed_until(self) -> datetime:
         """Until when the stock may be needed; beyond it the backstop asks."""

@@ -57,8 +57,8 @@ class DifferenceView(BaseModel):
     state: str
     payment_id: UUID | None
     attempt: int | None
-    ours: dict[str, int] | None
-    theirs: dict[str, int] | None
+    ours: dict[str, int | str | None] | None
+    theirs: dict[str, int | str | None] | None
     noted_at: datetime
 
 

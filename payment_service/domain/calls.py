@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from contracts.messages.parts import ChargedLine
 from contracts.messages.payment import ProviderReported
 from contracts.values import Struct
 from payment_service.domain.outcomes import NAMES, Outcome, Unknown, facts_of
@@ -46,6 +47,7 @@ class LeasedCall(Struct, frozen=True):
     hosted: bool = False
     window_closes_at: datetime | None = None
     order_number: str | None = None
+    lines: tuple[ChargedLine, ...] = ()
     saves: bool = False
     off_session: bool = False
     payer: Payer | None = None

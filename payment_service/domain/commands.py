@@ -83,6 +83,7 @@ def charge(payment: Payment, command: ChargePayment, now: datetime, rules: Rules
         charge_round=command.round,
         window_closes_at=command.window_closes_at,
         created_at=now,
+        lines=command.lines,
     )
     payment = payment.with_attempt(attempt)
     if isinstance(attempt.state, Requested):

@@ -152,11 +152,15 @@ class SeenDispute(Struct, frozen=True):
 
 
 class Reviewed(Struct, frozen=True):
-    """Everything that the provider has of one payment, however it came about."""
+    """Everything that the provider has of one payment, however it came about.
+
+    The currency is None where it was not told.
+    """
 
     payment: PaymentState
     refunds: tuple[SeenRefund, ...] = ()
     disputes: tuple[SeenDispute, ...] = ()
+    currency: str | None = None
 
 
 ReviewOutcome: TypeAlias = Reviewed | NotFound | Unknown

@@ -11,7 +11,7 @@ from typing import TypeVar, assert_never
 from uuid import UUID
 
 from contracts.ids import derived_id
-from contracts.messages.parts import PaymentMethod
+from contracts.messages.parts import ChargedLine, PaymentMethod
 from contracts.values import Struct, replace
 from payment_service.domain.ledger import BY_HAND, NOTHING, Amounts, Fact, FactKind, amounts_of
 from payment_service.domain.outcomes import (
@@ -39,7 +39,8 @@ class Attempt(Struct, frozen=True):
 
     `method` is None on the tombstone of an attempt that was closed before it was known here.
     `close_reason` is set once a close was asked for, by the saga (then with `close_round`) or by
-    us, because the payment window closed before the provider had the charge.
+    us, because the payment window closed before the provider had the charge. `lines` are what a
+    page of the provider's shows as bought.
     """
 
     payment_id: UUID
@@ -53,6 +54,7 @@ class Attempt(Struct, frozen=True):
     provider_payment_id: str | None = None
     close_round: int | None = None
     close_reason: str | None = None
+    lines: tuple[ChargedLine, ...] = ()
 
     @property
     def key(self) -> tuple[UUID, int]:

@@ -7,16 +7,22 @@ from payment_service.domain.outcomes import Authorized, RefundFailed, Reviewed, 
 
 
 class Standing(Struct, frozen=True):
-    """Where the money of a payment stands on one side, in minor units.
+    """Where the money of a payment stands on one side, in minor units of `currency`.
 
     `held_minor` is set aside and not taken. `given_back_minor` counts refunds on their way,
-    `withdrawn_minor` disputes that are open or lost.
+    `withdrawn_minor` disputes that are open or lost. The currency is None where nobody told it.
     """
 
     held_minor: int = 0
     captured_minor: int = 0
     given_back_minor: int = 0
     withdrawn_minor: int = 0
+    currency: str | None = None
+
+    @property
+    def amounts(self) -> tuple[int, int, int, int]:
+        """All of them; in no currency."""
+        return (self.held_minor, self.captured_minor, self.given_back_minor, self.withdrawn_minor)
 
 
 NOTHING = Standing()
@@ -36,6 +42,7 @@ def standing_of(reviewed: Reviewed) -> Standing:
         withdrawn_minor=sum(
             dispute.amount_minor for dispute in reviewed.disputes if dispute.status != "won"
         ),
+        currency=reviewed.currency,
     )
 
 
@@ -46,6 +53,8 @@ class Difference(StrEnum):
     """Money there that belongs to no payment here, under a name that we gave."""
     NEVER_REACHED = "never_reached"
     """Money here of which the provider has nothing."""
+    CURRENCY_DIFFERS = "currency_differs"
+    """Money there in another currency than ours: no amounts of the two can be compared."""
     CAPTURED_THERE = "captured_there"
     """Taken there, and not known here."""
     AMOUNT_DIFFERS = "amount_differs"
@@ -61,7 +70,10 @@ class Difference(StrEnum):
 def difference(ours: Standing | None, theirs: Standing | None) -> Difference | None:
     """In what the sides differ; None for a side stands for one that does not know the payment."""
     here, there = ours or NOTHING, theirs or NOTHING
-    if here == there:
+    currencies = {here.currency, there.currency} - {None}
+    if len(currencies) > 1 and there.amounts != NOTHING.amounts:
+        return Difference.CURRENCY_DIFFERS
+    if here.amounts == there.amounts:
         return None
     if ours is None:
         return Difference.UNKNOWN_HERE

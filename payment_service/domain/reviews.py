@@ -101,6 +101,9 @@ def reviewed(
     match outcome:
         case NotFound():
             return Decided(payment.with_operation(done))
+        case Reviewed(currency=currency) if currency not in (None, payment.currency):
+            # Its amounts are none of ours; the reconciliation reports it.
+            return Decided(payment.with_operation(done))
         case Reviewed():
             seen = _as_seen(payment, attempt, operation, outcome.payment, now)
         case _:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from uuid import UUID
 
+from contracts.messages.parts import ChargedLine
 from contracts.values import Struct
 from payment_service.domain.outcomes import (
     Declined,
@@ -63,8 +64,9 @@ class Charge(Struct, frozen=True):
     """Get `amount_minor`: captured at once (`automatic`) or set aside (`authorize`).
 
     With `hosted` the shopper pays on a page of the provider's, and chooses the method there: the
-    answer is ActionRequired with its address. The page shows `order_number` and is open until
-    `window_closes_at` at least, as far as the provider lets it; a close ends it before.
+    answer is ActionRequired with its address. The page shows `order_number`, or `lines` where it
+    can show all of them and they come to the amount. It is open until `window_closes_at` at least,
+    as far as the provider lets it; a close ends it before.
 
     With `save` the provider keeps the method for `payer`, if the money comes. `off_session`
     charges one that it kept: nobody is there to act, so what needs the shopper is declined.
@@ -85,6 +87,7 @@ class Charge(Struct, frozen=True):
     hosted: bool = False
     window_closes_at: datetime | None = None
     order_number: str | None = None
+    lines: tuple[ChargedLine, ...] = ()
     payer: Payer | None = None
     save: bool = False
     off_session: bool = False

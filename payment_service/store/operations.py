@@ -19,6 +19,7 @@ from payment_service.domain.outcomes import NAMES, Declined, Outcome, facts_of, 
 from payment_service.domain.payment import NextCall, OperationKind
 from payment_service.domain.saved_methods import KeptMethod, facts_of_kept
 from payment_service.store.columns import Columns, arrays, names, unnested
+from payment_service.store.lines import lines_from
 from payment_service.store.saved_methods import with_payers
 
 # A lease turns the next call into a question: from here on the call may have been made. What was
@@ -49,7 +50,7 @@ _CLAIM = sql("""
               o.created_at AS began_at, a.amount_minor AS charge_minor,
               a.created_at AS charge_began_at, p.currency, a.method_token, a.flow,
               a.provider_payment_id, o.asks, o.reports, o.outcome, o.facts,
-              a.hosted, a.window_closes_at, p.order_number,
+              a.hosted, a.window_closes_at, p.order_number, a.lines,
               a.save AND p.customer_id IS NOT NULL AS saves,
               a.saved_method_id IS NOT NULL AS off_session
 """)
@@ -108,6 +109,7 @@ def _leased(row: Any) -> LeasedCall:
         hosted=row.hosted,
         window_closes_at=row.window_closes_at,
         order_number=row.order_number,
+        lines=lines_from(row.lines),
         saves=row.saves,
         off_session=row.off_session,
     )

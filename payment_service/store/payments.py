@@ -31,6 +31,7 @@ from payment_service.domain.payment import (
     Refund,
 )
 from payment_service.store.columns import Columns, arrays, names, unnested
+from payment_service.store.lines import lines_from, stored_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def _attempt(row: Any) -> Attempt:
         provider_payment_id=row.provider_payment_id,
         close_round=row.close_round,
         close_reason=row.close_reason,
+        lines=lines_from(row.lines),
     )
 
 
@@ -275,6 +277,7 @@ _ATTEMPT_COLUMNS: Columns = (
     ("window_closes_at", "timestamptz"),
     ("close_round", "int"),
     ("close_reason", "text"),
+    ("lines", "jsonb"),
     ("created_at", "timestamptz"),
 )
 
@@ -406,6 +409,7 @@ async def save_attempts(connection: Connection, attempts: Sequence[Attempt]) -> 
             attempt.window_closes_at,
             attempt.close_round,
             attempt.close_reason,
+            stored_lines(attempt.lines),
             attempt.created_at,
         )
         for attempt in sorted(attempts, key=lambda attempt: attempt.is_live)

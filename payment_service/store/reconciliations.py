@@ -50,6 +50,11 @@ class Found:
     ours: Ours | None
     theirs: Standing | None
 
+    @property
+    def to_review(self) -> Ours | None:
+        """The payment of ours that a review may repair: of its own currency, and known here."""
+        return None if self.kind is Difference.CURRENCY_DIFFERS else self.ours
+
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationRun:
@@ -161,7 +166,7 @@ def _ours(row: Any) -> Ours:
             provider_payment_id=row.provider_payment_id,
             hosted=row.hosted,
         ),
-        standing=Standing(row.held, row.captured, row.given_back, row.withdrawn),
+        standing=Standing(row.held, row.captured, row.given_back, row.withdrawn, row.currency),
         is_open=row.is_open,
     )
 
@@ -315,7 +320,7 @@ _REPAIRED = sql("""
 
 
 async def note(connection: Connection, run_id: UUID, found: Sequence[Found], now: datetime) -> None:
-    """Write differences: those of payments of ours are under review, others are reported."""
+    """Write differences: those that a review may repair are under review, others reported."""
     if not found:
         return
     rows = [
@@ -326,7 +331,7 @@ async def note(connection: Connection, run_id: UUID, found: Sequence[Found], now
             one.ours and one.ours.attempt,
             _json(one.ours.standing if one.ours else None),
             _json(one.theirs),
-            "under_review" if one.ours else "reported",
+            "under_review" if one.to_review else "reported",
         )
         for one in sorted(found, key=lambda one: one.name)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -22,7 +23,16 @@ from contracts.messages.order import (
     OrderPlaced,
     OrderRefunded,
 )
-from contracts.messages.parts import PaymentMethod, StockLine
+from contracts.messages.parts import (
+    ON_PAGE,
+    ChargedLine,
+    Discount,
+    OrderLine,
+    PaymentMethod,
+    ShippingLine,
+    StockLine,
+    Tax,
+)
 from contracts.messages.payment import (
     CapturePayment,
     ChargePayment,
@@ -118,6 +128,39 @@ class TestTheUsualWay:
         assert placed.number == order_number_of(CHECKOUT_ID)
         assert placed.lines == start().lines
         assert story.last(CloseCart).order_id == placed.order_id
+
+    def test_a_charge_on_a_page_says_what_is_bought_and_no_other_does(self) -> None:
+        mugs = OrderLine(
+            sku="MUG",
+            name="Mug",
+            unit_price_minor=500,
+            quantity=3,
+            discounts=(Discount(source="sale", amount_minor=100),),
+            taxes=(Tax(rate=Decimal("0.2"), inclusive=False, amount_minor=280),),
+            net_minor=1400,
+            gross_minor=1680,
+        )
+        parcel = ShippingLine(
+            method="parcel",
+            name="Parcel",
+            unit_price_minor=400,
+            quantity=1,
+            net_minor=400,
+            gross_minor=400,
+        )
+        bought = {"lines": (mugs,), "shipping": (parcel,), "total_minor": 2080}
+        story = Story(SHORT_POLICY).tell(start().model_copy(update=bought), reserved())
+        assert story.last(ChargePayment).lines == ()
+
+        on_page = PaymentMethod(token=ON_PAGE, hosted=True)
+        story.tell(declined(), pay(method=on_page))
+
+        charge = story.last(ChargePayment)
+        assert charge.lines == (
+            ChargedLine(name="Mug", quantity=3, amount_minor=1680),
+            ChargedLine(name="Parcel", quantity=1, amount_minor=400),
+        )
+        assert sum(line.amount_minor for line in charge.lines) == charge.amount_minor
 
     def test_a_checkout_without_a_payment_waits_for_its_first_attempt(self) -> None:
         story = Story.begun(paid=False).tell(reserved())

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from contracts.ids import new_id
-from contracts.messages.parts import ON_PAGE
+from contracts.messages.parts import ON_PAGE, ChargedLine
 from contracts.money import parse_minor
 from contracts.values import replace
 from messaging.clock import utc_now
@@ -37,7 +37,7 @@ from payment_service.domain.outcomes import (
     Succeeded,
     Unknown,
 )
-from payment_service.domain.reconciliation import Standing
+from payment_service.domain.reconciliation import NOTHING, Standing
 from payment_service.domain.saved_methods import KeptMethod, Payer
 from payment_service.providers.port import (
     Capture,
@@ -52,6 +52,12 @@ from payment_service.providers.port import (
 )
 
 AMOUNT = 2550
+BOUGHT = (
+    ChargedLine(name="Teapot", quantity=2, amount_minor=1600),
+    ChargedLine(name="Mug <blue>", quantity=3, amount_minor=500),
+    ChargedLine(name="Parcel", quantity=1, amount_minor=450),
+)
+"""What is paid for on a page; the mugs have no whole price."""
 WINDOW = timedelta(minutes=30)
 WaitUntil = Callable[..., Awaitable[None]]
 
@@ -126,6 +132,7 @@ class Bench:
             hosted=True,
             window_closes_at=charge.began_at + WINDOW,
             order_number="7Q2M-0C4X-9ZJ1",
+            lines=BOUGHT,
         )
         self._charges[charge.charge_key] = charge
         return charge
@@ -680,7 +687,7 @@ class ProviderContract:
         books = {
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
-        assert books[key] == Standing(0, AMOUNT, 0, AMOUNT)
+        assert books[key] == Standing(0, AMOUNT, 0, AMOUNT, bench.known(key).currency)
 
     # currencies
 
@@ -707,7 +714,7 @@ class ProviderContract:
         books = {
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
-        assert books[key] == Standing(0, part, back, 0)
+        assert books[key] == Standing(0, part, back, 0, currency)
 
     # books
 
@@ -726,10 +733,10 @@ class ProviderContract:
             seen.charge_key: seen.standing async for seen in bench.provider.moved_since(began_at)
         }
 
-        assert books[taken] == Standing(0, AMOUNT, 500, 0)
-        assert books[held] == Standing(AMOUNT, 0, 0, 0)
-        assert books[captured] == Standing(0, 1_000, 0, 0)
-        assert books.get(refused, Standing()) == Standing()
+        assert books[taken] == Standing(0, AMOUNT, 500, 0, "GBP")
+        assert books[held] == Standing(AMOUNT, 0, 0, 0, "GBP")
+        assert books[captured] == Standing(0, 1_000, 0, 0, "GBP")
+        assert books.get(refused, NOTHING).amounts == NOTHING.amounts
 
     async def test_the_books_tell_of_old_payments_that_money_moved_of_since(
         self, bench: Bench
@@ -741,7 +748,7 @@ class ProviderContract:
 
         books = [seen async for seen in bench.provider.moved_since(later) if seen.charge_key == key]
 
-        assert [seen.standing for seen in books] == [Standing(0, AMOUNT, AMOUNT, 0)]
+        assert [seen.standing for seen in books] == [Standing(0, AMOUNT, AMOUNT, 0, "GBP")]
 
     async def test_a_review_makes_no_payment(self, bench: Bench) -> None:
         request = bench.charge(bench.methods.ok)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.ids import derived_id
 from contracts.messages.base import Message
-from contracts.messages.parts import PaymentMethod
+from contracts.messages.parts import ChargedLine, PaymentMethod
 from contracts.messages.payment import (
     CapturePayment,
     ChargePayment,
@@ -44,6 +44,13 @@ ORDER = derived_id(CHECKOUT, "order")
 
 Flow = Literal["automatic", "authorize"]
 
+BOUGHT = (
+    ChargedLine(name="Teapot", quantity=2, amount_minor=500),
+    ChargedLine(name="Mug", quantity=3, amount_minor=400),
+    ChargedLine(name="Parcel", quantity=1, amount_minor=100),
+)
+"""What a charge of 1000 on a page is for; the mugs have no whole price."""
+
 
 def charge(
     attempt: int = 1,
@@ -70,6 +77,7 @@ def charge(
         order_number="7Q2M-0C4X-9ZJ1",
         method=PaymentMethod(provider=provider, token=method, flow=flow, hosted=hosted),
         window_closes_at=window_closes_at,
+        lines=BOUGHT if hosted else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +12,10 @@ import pytest
 
 from contracts.ids import derived_id, new_id
 from contracts.messages.payment import RefundMade, ReviewPayment
+from contracts.values import replace
 from messaging.clock import utc_now
-from payment_service.domain.reconciliation import Difference, Standing, difference
+from payment_service.domain.reconciliation import NOTHING, Difference, Standing, difference
+from payment_service.providers.port import SeenMoney
 from payment_service.reconciliation import reconcile
 from stripe_sandbox.app import Running
 from stripe_sandbox.faults import RequestFault, Rule
@@ -23,6 +25,7 @@ from tests.payment_service.story import refund
 WaitUntil = Callable[..., Awaitable[None]]
 
 PAID = Standing(captured_minor=1000)
+POUNDS, YEN = (replace(PAID, currency=currency) for currency in ("GBP", "JPY"))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,14 @@ PAID = Standing(captured_minor=1000)
         (Standing(0, 1000, 400), PAID, Difference.GIVEN_BACK_DIFFERS),
         (PAID, Standing(0, 1000, 0, 1000), Difference.WITHDRAWN_DIFFERS),
         (Standing(held_minor=1000), Standing(), Difference.HELD_DIFFERS),
+        (POUNDS, POUNDS, None),
+        (POUNDS, YEN, Difference.CURRENCY_DIFFERS),
+        (replace(NOTHING, currency="GBP"), YEN, Difference.CURRENCY_DIFFERS),
+        (replace(NOTHING, currency="GBP"), replace(NOTHING, currency="JPY"), None),
+        (POUNDS, replace(NOTHING, currency="JPY"), Difference.AMOUNT_DIFFERS),
+        (POUNDS, PAID, None),
+        (None, YEN, Difference.UNKNOWN_HERE),
+        (POUNDS, None, Difference.NEVER_REACHED),
     ],
 )
 def test_every_difference_has_its_name(
@@ -142,6 +153,41 @@ async def test_a_refund_that_no_webhook_told_of_is_found_and_booked(
     assert one["payment_id"] == str(payment_id)
     assert (await desk.payment(payment_id)).amounts.refunded_minor == 400
     assert (await run(desk))["differences"] == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("told", [True, False], ids=["by its lists", "when it is asked"])
+async def test_money_there_in_another_currency_is_reported_and_never_booked(
+    desk: CashDesk,
+    sandbox: Running,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    told: bool,
+) -> None:
+    desk.worker().start()
+    payment_id = await paid(desk, wait_until)
+    name = (await desk.payment(payment_id)).attempts[0].provider_payment_id or ""
+    with sandbox.database.transaction() as transaction:
+        transaction.save(transaction.get("payment_intent", name, "intent") | {"currency": "eur"})
+    if not told:
+        monkeypatch.setattr(desk.providers["stripe"], "moved_since", nothing_moved)
+
+    async with desk.pumping():
+        found = await run(desk)
+
+    (one,) = found["found"]
+    assert (one["kind"], one["state"]) == ("currency_differs", "reported")
+    assert (one["ours"]["currency"], one["theirs"]["currency"]) == ("GBP", "EUR")
+    assert one["ours"]["captured_minor"] == one["theirs"]["captured_minor"] == 1000
+    assert await desk.sent(ReviewPayment) == []
+
+
+async def nothing_moved(since: datetime) -> AsyncIterator[SeenMoney]:
+    """Lists of a provider that tell of nothing."""
+    nothing: tuple[SeenMoney, ...] = ()
+    for seen in nothing:
+        yield seen
 
 
 @pytest.mark.integration

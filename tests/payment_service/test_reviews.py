@@ -80,6 +80,16 @@ class TestRefunds:
         assert story.payment.refunds[0].reason == "made_at_provider"
         assert story.open_operations() == []
 
+    def test_one_of_money_in_another_currency_is_not_booked(self) -> None:
+        story = charged()
+        story.when(review())
+
+        told = story.provider_says(Reviewed(SUCCEEDED, (THERE,), currency="JPY"), REVIEW)
+
+        assert told == []
+        assert story.amounts() == (1000, 1000, 0, 0)
+        assert story.open_operations() == []
+
     def test_seen_again_it_is_not_booked_again(self) -> None:
         story = charged()
         seen(story, SUCCEEDED, THERE)

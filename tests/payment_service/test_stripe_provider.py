@@ -3,18 +3,22 @@
 import asyncio
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import stripe
 from pydantic import SecretStr, ValidationError
 
+from contracts.messages.parts import ChargedLine
 from contracts.values import replace
 from messaging.clock import utc_now
 from payment_service.domain.outcomes import (
@@ -530,19 +534,18 @@ async def test_a_method_that_cannot_be_forgotten_now_is_told_so(
 EXPIRE = "POST /v1/checkout/sessions/{session}/expire"
 
 
-async def test_the_page_shows_the_orders_number_and_comes_back_to_the_shop(
+async def test_the_page_comes_back_to_the_shop_with_the_money_there(
     bench: Bench, client: stripe.StripeClient
 ) -> None:
     key, sent = await bench.sent_to_page()
     assert sent.url is not None
 
-    async with aiohttp.ClientSession() as browser:
-        async with browser.get(sent.url) as shown:
-            text = await shown.text()
-        async with browser.post(sent.url, data=entered(), allow_redirects=False) as back:
-            assert back.headers["Location"] == "https://shop.example/return"
+    async with (
+        aiohttp.ClientSession() as browser,
+        browser.post(sent.url, data=entered(), allow_redirects=False) as back,
+    ):
+        assert back.headers["Location"] == "https://shop.example/return"
 
-    assert "Order 7Q2M-0C4X-9ZJ1" in text
     page = await page_of(client, key)
     assert (page.amount_total, page.currency, page.payment_status) == (2550, "gbp", "paid")
 
@@ -719,6 +722,76 @@ async def test_a_page_is_reviewed_whether_it_was_paid_or_not(bench: Bench) -> No
 
         assert isinstance(reviewed, Reviewed)
         assert reviewed.payment == await bench.state(key)
+
+
+async def shown_on_page(client: stripe.StripeClient, charge: Charge) -> str:
+    """The text of its page, in one line, with x for times."""
+    url = (await page_of(client, charge.charge_key)).url
+    assert url is not None
+    async with aiohttp.ClientSession() as browser, browser.get(url) as answer:
+        text = unescape(re.sub("<[^>]+>", " ", await answer.text()))
+    return " ".join(text.replace("\N{MULTIPLICATION SIGN}", "x").split())
+
+
+async def test_a_page_shows_what_is_bought(bench: Bench, client: stripe.StripeClient) -> None:
+    charge = bench.hosted()
+
+    await bench.provider.charge(charge)
+
+    shown = await shown_on_page(client, charge)
+    assert "Teapot 2 x 8.00 GBP 16.00 GBP" in shown
+    assert "3 x Mug <blue> 1 x 5.00 GBP 5.00 GBP" in shown
+    assert "Parcel 1 x 4.50 GBP 4.50 GBP" in shown
+    assert "Total 25.50 GBP" in shown
+    assert "Order 7Q2M-0C4X-9ZJ1" not in shown
+    page = await page_of(client, charge.charge_key)
+    assert page.amount_total == charge.amount_minor
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lines": ()},
+        {"amount_minor": 2450},
+        {"lines": (ChargedLine(name="Bead", quantity=1, amount_minor=25),) * 102},
+    ],
+    ids=["none are known", "another amount is paid", "there are too many"],
+)
+async def test_a_page_that_cannot_show_what_is_bought_shows_the_order(
+    bench: Bench, client: stripe.StripeClient, change: dict[str, Any]
+) -> None:
+    charge = replace(bench.hosted(), **change)
+
+    assert isinstance(await bench.provider.charge(charge), ActionRequired)
+
+    shown = await shown_on_page(client, charge)
+    assert "Order 7Q2M-0C4X-9ZJ1 1 x" in shown
+    assert (await page_of(client, charge.charge_key)).amount_total == charge.amount_minor
+
+
+async def test_a_page_of_as_many_lines_as_stripe_takes_is_made(
+    bench: Bench, client: stripe.StripeClient
+) -> None:
+    line = ChargedLine(name="Strung: " + "a bead of glass, " * 20, quantity=1, amount_minor=30)
+    charge = replace(bench.hosted(), amount_minor=3000, lines=(line,) * 100)
+
+    assert isinstance(await bench.provider.charge(charge), ActionRequired)
+
+    assert (await shown_on_page(client, charge)).count("Strung: a bead") == 100
+
+
+async def test_a_page_begun_before_its_lines_were_known_is_not_made_twice(
+    bench: Bench, sandbox: Running
+) -> None:
+    charge = bench.hosted()
+    create = "POST /v1/checkout/sessions"
+    with rule(sandbox, fault="timeout_after_effect", operation=create, milliseconds=50):
+        assert isinstance(await bench.provider.prepare(replace(charge, lines=())), Unknown)
+
+    made = await bench.provider.prepare(charge)
+
+    assert isinstance(made, str)
+    assert made == await bench.provider.prepare(charge)
 
 
 async def test_a_page_whose_making_was_not_answered_is_made_once(

@@ -17,7 +17,7 @@ from stripe_sandbox.app import Running
 from stripe_sandbox.database import Object
 from stripe_sandbox.faults import RequestFault, Rule
 from tests.payment_service.cashdesk import CashDesk, settled, soon
-from tests.payment_service.story import capture, close, refund
+from tests.payment_service.story import BOUGHT, capture, close, refund
 from tests.payment_service.stripe_page import pay_at
 from tests.payment_service.worker_process import started
 
@@ -164,6 +164,40 @@ async def test_on_the_page_money_is_paid_refunded_held_captured_and_let_go(
     assert url is not None
     assert await pay_at(url) == 303  # back to what says that the page has expired
     assert len(intents(sandbox)) == 2
+
+
+async def test_what_is_bought_comes_from_the_charge_to_the_page(
+    desk: CashDesk, sandbox: Running, wait_until: WaitUntil
+) -> None:
+    told, untold, by_card = new_id(), new_id(), new_id()
+    older = soon(untold, hosted=True, provider="stripe").model_copy(update={"lines": ()})
+    desk.worker().start()
+
+    async with desk.pumping():
+        await desk.tell(
+            soon(told, hosted=True, provider="stripe"),
+            older,
+            soon(by_card, method="pm_card_visa", provider="stripe"),
+        )
+
+        async def answered() -> bool:
+            return len(await desk.replies()) == 3
+
+        await wait_until(answered, what="an answer to each charge")
+
+    shown = {}
+    for sent in await desk.sent(PaymentActionRequired):
+        url = sent.next_action.url
+        assert url is not None
+        async with aiohttp.ClientSession() as browser, browser.get(url) as page:
+            shown[sent.checkout_id] = await page.text()
+    for name in ("Teapot", "3 x Mug", "Parcel"):
+        assert name in shown[told]
+        assert name not in shown[untold]
+    assert "Order 7Q2M-0C4X-9ZJ1" in shown[untold]
+    assert (await desk.payment(derived_id(told, "payment"))).attempts[0].lines == BOUGHT
+    kept = await desk.query("SELECT payment_id FROM attempts WHERE lines IS NOT NULL")
+    assert [row["payment_id"] for row in kept] == [derived_id(told, "payment")]
 
 
 @pytest.mark.parametrize("fault", [RequestFault.SLOW_BEFORE_EFFECT, RequestFault.SLOW_AFTER_EFFECT])

@@ -632,7 +632,7 @@ def _review(account: Account) -> ReviewOutcome:
         SeenDispute(dispute.provider_dispute_id, dispute.amount_minor, dispute.status)
         for dispute in account.disputes.values()
     )
-    return Reviewed(state, refunds, disputes)
+    return Reviewed(state, refunds, disputes, account.payment.currency or None)
 
 
 def _asked_refund(refund: ProviderRefund | None) -> RefundOutcome:

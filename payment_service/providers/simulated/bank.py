@@ -221,7 +221,8 @@ _MOVED = sql("""
             WHEN 'refund_failed' THEN -amount_minor WHEN 'refund_returned' THEN -amount_minor
             ELSE 0 END) AS bigint),
         CAST(sum(CASE kind WHEN 'disputed' THEN amount_minor WHEN 'dispute_won' THEN -amount_minor
-            ELSE 0 END) AS bigint)
+            ELSE 0 END) AS bigint),
+        min(currency)
     FROM ledger JOIN moved USING (charge_key) GROUP BY charge_key ORDER BY charge_key
 """)
 

@@ -4,6 +4,7 @@
     client     the SDK's client: one API version, our timeouts, no hidden retries
     labels     our names of a payment, kept there as metadata
     pages      Checkout Sessions: the page on which a hosted attempt is paid
+    lines      what such a page says is bought
     reading    what Stripe's objects and errors say, as outcomes
     provider   the adapter to the port: which calls are made, under which keys
     webhooks   whether one is genuine, and which payment it is about

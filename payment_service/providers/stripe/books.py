@@ -74,7 +74,13 @@ class Books:
         return SeenMoney(
             intent.id,
             payment_named(intent.metadata.to_dict() if intent.metadata else {})[0],
-            Standing(intent.amount_capturable or 0, captured, given_back, withdrawn),
+            Standing(
+                intent.amount_capturable or 0,
+                captured,
+                given_back,
+                withdrawn,
+                intent.currency.upper(),
+            ),
         )
 
     async def _withdrawn(self, intent_id: str) -> int:

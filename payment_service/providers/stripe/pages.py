@@ -14,6 +14,7 @@ from stripe.params.checkout import SessionCreateParams
 
 from payment_service.providers.port import Charge
 from payment_service.providers.stripe.labels import label, labels_of
+from payment_service.providers.stripe.lines import line_items_of
 
 OPEN_AT_LEAST = timedelta(hours=1)
 OPEN_AT_MOST = timedelta(hours=23)
@@ -78,19 +79,9 @@ def _page(request: Charge, return_url: str, excluded: list[str]) -> SessionCreat
     """The parameters of a page: the same ones whenever it is made."""
     labels = labels_of(request)
     customer = request.payer.provider_customer_id if request.payer and request.save else None
-    goods = f"Order {request.order_number}" if request.order_number else "Your order"
     params: SessionCreateParams = {
         "mode": "payment",
-        "line_items": [
-            {
-                "price_data": {
-                    "currency": request.currency.lower(),
-                    "unit_amount": request.amount_minor,
-                    "product_data": {"name": goods},
-                },
-                "quantity": 1,
-            }
-        ],
+        "line_items": line_items_of(request),
         "payment_intent_data": {
             "capture_method": "manual" if request.flow == "authorize" else "automatic",
             "metadata": labels,

@@ -281,8 +281,9 @@ class StripeProvider:
                 if intent is None:
                     return Unknown("a page that is complete without a payment")
                 name = intent
+            intent_now = await self._retrieved(name)
             try:
-                state = await self._state(name)
+                state = payment_of(intent_now)
             except StillOpen:
                 state = await self._void(charge, name)
             if isinstance(state, NotFound | Unknown):
@@ -306,6 +307,7 @@ class StripeProvider:
                 for refund in refunds
             ),
             tuple(dispute for dispute in seen if dispute is not None),
+            intent_now.currency.upper(),
         )
 
     async def customer(self, payer: Payer) -> str | Unknown:
@@ -489,10 +491,12 @@ class StripeProvider:
             return unknown(error)
 
     async def _state(self, name: str) -> PaymentOutcome:
-        intent = await self._client.v1.payment_intents.retrieve_async(
+        return payment_of(await self._retrieved(name))
+
+    async def _retrieved(self, name: str) -> stripe.PaymentIntent:
+        return await self._client.v1.payment_intents.retrieve_async(
             name, params={"expand": EXPANDED}
         )
-        return payment_of(intent)
 
     async def _declined(
         self, charge: Charge, name: str, error: stripe.StripeError
