@@ -114,7 +114,7 @@ async def test_no_way_to_download_kafka(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
     settings = RuntimeSettings(cache_dir=tmp_path / "cache")
     children = Children(prepared(home).path)
-    kafka = EmbeddedKafka(home, children, settings, port=29_998, controller_port=29_999)
+    kafka = EmbeddedKafka(home, children, settings, port=19_998, controller_port=19_999)
 
     with pytest.raises(DownloadMissing) as caught:
         await kafka.start()

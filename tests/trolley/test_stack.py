@@ -262,10 +262,10 @@ async def test_a_shell_that_read_the_settings_of_the_last_run_starts_it_again(
     """KAFKA_BOOTSTRAP_SERVERS then names our own Kafka, which does not run yet."""
     place = Home(home)
     place.prepare(smallest_free_mib=0)
-    place.write_ports({"postgres": 29_998, "kafka": 29_999})
+    place.write_ports({"postgres": 19_998, "kafka": 19_999})
     sourced = {
         "KAFKA_BOOTSTRAP_SERVERS": infrastructure.kafka,
-        "FAKE_DATABASE_URL": "postgresql://postgres:secret@127.0.0.1:29998/fake",
+        "FAKE_DATABASE_URL": "postgresql://postgres:secret@127.0.0.1:19998/fake",
     }
 
     async with stack(home, replicas=1, **sourced) as runtime:
