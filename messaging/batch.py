@@ -133,7 +133,7 @@ class BatchProcessor:
             fold = await self._open_fold(connection, fresh, aside, now)
             search = await self._searched(connection, fold, fresh, suspects)
             fresh, left = search.divide(fresh)
-            await inbox.give_back(connection, self.consumer, [one.message_id for one in left])
+            await inbox.forget(connection, self.consumer, [one.message_id for one in left])
             refused: Mapping[UUID, Refused] = {}
             if suspects:
                 refused = await refused_alone(connection, fold, self._handler, fresh, suspects)

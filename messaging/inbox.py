@@ -22,14 +22,12 @@ _CLAIM = sql("""
     RETURNING message_id
 """)
 
-_GIVE_BACK = sql("""
-    DELETE FROM inbox WHERE message_id = ANY(CAST(:ids AS uuid[])) AND consumer = :consumer
-""")
-
 _HOLD = sql("""
     SELECT 1 FROM inbox WHERE message_id = :message_id AND consumer = :consumer FOR UPDATE
 """)
-_FORGET = sql("DELETE FROM inbox WHERE message_id = :message_id AND consumer = :consumer")
+_FORGET = sql("""
+    DELETE FROM inbox WHERE message_id = ANY(CAST(:ids AS uuid[])) AND consumer = :consumer
+""")
 
 _PARTITIONS = sql("""
     SELECT child.relname
@@ -55,20 +53,15 @@ async def claim(connection: Connection, consumer: str, message_ids: Collection[U
     return set(new)
 
 
-async def give_back(connection: Connection, consumer: str, message_ids: Collection[UUID]) -> None:
-    """Give up claims of this transaction: the messages are left for a later one."""
-    if message_ids:
-        await connection.execute(_GIVE_BACK, {"consumer": consumer, "ids": list(message_ids)})
-
-
 async def hold(connection: Connection, consumer: str, message_id: UUID) -> None:
     """Lock a claimed id, so that whoever forgets it later has the inbox's lock before others."""
     await connection.execute(_HOLD, {"consumer": consumer, "message_id": message_id})
 
 
-async def forget(connection: Connection, consumer: str, message_id: UUID) -> None:
-    """Give a claim up: should the message come again, it is new to `consumer`."""
-    await connection.execute(_FORGET, {"consumer": consumer, "message_id": message_id})
+async def forget(connection: Connection, consumer: str, message_ids: Collection[UUID]) -> None:
+    """Give claims up: should these messages come again, they are new to `consumer`."""
+    if message_ids:
+        await connection.execute(_FORGET, {"consumer": consumer, "ids": list(message_ids)})
 
 
 def _partition_name(day: datetime) -> str:

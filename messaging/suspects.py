@@ -70,6 +70,8 @@ class Search:
 
         Within a key all of the former come before the latter.
         """
+        if not self.suspects:  # nearly always: ids need not be looked up
+            return list(deliveries), []
         sound: list[Delivery] = []
         others: list[Delivery] = []
         behind: set[bytes | None] = set()

@@ -173,16 +173,16 @@ async def oldest_dead(connection: Connection, selection: Selection, most: int) -
 
 def _listed(row: Row) -> Listed:
     return Listed(
-        seq=row["seq"],
-        id=row["id"],
-        status=Status(row["status"]),
-        consumer=row["consumer"],
-        type=row["type"],
-        key=row["key"],
+        seq=row.seq,
+        id=row.id,
+        status=Status(row.status),
+        consumer=row.consumer,
+        type=row.type,
+        key=row.key,
         fault=fault_of(row),
-        outcome=row["outcome"],
-        created_at=row["created_at"],
-        waiting=row["waiting"],
+        outcome=row.outcome,
+        created_at=row.created_at,
+        waiting=row.waiting,
     )
 
 

@@ -253,7 +253,7 @@ class Replayer:
                 fold.tell(handler, note, delivery.envelope)
                 await fold.save(connection, handler)
             if notes.is_answer(delivery):
-                await inbox.forget(connection, one.letter.consumer, one.letter.message_id)
+                await inbox.forget(connection, one.letter.consumer, [one.letter.message_id])
         await stored.settle(connection, one.letter.id, Status.DISCARDED, "discarded", now)
         await self._note(connection, one, run, now, "discarded")
         if run is not None:

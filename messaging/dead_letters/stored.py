@@ -70,11 +70,9 @@ _DIE_AGAIN = sql("""
 
 def fault_of(row: Row) -> Fault | None:
     """The fault that a row of the table tells of; None where it only waits."""
-    # By name and not as attributes, which takes three times as long: ten thousand are listed.
-    fingerprint = row["fingerprint"]
-    if fingerprint is None:
+    if row.fingerprint is None:
         return None
-    return Fault(row["error_type"], row["error_text"], fingerprint, row["attempts"])
+    return Fault(row.error_type, row.error_text, row.fingerprint, row.attempts)
 
 
 def stored_letter(row: Row, service: str) -> StoredLetter:
